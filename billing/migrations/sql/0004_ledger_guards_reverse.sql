@@ -1,0 +1,10 @@
+DROP TRIGGER entry_balances ON billing_leg;
+DROP FUNCTION billing_check_balance();
+DROP TRIGGER identity_stays ON billing_account;
+DROP TRIGGER append_only_truncate ON billing_charge;
+DROP TRIGGER append_only_truncate ON billing_leg;
+DROP TRIGGER append_only_truncate ON billing_journalentry;
+DROP TRIGGER append_only ON billing_charge;
+DROP TRIGGER append_only ON billing_leg;
+DROP TRIGGER append_only ON billing_journalentry;
+DROP FUNCTION billing_refuse_change();

@@ -1,0 +1,175 @@
+"""What is owed, to whom, and the proof: charges, and a double-entry journal that PostgreSQL keeps balanced.
+
+`migrations/sql/` holds the triggers: entries sum to zero at commit, rows are never updated or deleted.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Final
+
+from django.contrib.postgres.indexes import BrinIndex
+from django.db import models
+from django.db.models import F, Q
+
+
+class Account(models.Model):
+    """A place where money is counted. Debits raise the left three, credits the others.
+
+    user_receivable    what a user owes            platform_cost       what the platform pays itself
+    provider_payable   owed to a resource provider publisher_payable   owed to a capability provider
+    platform_revenue   the platform's share
+    """
+
+    class Kind(models.TextChoices):
+        USER_RECEIVABLE = "user_receivable"
+        PROVIDER_PAYABLE = "provider_payable"
+        PUBLISHER_PAYABLE = "publisher_payable"
+        PLATFORM_REVENUE = "platform_revenue"
+        PLATFORM_COST = "platform_cost"
+
+    kind = models.CharField(max_length=20, choices=Kind.choices)
+    organization = models.ForeignKey("marketplace.Organization", models.PROTECT, null=True, blank=True)
+    currency = models.CharField(max_length=3)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["kind", "organization", "currency"], name="account_once", nulls_distinct=False
+            ),
+            models.CheckConstraint(
+                condition=Q(kind__startswith="platform_", organization__isnull=True)
+                | ~Q(kind__startswith="platform_") & Q(organization__isnull=False),
+                name="account_of_a_party_has_one",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.organization_id or 'platform'}:{self.currency}"
+
+
+class JournalEntry(models.Model):
+    """One balanced fact. `key` names its source, so that posting twice is impossible."""
+
+    key = models.CharField(max_length=100, unique=True)
+    kind = models.CharField(max_length=20)
+    task = models.ForeignKey("marketplace.Task", models.PROTECT, null=True, blank=True)
+    memo = models.CharField(max_length=200, blank=True)
+    posted_at = models.DateTimeField(db_index=True)
+
+    def __str__(self) -> str:
+        return self.key
+
+
+class Leg(models.Model):
+    """One line of an entry: a debit or a credit, in micro-units of the account's currency."""
+
+    entry = models.ForeignKey(JournalEntry, models.PROTECT, related_name="legs")
+    account = models.ForeignKey(Account, models.PROTECT, related_name="legs")
+    debit_micros = models.BigIntegerField(default=0)
+    credit_micros = models.BigIntegerField(default=0)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=Q(debit_micros__gt=0, credit_micros=0) | Q(debit_micros=0, credit_micros__gt=0),
+                name="leg_is_debit_or_credit",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.account_id}: {self.debit_micros or -self.credit_micros} micros"
+
+
+# Without a second check in PostgreSQL, which would cost more than the charge itself: charges are only ever written
+# from the rows that they name, and those cannot go away. A usage record and an entry refuse DELETE; the parties
+# and the task are held by the usage record's attempt.
+_HELD: Final[dict[str, Any]] = {"db_index": False, "db_constraint": False}
+
+
+class Charge(models.Model):
+    """What one usage record costs, or a task's fee, and how it is split. Never changed.
+
+    kind usage   one per usage record; amounts may be zero, then `reason` says why nothing is charged
+    kind fee     the publisher's fee for a delivered task, one per task
+    payer user or platform: the platform pays what the reason table lays on it
+    """
+
+    class Kind(models.TextChoices):
+        USAGE = "usage"
+        FEE = "fee"
+
+    class Payer(models.TextChoices):
+        USER = "user"
+        PLATFORM = "platform"
+        NOBODY = "nobody"
+
+    kind = models.CharField(max_length=5, choices=Kind.choices)
+    usage = models.OneToOneField(
+        "metering.UsageRecord", models.PROTECT, null=True, blank=True, db_constraint=False
+    )
+    task = models.ForeignKey("marketplace.Task", models.PROTECT, **_HELD)
+    organization = models.ForeignKey("marketplace.Organization", models.PROTECT, related_name="+", **_HELD)
+    provider = models.ForeignKey(
+        "marketplace.Organization", models.PROTECT, null=True, related_name="+", **_HELD
+    )
+    publisher = models.ForeignKey("marketplace.Organization", models.PROTECT, related_name="+", **_HELD)
+    payer = models.CharField(max_length=8, choices=Payer.choices)
+    reason = models.CharField(max_length=40, help_text="the row of the reason table that decided")
+    currency = models.CharField(max_length=3)
+    amount_micros = models.BigIntegerField()
+    provider_micros = models.BigIntegerField(default=0)
+    publisher_micros = models.BigIntegerField(default=0)
+    platform_micros = models.BigIntegerField(default=0)
+    lines = models.JSONField(default=list, help_text="[{meter, quantity, unit_price, amount}], decimal text")
+    entry = models.ForeignKey(JournalEntry, models.PROTECT, null=True, related_name="charges", **_HELD)
+    charged_at = models.DateTimeField()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["task"], condition=Q(kind="fee"), name="charge_fee_once_per_task"
+            ),
+            models.CheckConstraint(
+                condition=Q(
+                    amount_micros=F("provider_micros") + F("publisher_micros") + F("platform_micros")
+                ),
+                name="charge_split_adds_up",
+            ),
+            models.CheckConstraint(
+                condition=Q(kind="usage", usage__isnull=False) | Q(kind="fee", usage__isnull=True),
+                name="charge_of_usage_names_it",
+            ),
+            models.CheckConstraint(
+                condition=Q(payer="nobody", amount_micros=0)
+                | ~Q(payer="nobody") & Q(amount_micros__gte=0),
+                name="charge_of_nobody_is_zero",
+            ),
+            models.CheckConstraint(
+                condition=Q(amount_micros=0) | Q(entry__isnull=False), name="charge_with_money_is_posted"
+            ),
+        ]
+        indexes: ClassVar = [
+            # charging goes on after the last one; statements come here from the ledger: account, entry, task
+            models.Index(fields=["task", "id"], name="charge_of_task"),
+            # operators: what was charged today; a few bytes, because charges are written in the order of time
+            BrinIndex(fields=["charged_at"], name="charge_by_time", pages_per_range=32),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.pk}: {self.amount_micros} micros of {self.currency}"
+
+
+class CostSoFar(models.Model):
+    """What an open task would cost if it were delivered as it stands: a cursor, thrown away with the bill.
+
+    `usage_id` is the last usage record that was counted. A record whose transaction committed out of order may
+    be missed here, never in the bill.
+    """
+
+    task = models.OneToOneField("marketplace.Task", models.CASCADE, primary_key=True, db_constraint=False)
+    usage_id = models.BigIntegerField(default=0)
+    micros = models.BigIntegerField(default=0, help_text="before the task's price cap")
+
+    def __str__(self) -> str:
+        return f"{self.task_id}: {self.micros} micros so far"

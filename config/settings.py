@@ -1,0 +1,272 @@
+"""All settings, from the environment, with defaults that run the whole market on one machine.
+
+Every name read here stands in `docs/settings.md`; a test compares the two.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+
+def env(name: str, default: str = "") -> str:
+    """A text setting; `NAME_FILE` names a file that holds it (container secrets)."""
+    file = os.environ.get(f"{name}_FILE")
+    return Path(file).read_text().strip() if file else os.environ.get(name, default)
+
+
+def env_bool(name: str, default: bool) -> bool:
+    value = env(name, "1" if default else "0").lower()
+    if value not in {"0", "1", "true", "false", "yes", "no"}:
+        raise ImproperlyConfigured(f"{name} must be 0 or 1, not {value!r}")
+    return value in {"1", "true", "yes"}
+
+
+def env_int(name: str, default: int) -> int:
+    value = env(name, str(default))
+    try:
+        return int(value)
+    except ValueError:
+        raise ImproperlyConfigured(f"{name} must be a whole number, not {value!r}") from None
+
+
+def database_from(url: str) -> dict[str, Any]:
+    """A `postgresql://user:password@host:port/name?option=value` URL as Django's dictionary."""
+    parts = urlsplit(url)
+    if parts.scheme not in {"postgres", "postgresql"}:
+        raise ImproperlyConfigured("DATABASE_URL must begin with postgresql://")
+    options = dict(pair.split("=", 1) for pair in parts.query.split("&") if "=" in pair)
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": parts.path.lstrip("/"),
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": unquote(options.pop("host", parts.hostname or "")),
+        "PORT": str(options.pop("port", parts.port or "")),
+        "CONN_MAX_AGE": None,
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": options,
+        "TEST": {"NAME": env("TEST_DATABASE_NAME") or None},
+    }
+
+
+DATA_DIR = Path(env("GRIDFARE_DATA", str(BASE_DIR / ".gridfare")))
+DATABASE_URL = env("DATABASE_URL")
+REDIS_URL = env("REDIS_URL")
+if not (DATABASE_URL and REDIS_URL):
+    # Without servers of the operator's own, the embedded ones are found, or started, beside the data.
+    from core.embedded import ensure
+
+    _urls = ensure(DATA_DIR)
+    DATABASE_URL, REDIS_URL = DATABASE_URL or _urls.database_url, REDIS_URL or _urls.redis_url
+
+DEBUG = env_bool("GRIDFARE_DEBUG", False)
+PRODUCTION = env_bool("GRIDFARE_PRODUCTION", False)
+SECRET_KEY = env("GRIDFARE_SECRET_KEY", "" if PRODUCTION else "a-key-for-one-machine-only-" + "0" * 40)
+if not SECRET_KEY:
+    raise ImproperlyConfigured("GRIDFARE_SECRET_KEY must be set in production")
+BASE_URL = env("GRIDFARE_BASE_URL", "http://127.0.0.1:8000").rstrip("/")
+ALLOWED_HOSTS = env("GRIDFARE_ALLOWED_HOSTS", "127.0.0.1,localhost,[::1],testserver").split(",")
+CSRF_TRUSTED_ORIGINS = [BASE_URL]
+
+INSTALLED_APPS = [
+    "unfold",
+    "unfold.contrib.filters",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "rest_framework",
+    "django_filters",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "marketplace",
+    "scheduler",
+    "metering",
+    "billing",
+    "config",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "config.urls"
+ASGI_APPLICATION = "config.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "config" / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+DATABASES = {"default": database_from(DATABASE_URL)}
+AUTH_USER_MODEL = "marketplace.User"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}}
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("MinimumLengthValidator", "CommonPasswordValidator", "NumericPasswordValidator")
+]
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_I18N = True
+USE_TZ = True
+STATIC_URL = "/static/"
+STATIC_ROOT = DATA_DIR / "static"
+WHITENOISE_USE_FINDERS = not PRODUCTION
+LOGIN_URL = "/admin/login/"
+
+# Artifacts: a folder by default, any S3-compatible store by setting.
+ARTIFACT_DIR = Path(env("GRIDFARE_ARTIFACT_DIR", str(DATA_DIR / "artifacts")))
+ARTIFACT_BUCKET = env("GRIDFARE_S3_BUCKET")
+STORAGES: dict[str, Any] = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": str(ARTIFACT_DIR)}},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedStaticFilesStorage"},
+}
+if ARTIFACT_BUCKET:
+    STORAGES["default"] = {
+        "BACKEND": "storages.backends.s3.S3Storage",
+        "OPTIONS": {
+            "bucket_name": ARTIFACT_BUCKET,
+            "endpoint_url": env("GRIDFARE_S3_ENDPOINT") or None,
+            "access_key": env("GRIDFARE_S3_ACCESS_KEY") or None,
+            "secret_key": env("GRIDFARE_S3_SECRET_KEY") or None,
+            "region_name": env("GRIDFARE_S3_REGION") or None,
+        },
+    }
+DATA_UPLOAD_MAX_MEMORY_SIZE = 64 * 1024 * 1024  # a batch of 20,000 reports is about 6 MiB
+
+# Limits of the market.
+JOIN_TOKEN_MINUTES = 15
+LEASE_SECONDS = env_int("GRIDFARE_LEASE_SECONDS", 60)
+LONG_POLL_SECONDS = 25
+ROUND_SECONDS = 0.05  # matching rounds are at least this far apart
+CHUNK = 20_000  # rows that one statement of a background step moves
+PLATFORM_FEE_BASIS_POINTS = env_int("GRIDFARE_PLATFORM_FEE_BASIS_POINTS", 500)
+CURRENCY = "CNY"
+MAX_ARTIFACT_BYTES = env_int("GRIDFARE_MAX_ARTIFACT_BYTES", 20 * 1024**3)
+DEFAULT_QUOTA_BYTES = env_int("GRIDFARE_DEFAULT_QUOTA_BYTES", 100 * 1024**3)
+AUTO_ACTIVATE_POOLS = env_bool("GRIDFARE_AUTO_ACTIVATE_POOLS", False)
+
+CELERY_BROKER_URL = REDIS_URL
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_TASK_PUBLISH_RETRY = True
+CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 0}
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "visibility_timeout": 600,
+    "socket_timeout": 5,
+    "socket_connect_timeout": 2,
+}
+CELERY_TASK_SOFT_TIME_LIMIT = 240
+CELERY_TASK_TIME_LIMIT = 300
+CELERY_BEAT_SCHEDULE = {
+    # Each sweep expires before the next is sent: a backlog never doubles itself.
+    "match": {"task": "scheduler.match", "schedule": timedelta(seconds=1), "options": {"expires": 1}},
+    "sweep": {"task": "scheduler.sweep", "schedule": timedelta(seconds=2), "options": {"expires": 2}},
+    "expire": {"task": "scheduler.expire_leases", "schedule": timedelta(seconds=3), "options": {"expires": 3}},
+    "measure": {"task": "metering.sweep", "schedule": timedelta(seconds=3), "options": {"expires": 3}},
+    "charge": {"task": "billing.sweep", "schedule": timedelta(seconds=3), "options": {"expires": 3}},
+    "housekeep": {"task": "marketplace.housekeep", "schedule": timedelta(minutes=10), "options": {"expires": 600}},
+}
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "marketplace.auth.KeyAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["marketplace.permissions.HasScope"],
+    "DEFAULT_RENDERER_CLASSES": ["core.http.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["core.http.JSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "core.schema.ProblemSchema",
+    "DEFAULT_PAGINATION_CLASS": "core.http.KeysetPages",
+    "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
+    "EXCEPTION_HANDLER": "core.http.problem_of",
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+    "PAGE_SIZE": 50,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Gridfare",
+    "DESCRIPTION": "A marketplace for computing power as a service: submit a task, get its result, pay afterwards.",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "COMPONENT_SPLIT_REQUEST": True,
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+}
+UNFOLD: dict[str, Any] = {
+    "SITE_TITLE": "Gridfare",
+    "SITE_HEADER": "Gridfare",
+    "SITE_SUBHEADER": "for operators 平台方",
+    "SITE_SYMBOL": "grid_view",
+    "SITE_URL": "/",
+    "SHOW_VIEW_ON_SITE": False,
+    "ENVIRONMENT": "config.dashboard.environment",
+    "DASHBOARD_CALLBACK": "config.dashboard.first_page",
+    "BORDER_RADIUS": "8px",
+    "COLORS": {
+        # The front door's teal.
+        "primary": {
+            "50": "#effbfa",
+            "100": "#d3f3f0",
+            "200": "#a8e6e1",
+            "300": "#75d2cc",
+            "400": "#45b6b1",
+            "500": "#299a96",
+            "600": "#0b7c7a",
+            "700": "#0b6e6e",
+            "800": "#0e5353",
+            "900": "#114545",
+            "950": "#04292b",
+        }
+    },
+    "SIDEBAR": {"show_search": True, "show_all_applications": False, "navigation": "config.admin_site.navigation"},
+}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": env("GRIDFARE_LOG_LEVEL", "INFO")},
+    "loggers": {"httpx": {"level": "WARNING"}, "django.request": {"level": "ERROR"}},
+}
+
+if PRODUCTION:
+    SECURE_SSL_REDIRECT = True
+    SECURE_HSTS_SECONDS = 31_536_000
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = True
+    SECURE_HSTS_PRELOAD = True
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    SESSION_COOKIE_SECURE = True
+    CSRF_COOKIE_SECURE = True

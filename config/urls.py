@@ -1,0 +1,30 @@
+"""The whole URL map on one screen."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.urls import include, path
+from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerView
+
+from config import views
+
+urlpatterns = [
+    path("admin/", admin.site.urls),
+    path("healthz", views.healthz),
+    path("readyz", views.readyz),
+    path("metrics", views.metrics),
+    path("api/v1/openapi.json", SpectacularJSONAPIView.as_view(), name="openapi"),
+    path("api/docs/", SpectacularSwaggerView.as_view(url_name="openapi"), name="docs"),
+    path("api/v1/", include("marketplace.api.accounts")),
+    path("api/v1/", include("marketplace.api.providers")),
+    path("api/v1/", include("marketplace.api.capabilities")),
+    path("api/v1/", include("marketplace.api.artifacts")),
+    path("api/v1/", include("scheduler.api.publishing")),
+    path("api/v1/", include("scheduler.api.tasks")),
+    path("api/v1/", include("billing.api")),
+    path("agent/v1/", include("scheduler.api.agents")),
+    path("", views.home),
+]
+handler400 = "core.http.bad_request"
+handler404 = "core.http.not_found"
+handler500 = "core.http.server_error"

@@ -1,0 +1,49 @@
+"""The OpenAPI description of errors: every operation names the problem document it may answer with."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.plumbing import ResolvedComponent
+
+PROBLEM = {
+    "type": "object",
+    "description": "RFC 9457 problem document; `code` is stable, `field` is the input at fault.",
+    "required": ["type", "title", "status", "code", "detail"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "code": {"type": "string"},
+        "detail": {"type": "string"},
+        "field": {"type": ["string", "null"]},
+        "errors": {"type": "array", "items": {"type": "object"}},
+    },
+}
+REASONS = {
+    "400": "malformed request",
+    "401": "no valid key or session",
+    "403": "not allowed",
+    "404": "no such thing, or none you may see",
+    "409": "its state does not allow it",
+    "413": "too many bytes",
+    "415": "unsupported media type",
+    "422": "invalid input",
+    "429": "too many requests",
+}
+
+
+class ProblemSchema(AutoSchema):
+    """AutoSchema that adds the problem document to every operation."""
+
+    def _get_response_bodies(self, direction: Literal["request", "response"] = "response") -> dict[str, Any]:
+        bodies: dict[str, Any] = super()._get_response_bodies(direction)
+        component = ResolvedComponent(  # type: ignore[no-untyped-call]
+            name="Problem", type=ResolvedComponent.SCHEMA, object="Problem", schema=PROBLEM
+        )
+        self.registry.register_on_missing(component)
+        for status, reason in REASONS.items():
+            content = {"application/problem+json": {"schema": component.ref}}
+            bodies.setdefault(status, {"description": reason, "content": content})
+        return bodies

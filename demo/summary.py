@@ -1,0 +1,90 @@
+"""What ran where and why, what it cost, who earns what, where the files are."""
+
+from __future__ import annotations
+
+from collections import Counter
+from decimal import Decimal
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from demo.accounts import Cast
+from demo.job import Outcome
+from demo.market import ALICE, BOB, CAROL, ERIN, OPERATOR, PASSWORD
+from gridfare.client import Client
+
+
+def print_summary(cast: Cast, outcomes: list[Outcome], url: str, console: Console) -> int:
+    """Print it. Returns the exit code: 0 when all is delivered and billed and the ledger balances."""
+    for outcome in outcomes:
+        _print_task(cast.alice, outcome, console)
+    balance = cast.olga.trial_balance()
+    _print_money(cast, balance, console)
+    _print_doors(url, console)
+    fine = all(o.task["state"] == "delivered" and o.task["cost"]["final"] and o.files for o in outcomes)
+    if not (fine and balance["balanced"]):
+        console.print("[bold red]Not everything was delivered and billed.[/]")
+        return 1
+    console.print("[bold green]Everything was delivered and billed; the ledger balances.[/]")
+    return 0
+
+
+def _print_task(alice: Client, outcome: Outcome, console: Console) -> None:
+    task = outcome.task
+    table = Table(title=f"{outcome.job.title}  ({task['id']})", title_justify="left", show_edge=False)
+    for name in ("stage", "where", "units", "why"):
+        table.add_column(name)
+    explanation = alice.explain(str(task["id"]))
+    units: Counter[tuple[str, str]] = Counter()
+    for row in explanation["where"]:
+        place = f"{row['region'] or '-'} ({row['pool'] or 'no pool'})"
+        units["merge" if row["stage"] else "units", place] += row["units"]
+    why = _why(explanation)
+    for (stage, place), count in sorted(units.items(), reverse=True):
+        table.add_row(stage, place, str(count), why.get(stage, ""))
+    console.print()
+    console.print(table)
+    cost = task["cost"]
+    console.print(f"  {task['state']}, {cost['amount']} {cost['currency']}, files: {outcome.folder or '-'}")
+    for path in outcome.files:
+        console.print(f"    {path}  {path.stat().st_size:,} bytes", highlight=False)
+
+
+def _why(explanation: dict[str, Any]) -> dict[str, str]:
+    """The best candidate's terms against the runner-up's, per stage."""
+    texts: dict[str, str] = {}
+    for decision in explanation["decisions"]:
+        stage = "merge" if decision["stage"] == "merge" else "units"
+        first, *others = decision["candidates"]
+        text = f"{first['region']}: {Decimal(str(first['price'])):.6f} CNY, {first['finish_s']:.1f} s a unit"
+        if others:
+            text += f"; next {others[0]['region']}: {Decimal(str(others[0]['price'])):.6f} CNY"
+        texts.setdefault(stage, text)
+    return texts
+
+
+def _print_money(cast: Cast, balance: dict[str, Any], console: Console) -> None:
+    table = Table(title="Who pays, who earns", title_justify="left", show_edge=False)
+    for name, justify in (("party", "left"), ("as", "left"), ("total", "right")):
+        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+    parties = (
+        (ALICE, cast.alice, "user"),
+        (BOB, cast.bob, "provider"),
+        (ERIN, cast.erin, "provider"),
+        (CAROL, cast.carol, "publisher"),
+    )
+    for party, client, role in parties:
+        statement = client.statement(role)
+        table.add_row(party.name, role, f"{statement['total']} {statement['currency']}")
+    for account in balance["accounts"]:
+        if account["organization"] is None:
+            table.add_row("the platform", account["kind"], f"{account['balance']} {account['currency']}")
+    console.print()
+    console.print(table)
+
+
+def _print_doors(url: str, console: Console) -> None:
+    console.print(f"\n[bold]{url}[/]  API {url}/api/docs/  operators {url}/admin/")
+    names = f"{ALICE.username}, {BOB.username}, {ERIN.username}, {CAROL.username}, {OPERATOR}"
+    console.print(f"log in as {names}; the password of each is [bold]{PASSWORD}[/]\n")

@@ -1,0 +1,22 @@
+"""The provider's agent: it runs on a machine that is lent to the market and opens only outbound HTTPS.
+
+`join` enrols a machine, `run` works, `drain` empties it, `selftest` tests it; docs/protocol.md is what it speaks.
+"""
+
+from gridfare.agent.checks import Result, SelfTest
+from gridfare.agent.commands import Joined, drain, join, run, selftest
+from gridfare.agent.home import HomeError
+from gridfare.agent.protocol import ProtocolError, Unreachable
+
+__all__ = [
+    "HomeError",
+    "Joined",
+    "ProtocolError",
+    "Result",
+    "SelfTest",
+    "Unreachable",
+    "drain",
+    "join",
+    "run",
+    "selftest",
+]

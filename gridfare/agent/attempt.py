@@ -1,0 +1,76 @@
+"""The state of one held attempt, as the loop, the platform and its own course see it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any
+
+from gridfare.agent import workspace
+from gridfare.agent.capacity import Device
+from gridfare.agent.child import Child
+from gridfare.agent.model import Lease
+from gridfare.agent.reasons import AttemptEnded, Released
+
+BEFORE_START = ("queued", "preparing")
+NOT_OUR_FAULT = ("agent_stopping", "lease_unrenewed")
+
+
+@dataclass(slots=True, eq=False)
+class Attempt:
+    """One lease from its arrival to its report.
+
+    ``phase``: queued → preparing → running → uploading. ``cause`` is set when somebody wants it to end, and is never
+    taken back.
+    """
+
+    lease: Lease
+    arrived: float
+    phase: str = "queued"
+    cause: str | None = None
+    detail: str = ""
+    began: float = 0.0
+    slot: int = 0
+    folder: str = ""
+    devices: list[Device] = field(default_factory=list)
+    child: Child | None = None
+    waiting_for: asyncio.Task[Any] | None = None
+    """What the attempt waits for and may be interrupted in: its environment."""
+
+    @property
+    def scope(self) -> str:
+        """The part of a blob's path that names this attempt."""
+        return f"{self.lease.attempt}/{self.lease.fence}"
+
+    def stopped(self) -> bool:
+        """Whether somebody wants it to end; asked by transfer threads."""
+        return self.cause is not None
+
+    def stop(self, cause: str, detail: str = "") -> None:
+        """End it wherever it is; the first cause counts."""
+        if self.cause is not None:
+            return
+        self.cause, self.detail = cause, detail
+        if self.child is not None:
+            self.child.stop(cause, detail)
+        elif self.waiting_for is not None:
+            self.waiting_for.cancel()
+
+    def check(self) -> None:
+        """Raise AttemptEnded when somebody wants it to end."""
+        if self.cause is not None:
+            raise self.ending()
+
+    def ending(self) -> AttemptEnded:
+        """The end that `stop` asked for: what never started goes back to the platform instead of failing."""
+        cause = self.cause or "agent_stopping"
+        if self.phase in BEFORE_START and cause in NOT_OUR_FAULT:
+            return Released(cause, self.detail)
+        return AttemptEnded(cause, self.detail)
+
+    def held_row(self) -> list[Any]:
+        """The attempt as a sync names it."""
+        progress = None
+        if self.child is not None and self.child.attended and self.phase == "running":
+            progress = workspace.read_progress(self.folder)
+        return [self.lease.attempt, self.lease.fence, self.phase, progress]

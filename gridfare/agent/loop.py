@@ -1,0 +1,291 @@
+"""The agent's loop: tell the platform what is held and done, take new work, keep the machine busy."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from gridfare.agent import log
+from gridfare.agent.capacity import Capacity
+from gridfare.agent.holdings import Holdings
+from gridfare.agent.outbox import Outbox
+from gridfare.agent.protocol import Channel, ProtocolError, Unreachable
+from gridfare.agent.workshop import Workshop
+
+SYNC = "/agent/v1/sync"
+IDLE_WAIT_S = 20
+YOUNG_S, YOUNG_WAIT_S = 2.0, 0.25
+SOON_S, BULK_S = 0.02, 0.3
+BULK_ITEMS = 20
+RESEND_REFUSED = 3
+FATAL_REFUSALS = 5
+NULL_WANT = 20_000
+
+
+class Fatal(Exception):
+    """The platform does not know this agent any more: there is nothing to go on with."""
+
+
+def uptime() -> float:
+    """Seconds on a clock that nobody sets and that goes on while the machine sleeps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+@dataclass(slots=True)
+class Options:
+    """How long to be patient, in seconds; ``once_idle_s`` ends the agent after idling that long."""
+
+    stop_s: float = 10.0
+    once_idle_s: float | None = None
+    idle_wait_s: int = IDLE_WAIT_S
+    null: bool = False
+
+
+@dataclass(slots=True)
+class Line:
+    """The state of the talk with the platform."""
+
+    session: str = field(default_factory=lambda: str(uuid.uuid4()))
+    lease_s: float = 60.0
+    renewed: float = field(default_factory=uptime)
+    """When the last answered sync was sent."""
+    answered: float = 0.0
+    earliest: float = 0.0
+    batch_items: int = 0
+    failures: int = 0
+    refusals: int = 0
+    drain: bool = False
+
+
+class Loop:
+    """The talk of one agent process with the platform. Everything here runs in the event loop's thread."""
+
+    def __init__(
+        self,
+        channel: Channel,
+        outbox: Outbox,
+        workshop: Workshop,
+        capacity: Capacity,
+        options: Options,
+        draining: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.channel, self.outbox, self.options = channel, outbox, options
+        self.names, self.chaos = workshop.choice.names(), workshop.chaos
+        self.holdings = Holdings(workshop, capacity, options.null)
+        self.holdings.sending = outbox.batch
+        self.line = Line()
+        self.is_drained = draining
+        self.call: asyncio.Task[dict[str, Any]] | None = None
+        self.stopping = False
+        self.deadline = float("inf")
+        self.last_busy = time.monotonic()
+
+    # -- the talk ---------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Work until stopped and empty; raises Fatal when the platform refuses this agent."""
+        keeper = asyncio.create_task(self._keep())
+        try:
+            while not self._finished():
+                await self._pause()
+                await self._exchange()
+        finally:
+            keeper.cancel()
+            self.holdings.end_all("agent_stopping", "the agent ends")
+            if self.holdings.tasks:
+                await asyncio.wait(self.holdings.tasks, timeout=30)
+
+    def _finished(self) -> bool:
+        if time.monotonic() > self.deadline:
+            return True
+        return (self.stopping or self.is_drained()) and not self._busy()
+
+    async def _exchange(self) -> None:
+        """One sync, whatever becomes of it."""
+        if self.chaos.strikes(self.chaos.drop_heartbeats):
+            await asyncio.sleep(1.0)
+            return
+        try:
+            sent = uptime()
+            answer = await self._sync()
+            if self.chaos.strikes(self.chaos.lose_answers):
+                raise Unreachable("chaos lost the answer")
+        except Unreachable as problem:
+            await self._back_off(problem)
+        except ProtocolError as problem:
+            await self._refused(problem)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+        else:
+            self.line.renewed, self.line.failures, self.line.refusals = sent, 0, 0
+            await self._apply_safely(answer)
+
+    async def _apply_safely(self, answer: dict[str, Any]) -> None:
+        """An answer that is not of the protocol's form must not end the agent."""
+        try:
+            self.apply(answer)
+        except (TypeError, ValueError, KeyError, IndexError, AttributeError):
+            log.logger.exception("the platform's answer is not understood")
+            await asyncio.sleep(1.0)
+
+    async def _sync(self) -> dict[str, Any]:
+        """Compose and send; the call can be broken off by `_interrupt`, which is a lost answer to the platform."""
+        if self.outbox.batch is None and self.holdings.ended:
+            items = self.holdings.next_items()
+            self.holdings.sealed(await asyncio.to_thread(self.outbox.put, items))
+            self.line.batch_items = len(items)
+        wait_s = self._wait_s()
+        self.holdings.news.clear()
+        self.call = asyncio.create_task(self.channel.post(SYNC, self._request(wait_s), wait_s + 30))
+        try:
+            return await self.call
+        finally:
+            self.call = None
+
+    def _request(self, wait_s: int) -> bytes:
+        head = {
+            "session": self.line.session,
+            "want": self._want(),
+            "wait_s": wait_s,
+            "executors": self.names,
+            "draining": self._leaving(),
+            "held": self.holdings.rows(),
+        }
+        batch = self.outbox.batch
+        reports = batch.to_json() if batch else "null"
+        return (json.dumps(head)[:-1] + ', "reports": ' + reports + "}").encode()
+
+    def _leaving(self) -> bool:
+        return self.stopping or self.is_drained() or self.line.drain
+
+    def _want(self) -> int:
+        if self._leaving():
+            return 0
+        if self.options.null:
+            return max(0, NULL_WANT - len(self.holdings.ended))
+        return self.holdings.appetite.want(len(self.holdings.held))
+
+    def _wait_s(self) -> int:
+        """How long the platform may hold its answer: not while something here is about to be reported."""
+        if self.outbox.batch or self.holdings.ended or self.stopping:
+            return 0
+        if not self.holdings.held:
+            return self.options.idle_wait_s
+        return 0 if self._is_young() or not self._want() else 1
+
+    def _is_young(self) -> bool:
+        return time.monotonic() - self.holdings.last_start < YOUNG_S
+
+    async def _pause(self) -> None:
+        """Wait for a reason to call: something to report, room for work, or a lease to renew."""
+        bulk = self.line.batch_items >= BULK_ITEMS and bool(self.holdings.queue)
+        earliest = max(self.line.earliest, self.line.answered + (BULK_S if bulk else SOON_S))
+        if self.holdings.held and not (self.outbox.batch or self.holdings.ended):
+            quiet = YOUNG_WAIT_S if self._is_young() else 0.0 if self._want() else 1.0
+            await self._news_within(max(self.line.answered + quiet, earliest) - time.monotonic())
+        left = (self.line.earliest if self.options.null else earliest) - time.monotonic()
+        if left > 0:
+            await asyncio.sleep(left)
+
+    async def _news_within(self, seconds: float) -> None:
+        if seconds > 0:
+            try:
+                await asyncio.wait_for(self.holdings.news.wait(), seconds)
+            except TimeoutError:
+                return
+
+    async def _back_off(self, problem: Unreachable) -> None:
+        self.line.failures += 1
+        wait = min(0.2 * 2 ** min(self.line.failures - 1, 6), 5.0)
+        if problem.retry_after_s is not None:
+            wait = min(problem.retry_after_s, 60.0)
+        if self.line.failures in (1, 4) or self.line.failures % 20 == 0:
+            log.warning("the platform does not answer", why=problem, tries=self.line.failures)
+        await asyncio.sleep(min(wait, max(self.deadline - time.monotonic(), 0)))
+
+    async def _refused(self, problem: ProtocolError) -> None:
+        """Refusals are not repaired by repeating: set a poisoned batch aside, give up when we are not known."""
+        self.line.refusals += 1
+        log.warning("the platform refuses the sync", why=problem, times=self.line.refusals)
+        if problem.status in (401, 403, 404, 410) and self.line.refusals >= FATAL_REFUSALS:
+            raise Fatal(str(problem))
+        if problem.status in (400, 413, 422) and self.line.refusals >= RESEND_REFUSED:
+            self.outbox.reject()
+            self.holdings.sending = None
+        await asyncio.sleep(min(0.2 * 2**self.line.refusals, 5.0))
+
+    # -- the answer -------------------------------------------------------------------------------------------
+
+    def apply(self, answer: dict[str, Any]) -> None:
+        """Act on an answer."""
+        now = time.monotonic()
+        self.line.answered = now
+        self.line.earliest = now + min(float(answer.get("next_s") or 0), self.line.lease_s / 3)
+        self.line.lease_s = float(answer.get("lease_s") or self.line.lease_s)
+        self.line.drain = bool(answer.get("drain"))
+        if self.outbox.accept(answer.get("accepted")):
+            self.holdings.sending = None
+        for attempt, fence, why in answer.get("refused") or ():
+            log.info("a report was refused", attempt=attempt, fence=fence, why=why)
+        for attempt, fence, why in answer.get("stop") or ():
+            self.holdings.stop(str(attempt), fence, why)
+        self.holdings.closed = self.stopping or self.is_drained()
+        self.holdings.take(answer.get("specs") or {}, answer.get("leases") or [])
+
+    # -- keeping watch ----------------------------------------------------------------------------------------
+
+    async def _keep(self) -> None:
+        """Twice a second: leases that could not be renewed, the wish to drain, too much in the queue, idleness."""
+        while True:
+            await asyncio.sleep(0.5)
+            self._check_leases()
+            if self.is_drained() and not self.stopping:
+                self._empty_queue("the machine is being drained")
+            self.holdings.shed()
+            self._check_idle()
+
+    def _check_leases(self) -> None:
+        """Stop by ourselves before the platform may give the units to somebody else."""
+        bound = max(self.line.lease_s - 10, self.line.lease_s / 2)
+        if self.holdings.held and uptime() - self.line.renewed > bound:
+            log.warning("leases could not be renewed", held=len(self.holdings.held))
+            self.holdings.end_all("lease_unrenewed", "the platform could not be reached in time")
+
+    def _check_idle(self) -> None:
+        self.last_busy = time.monotonic() if self._busy() else self.last_busy
+        limit = self.options.once_idle_s
+        if limit is not None and not self.stopping and time.monotonic() - self.last_busy >= limit:
+            self.stop()
+
+    def _busy(self) -> bool:
+        return bool(self.holdings.held or self.holdings.ended or self.outbox.batch)
+
+    def _empty_queue(self, why: str) -> None:
+        """Give back what waits, and break off a waiting call so that this is not kept for its end."""
+        self.holdings.closed = True
+        self.holdings.release_queue(why)
+        self.holdings.news.set()
+        if self.call is not None and not (self.outbox.batch or self.holdings.held):
+            self.call.cancel()
+
+    def stop(self) -> None:
+        """Leave in order: unstarted units go back, running ones get ``stop_s``. A second call leaves at once."""
+        if self.stopping:
+            self._stop_running()
+            self.deadline = min(self.deadline, time.monotonic() + 3)
+            return
+        log.info("stopping", held=len(self.holdings.held), queued=len(self.holdings.queue))
+        self.stopping = True
+        self.deadline = time.monotonic() + self.options.stop_s + 15
+        self._empty_queue("the agent is stopping")
+        asyncio.get_running_loop().call_later(self.options.stop_s, self._stop_running)
+
+    def _stop_running(self) -> None:
+        self.holdings.end_all("agent_stopping", "the provider took the machine back")

@@ -1,0 +1,66 @@
+"""The command line, `gridfare`: one file per subject. Exit codes are in `gridfare.cli.group`."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+import gridfare
+from gridfare.cli import account, market, submitting, tasks
+from gridfare.cli.agent import agent_app
+from gridfare.cli.capability import capability_app
+from gridfare.cli.group import Doors
+from gridfare.cli.output import AsJson
+from gridfare.cli.pool import pool_app
+from gridfare.cli.session import Session
+
+__all__ = ["app"]
+
+EPILOG = (
+    "Exit codes: 0 done or delivered, 1 failed or expired, 2 wrong input, 3 not logged in or not allowed, "
+    "4 not found, 5 no answer or the platform's fault, 6 still going, 7 cancelled, 130 Ctrl-C."
+)
+app = typer.Typer(
+    name="gridfare",
+    cls=Doors,
+    help="Hand in tasks, fetch results, lend machines: a marketplace for computing power.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+)
+PANELS: dict[str, list[Callable[..., None]]] = {
+    "Work": [submitting.quote, submitting.submit, submitting.run, submitting.wait, tasks.tasks, tasks.show,
+             tasks.logs, tasks.events, tasks.results, tasks.cancel],
+    "Market": [market.capabilities, market.market, market.regions, market.pools],
+    "Account": [account.login, account.logout, account.whoami, account.bill],
+}  # fmt: skip
+
+
+@app.callback()
+def options(
+    ctx: typer.Context,
+    profile: Annotated[str | None, typer.Option(help="Which stored login.", envvar="GRIDFARE_PROFILE")] = None,
+    url: Annotated[str | None, typer.Option(help="The platform's address.", envvar="GRIDFARE_URL")] = None,
+    key: Annotated[str | None, typer.Option(help="The API key.", envvar="GRIDFARE_KEY", show_envvar=True)] = None,
+) -> None:
+    ctx.obj = Session(profile, url, key)
+
+
+def version(as_json: AsJson = False) -> None:
+    """This client's version."""
+    shown = {"gridfare": gridfare.version, "python": platform.python_version()}
+    typer.echo(json.dumps(shown) if as_json else f"gridfare {shown['gridfare']}, Python {shown['python']}")
+
+
+for panel, commands in PANELS.items():
+    for command in commands:
+        app.command(rich_help_panel=panel)(command)
+app.command(rich_help_panel="Account")(version)
+app.add_typer(account.keys_app, name="keys", rich_help_panel="Account")
+app.add_typer(capability_app, name="capability", rich_help_panel="Market")
+app.add_typer(pool_app, name="pool", rich_help_panel="Provider")
+app.add_typer(agent_app, name="agent", rich_help_panel="Provider")

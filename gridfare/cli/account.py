@@ -1,0 +1,197 @@
+"""`login`, `logout`, `whoami`, `keys`, `bill`: who one is, and what one owes or earns."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import replace
+from typing import Annotated
+from urllib.parse import urlsplit
+
+import typer
+from rich.console import RenderableType
+from rich.text import Text
+
+from gridfare import config
+from gridfare.cli.output import AsJson, Output, clean, facts, table
+from gridfare.cli.session import open_client, session_of
+from gridfare.cli.words import ago, local, money
+from gridfare.client import Client, checked_url
+from gridfare.sdk.answers import Identity, Key, Statement
+
+keys_app = typer.Typer(help="API keys of the organization.", no_args_is_help=True)
+
+
+def login(
+    ctx: typer.Context,
+    url: Annotated[str, typer.Argument(metavar="URL", help="https://...")],
+    user: Annotated[str | None, typer.Option("--user", "-u", help="Asked for when missing.")] = None,
+    password: Annotated[
+        str | None, typer.Option(envvar="GRIDFARE_PASSWORD", help="Asked for when missing, which is safer.")
+    ] = None,
+    key: Annotated[str | None, typer.Option("--key", help="Store this key instead of asking for a password.")] = None,
+    organization: Annotated[str | None, typer.Option("--org", help="When you belong to several.")] = None,
+    key_name: Annotated[str | None, typer.Option("--key-name", help="Name of the new key.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Remember a platform and a key for it, in a file that only you can read."""
+    out, url = Output(as_json), checked_url(url)
+    if urlsplit(url).scheme == "http" and urlsplit(url).hostname not in ("127.0.0.1", "localhost", "::1"):
+        out.note("warning: http sends the key readable for everybody on the way; use https", "yellow")
+    key = key or session_of(ctx).key or _new_key(url, user, password, organization, key_name)
+    with Client(url, key) as client:
+        who = client.me()
+    name = _remember(ctx, url, key, who)
+    out.show(who | {"url": url, "profile": name}, _who_line(who, url))
+
+
+def _new_key(url: str, user: str | None, password: str | None, organization: str | None, key_name: str | None) -> str:
+    user = user or typer.prompt("User", err=True)
+    password = password or typer.prompt("Password", hide_input=True, err=True)
+    with Client(url, anonymous=True) as client:
+        answer = client.login(
+            user,
+            password,
+            organization=organization,
+            name=key_name or f"command line on {socket.gethostname()}",
+        )
+    return answer["key"]
+
+
+def _remember(ctx: typer.Context, url: str, key: str, who: Identity) -> str:
+    stored = config.load()
+    name = stored.name(session_of(ctx).profile)
+    organization = (who["organization"] or {}).get("slug", "")
+    stored.profiles[name] = config.Profile(url, key, who["user"]["username"], organization)
+    config.save(replace(stored, current=name))
+    return name
+
+
+def _who_line(who: Identity, url: str) -> Text:
+    organization = who["organization"]
+    place = f" of {organization['slug']} ({organization['name']})" if organization else ""
+    operator = ", operator" if who["user"].get("is_operator") else ""
+    return Text(clean(f"{who['user']['username']}{place}, {who['role'] or 'no role'}{operator} at {url}"))
+
+
+def logout(
+    ctx: typer.Context,
+    revoke: Annotated[bool, typer.Option("--revoke", help="Make the key useless everywhere, too.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Forget the stored key."""
+    out, stored = Output(as_json), config.load()
+    name = stored.name(session_of(ctx).profile)
+    profile = stored.profiles.pop(name, None)
+    if profile is not None and revoke:
+        with Client(profile.url, profile.key) as client:
+            client.revoke_key(profile.key.split("_")[1])
+    config.save(stored)
+    said = f"forgot the key for {profile.url}" if profile else f"profile {name} was not logged in"
+    out.show({"profile": name, "logged_out": profile is not None, "revoked": bool(profile and revoke)}, said)
+
+
+def whoami(ctx: typer.Context, as_json: AsJson = False) -> None:
+    """Whose key this is, and what it may do."""
+    out, client = Output(as_json), open_client(ctx)
+    who = client.me()
+    out.show(who | {"url": client.url}, _who_line(who, client.url), f"scopes: {clean(' '.join(who['scopes']))}")
+
+
+@keys_app.command("list")
+def list_keys(ctx: typer.Context, as_json: AsJson = False) -> None:
+    """All keys, without their secrets."""
+    out, found = Output(as_json), list(open_client(ctx).keys())
+    rows = [
+        (key["prefix"], key["name"], " ".join(key["scopes"]), local(key["expires_at"]), _key_state(key))
+        for key in found
+    ]
+    out.show(found, table(["prefix", "name", "scopes", "expires", "last used"], rows, whole=["prefix"]))
+
+
+def _key_state(key: Key) -> str:
+    return "revoked" if key.get("revoked_at") else ago(key.get("last_used_at"))
+
+
+@keys_app.command("create")
+def create_key(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(help="What it is for.")],
+    scope: Annotated[list[str] | None, typer.Option("--scope", help="May be repeated; all when left out.")] = None,
+    days: Annotated[int | None, typer.Option("--days", min=1, help="Expires after so many days.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a key. It is shown this once."""
+    out = Output(as_json)
+    _show_new(out, open_client(ctx).create_key(name, scope or ["*"], expires_in_days=days))
+
+
+@keys_app.command("rotate")
+def rotate_key(ctx: typer.Context, prefix: Annotated[str, typer.Argument()], as_json: AsJson = False) -> None:
+    """Replace a key; the old one lives 24 hours more. The stored profile takes the new one if it used the old."""
+    out, made = Output(as_json), open_client(ctx).rotate_key(prefix)
+    stored = config.load()
+    for name, profile in stored.profiles.items():
+        if profile.key.split("_")[1:2] == [prefix]:
+            stored.profiles[name] = replace(profile, key=made["key"])
+            config.save(stored)
+    _show_new(out, made)
+
+
+@keys_app.command("revoke")
+def revoke_key(ctx: typer.Context, prefix: Annotated[str, typer.Argument()], as_json: AsJson = False) -> None:
+    """Make a key useless at once."""
+    out = Output(as_json)
+    open_client(ctx).revoke_key(prefix)
+    out.show({"prefix": prefix, "revoked": True}, f"revoked {prefix}")
+
+
+def _show_new(out: Output, key: Key) -> None:
+    shown = [
+        ("key", Text(clean(key["key"]), "bold")),
+        ("name", key["name"]),
+        ("scopes", " ".join(key["scopes"])),
+    ]
+    out.show(key, facts([*shown, ("expires", local(key["expires_at"]) if key["expires_at"] else "never")]))
+    out.note("this is the only time the key is shown", "yellow")
+
+
+def bill(
+    ctx: typer.Context,
+    party: Annotated[str, typer.Option(help="user, provider or publisher.")] = "user",
+    since: Annotated[str | None, typer.Option("--from", metavar="DATE")] = None,
+    until: Annotated[str | None, typer.Option("--to", metavar="DATE", help="Up to before this day.")] = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """What you owe as a user, or earn as a provider or publisher."""
+    if as_csv and as_json:
+        raise typer.BadParameter("choose one of --csv and --json")
+    out, client = Output(as_json), open_client(ctx)
+    if as_csv:
+        typer.echo(client.statement_csv(party, since=since, until=until), nl=False)
+        return
+    statement = client.statement(party, since=since, until=until)
+    out.show(statement, *_bill_view(statement))
+
+
+def _bill_view(statement: Statement) -> list[RenderableType]:
+    currency = statement["currency"]
+    asked = {name: value for name, value in statement.items() if name in ("from", "to")}
+    period = f"{local(str(asked.get('from') or '')) if asked.get('from') else 'the beginning'} to "
+    period += local(str(asked["to"])) if asked.get("to") else "now"
+    rows = [
+        (
+            line["task"],
+            line["kind"],
+            line.get("capability"),
+            line.get("pool"),
+            line.get("units"),
+            money(line["amount"], currency),
+            money(line.get("share", line["amount"]), currency),
+        )
+        for line in statement["lines"]
+    ]
+    columns = ["task", "kind", "capability", "pool", "units", "amount", "share"]
+    head = Text(clean(f"{statement['organization']} as {statement['party']}, {period}"), "bold")
+    lines = table(columns, rows, right=["units", "amount", "share"], whole=["task"]) if rows else Text("nothing")
+    return [head, lines, Text(f"\ntotal {money(statement['total'], currency)}", "bold")]

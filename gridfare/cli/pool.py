@@ -1,0 +1,131 @@
+"""`pool ...`: a provider's dealings with one pool."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.console import RenderableType
+from rich.text import Text
+
+from gridfare.cli.inputs import pairs
+from gridfare.cli.market import gflops, machines, prices
+from gridfare.cli.output import AsJson, Output, facts, state_text, table
+from gridfare.cli.session import open_client
+from gridfare.cli.words import ago, local, size
+from gridfare.sdk.answers import Pool
+
+pool_app = typer.Typer(help="A provider's pool: prices, machines, states.", no_args_is_help=True)
+PoolId = Annotated[str, typer.Argument(metavar="POOL", help="The pool's identifier.")]
+
+
+@pool_app.command("create")
+def create(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(help="Your own name for it.")],
+    region: Annotated[str, typer.Option(help="Where it stands: a code of `gridfare regions`.")],
+    kind: Annotated[str | None, typer.Option(help="general, intelligent, super or community.")] = None,
+    tier: Annotated[str | None, typer.Option(help="cloud, edge or end.")] = None,
+    bandwidth: Annotated[int | None, typer.Option("--bandwidth-mbps", min=1, help="To the platform's store.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Register a pool; its machines come with the agent."""
+    out = Output(as_json)
+    made = open_client(ctx).create_pool(name, region, kind=kind, tier=tier, bandwidth_mbps=bandwidth)
+    out.show(made, made["identifier"])
+    out.note(f"next: gridfare pool offer {made['identifier']} --rate core_second=0.0001", "bright_black")
+    out.note(f"      gridfare pool token {made['identifier']}", "bright_black")
+
+
+@pool_app.command("show")
+def show(ctx: typer.Context, pool: PoolId, as_json: AsJson = False) -> None:
+    """A pool with its machines, self-test and agent."""
+    out, found = Output(as_json), open_client(ctx).pool(pool)
+    out.show(found, _facts(found), *_selftest(found))
+
+
+def _facts(pool: Pool) -> RenderableType:
+    agent, load = pool.get("agent"), pool.get("load") or {}
+    seen = f"{agent['name']} {agent['version']}, seen {ago(agent['seen_at'])}" if agent else "none"
+    return facts(
+        [
+            ("pool", pool["identifier"]),
+            ("name", pool["name"]),
+            ("state", state_text(pool["state"])),
+            ("region", pool["region"]),
+            ("kind", f"{pool['kind']}, {pool['tier']}"),
+            ("machines", machines(pool)),
+            ("memory", size(pool["memory_mib"] * 2**20)),
+            ("disk", size(pool["disk_mib"] * 2**20)),
+            ("FP32", gflops(pool["fp32_gflops"]) + "FLOPS"),
+            ("executors", ", ".join(pool["executors"])),
+            ("agent", seen),
+            ("busy", f"{load.get('cores_leased', 0)} cores, {load.get('attempts', 0)} attempts"),
+        ]
+    )
+
+
+def _selftest(pool: Pool) -> list[RenderableType]:
+    rows = [
+        (each["code"], state_text(each["status"]), each.get("measured"), each.get("needed"), each.get("hint"))
+        for each in pool.get("selftest") or []
+    ]
+    found = table(["check", "result", "measured", "needed", "hint"], rows, whole=["check"])
+    return [Text("\nself-test", "bold"), found] if rows else []
+
+
+@pool_app.command("offer")
+def offer(
+    ctx: typer.Context,
+    pool: PoolId,
+    rate: Annotated[
+        list[str], typer.Option("--rate", metavar="METER=PRICE", help="core_second=0.0001; may be repeated.")
+    ],
+    basis: Annotated[str, typer.Option(help="consumption, occupancy or result.")] = "consumption",
+    currency: Annotated[str | None, typer.Option(help="CNY when left out.")] = None,
+    valid_from: Annotated[str | None, typer.Option("--from", metavar="TIME", help="Now when left out.")] = None,
+    valid_to: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Open when left out.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Set a price list. It ends the open one before it; tasks handed in earlier keep their prices."""
+    out, rates = Output(as_json), dict(pairs(rate, "--rate"))
+    made = open_client(ctx).create_offer(
+        pool, basis, rates, currency=currency, valid_from=valid_from, valid_to=valid_to
+    )
+    out.show(made, f"{made['basis']}: {prices(dict(made))}, from {local(made['valid_from'])}")
+
+
+@pool_app.command("offers")
+def offers(ctx: typer.Context, pool: PoolId, as_json: AsJson = False) -> None:
+    """A pool's price lists, with their periods."""
+    out, found = Output(as_json), list(open_client(ctx).offers(pool))
+    rows = [(local(each["valid_from"]), local(each["valid_to"]), each["basis"], prices(dict(each))) for each in found]
+    out.show(found, table(["from", "to", "basis", "price"], rows, whole=["from", "to"]) if found else "no offers")
+
+
+@pool_app.command("token")
+def token(ctx: typer.Context, pool: PoolId, as_json: AsJson = False) -> None:
+    """Make a join token for one agent."""
+    out, client = Output(as_json), open_client(ctx)
+    made = client.join_token(pool)
+    out.show(made, made["token"])
+    out.note(f"single use, until {local(made['expires_at'])}; on the machine:", "bright_black")
+    out.note(f"  gridfare agent join {client.url} {made['token']}", "bright_black")
+
+
+def _verb(verb: str, help_text: str) -> None:
+    """One command per move of a pool's state; they differ in nothing but the word."""
+
+    def move(ctx: typer.Context, pool: PoolId, as_json: AsJson = False) -> None:
+        out, moved = Output(as_json), open_client(ctx).move_pool(pool, verb)
+        out.show(moved, Text.assemble(f"{moved['identifier']} is ", state_text(moved["state"])))
+
+    pool_app.command(verb, help=help_text)(move)
+
+
+_verb("activate", "Take work.")
+_verb("drain", "Finish what it has, take nothing new.")
+_verb("resume", "Take work again after draining.")
+_verb("retire", "Leave the market, for ever.")
+_verb("suspend", "Operators: stop it.")
+_verb("reinstate", "Operators: let a suspended pool back.")

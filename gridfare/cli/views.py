@@ -1,0 +1,153 @@
+"""Tasks, quotes and explanations as people see them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from gridfare.cli.output import clean, facts, state_text, table
+from gridfare.cli.words import ago, between, local, money, size, span
+from gridfare.sdk.answers import ENDED, Quote, Result, Task
+
+
+def task_line(task: Task) -> Text:
+    """One sentence about a task that has ended, or goes on."""
+    words = Text.assemble(state_text(task["state"]), " ", clean(task["id"]))
+    if task["state"] in ENDED:
+        words.append(f"  in {between(task['created_at'], task['ended_at'])}, {cost_of(task)}")
+    if task["reason"]:
+        words.append(f"\n{clean(task['reason'])}", "red")
+    return words
+
+
+def cost_of(task: Task) -> str:
+    cost = task["cost"]
+    return money(cost["amount"], cost["currency"]) + ("" if cost["final"] else " so far")
+
+
+def bar(fraction: Any, width: int = 20) -> Text:
+    full = round(max(0.0, min(1.0, float(fraction or 0))) * width)
+    return Text.assemble(("━" * full, "green"), ("━" * (width - full), "bright_black"))
+
+
+def tasks_table(tasks: Iterable[Task]) -> Table:
+    columns = ["id", "state", "capability", "name", "units", "cost", "created"]
+    rows = [
+        (
+            task["id"],
+            state_text(task["state"]),
+            task["capability"],
+            task["name"],
+            f"{task['progress']['units_done']}/{task['progress']['units_total']}",
+            money(task["cost"]["amount"], task["cost"]["currency"]),
+            ago(task["created_at"]),
+        )
+        for task in tasks
+    ]
+    return table(columns, rows, right=["units", "cost"], whole=["id", "state", "created"])
+
+
+def task_facts(task: Task) -> Table:
+    progress, result = task["progress"], task["result"]
+    counts = f"  {progress['units_done']} of {progress['units_total']} units"
+    rules = "  ".join(f"{name}: {_short(value)}" for name, value in task["constraints"].items() if value)
+    labels = "  ".join(f"{name}={value}" for name, value in task["labels"].items())
+    asked = " (cancel requested)" if task["cancel_requested"] and task["state"] not in ENDED else ""
+    return facts(
+        [
+            ("task", task["id"]),
+            ("name", task["name"]),
+            ("capability", task["capability"]),
+            ("state", state_text(task["state"]).append(asked)),
+            ("reason", " ".join(filter(None, [task["reason_class"], task["reason"]]))),
+            ("progress", bar(progress["fraction"]).append(counts)),
+            ("cost", cost_of(task)),
+            ("result", f"{result['files']} files, {size(result['bytes'])}" if result else None),
+            ("objective", task["objective"]),
+            ("constraints", rules),
+            ("deadline", local(task["deadline"]) if task["deadline"] else None),
+            ("labels", labels),
+            ("created", f"{local(task['created_at'])}, {ago(task['created_at'])}"),
+            ("took", between(task["started_at"], task["ended_at"]) if task["started_at"] else None),
+        ]
+    )
+
+
+def _short(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def explanation(why: dict[str, Any]) -> list[RenderableType]:
+    """Where the platform put the units and what it compared, or what keeps them waiting."""
+    parts: list[RenderableType] = []
+    if rows := _by_pool(why.get("where") or []):
+        made = table(["pool", "region", "stage", "units", "states"], rows, right=["units"], whole=["pool"])
+        parts += [Text("\nwhere", "bold"), made]
+    for decision in why.get("decisions") or []:
+        head = Text.assemble("\n", ("why there", "bold"), f": candidates for a {clean(decision['stage'])}, best first")
+        parts += [head, candidates_table(decision["candidates"]), _left_out(decision["excluded"])]
+    if waiting := why.get("waiting"):
+        told = f"\n{waiting['units']} units wait: {waiting['reason']}, {waiting['detail']}"
+        parts += [Text(clean(told), "yellow"), _left_out(waiting["excluded"])]
+    return parts
+
+
+def _by_pool(where: list[dict[str, Any]]) -> list[tuple[str, str, str, int, str]]:
+    """One row per pool and stage, the states of its units put together."""
+    states: dict[tuple[str, str, str], dict[str, int]] = {}
+    for each in where:
+        if each["pool"]:
+            stage = "merge" if each["stage"] in (1, "merge") else "unit"
+            states.setdefault((each["pool"], each["region"], stage), {})[each["state"]] = each["units"]
+    return [
+        (*place, sum(counts.values()), ", ".join(f"{count} {state}" for state, count in counts.items()))
+        for place, counts in states.items()
+    ]
+
+
+def candidates_table(candidates: list[dict[str, Any]]) -> Table:
+    """Money and seconds of one unit at each candidate; `cost` is the price plus the time in money."""
+    names = list(dict.fromkeys(name for each in candidates for name in each if name not in ("pool", "region")))
+    titles = [f"{name.removesuffix('_s').replace('_', ' ')}{' s' if name.endswith('_s') else ''}" for name in names]
+    rows = [(each["pool"], each["region"], *(_term(each.get(name)) for name in names)) for each in candidates]
+    return table(["pool", "region", *titles], rows, right=titles, whole=["pool"])
+
+
+def _term(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else clean(value)
+
+
+def _left_out(excluded: dict[str, Any]) -> Text:
+    return Text(f"left out: {excluded_text(excluded)}", "bright_black")
+
+
+def excluded_text(excluded: dict[str, Any]) -> str:
+    return ", ".join(f"{count} by {clean(dimension)}" for dimension, count in excluded.items()) or "none"
+
+
+def quote_view(quote: Quote) -> Group:
+    """Both ways to run it, side by side."""
+    head = Text(f"{quote['units']} units, {clean(quote['tflop'])} FP32 TFLOP")
+    parts: list[RenderableType] = [head]
+    if not quote["feasible"]:
+        parts.append(Text("no pool can run this", "red"))
+    rows = []
+    for objective in ("cheapest", "fastest"):
+        option = quote[objective]
+        if option:
+            pools = ", ".join(f"{pool['units']} × {pool['pool']} ({pool['region']})" for pool in option["pools"])
+            rows.append((objective, money(option["price"], option["currency"]), span(option["seconds"]), pools))
+    if rows:
+        parts.append(table(["objective", "price", "time", "pools"], rows, right=["price", "time"]))
+    if quote["excluded"]:
+        parts.append(_left_out(quote["excluded"]))
+    return Group(*parts)
+
+
+def files_table(result: Result) -> Table:
+    rows = [(file["path"], size(file["bytes"]), file["media_type"], file["sha256"][:12]) for file in result["files"]]
+    return table(["file", "size", "type", "sha256"], rows, right=["size"])

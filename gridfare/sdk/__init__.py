@@ -1,0 +1,1 @@
+"""What `gridfare.Client` is made of: one file per noun, and `http` below them all."""

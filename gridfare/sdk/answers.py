@@ -1,0 +1,227 @@
+"""Shapes of the platform's answers, as docs/api.md gives them.
+
+Plain dictionaries, so that members which a newer platform adds stay.
+
+Money is decimal text, times are RFC 3339 in UTC.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal, NotRequired, TypedDict
+
+TaskState = Literal["queued", "running", "delivered", "failed", "cancelled", "expired"]
+ENDED: Final = frozenset({"delivered", "failed", "cancelled", "expired"})
+
+
+class Progress(TypedDict):
+    units_total: int
+    units_done: int
+    fraction: float
+    units_running: NotRequired[int]
+    units_waiting: NotRequired[int]
+
+
+class Cost(TypedDict):
+    amount: str
+    currency: str
+    final: bool
+
+
+class ResultSummary(TypedDict):
+    files: int
+    bytes: int
+    result_hash: str
+    manifest_url: str
+
+
+class Task(TypedDict):
+    id: str
+    name: str
+    capability: str
+    inputs: dict[str, Any]
+    objective: str
+    constraints: dict[str, Any]
+    deadline: str | None
+    labels: dict[str, str]
+    state: TaskState
+    reason_class: str | None
+    reason: str | None
+    progress: Progress
+    cost: Cost
+    result: ResultSummary | None
+    created_at: str
+    started_at: str | None
+    ended_at: str | None
+    cancel_requested: bool
+
+
+class QuotePool(TypedDict):
+    pool: str
+    region: str
+    units: int
+
+
+class QuoteOption(TypedDict):
+    price: str
+    currency: str
+    seconds: float
+    pools: list[QuotePool]
+
+
+class Quote(TypedDict):
+    feasible: int
+    cheapest: QuoteOption | None
+    fastest: QuoteOption | None
+    excluded: dict[str, int]
+    units: int
+    tflop: str
+
+
+class Attempt(TypedDict):
+    id: int | str
+    state: str
+    pool: str
+    leased_at: str | None
+    started_at: str | None
+    ended_at: str | None
+    reason_class: str | None
+    code: str | None
+    detail: str | None
+    exit_code: int | None
+
+
+class Unit(TypedDict):
+    stage: str
+    index: int
+    state: str
+    pool: str | None
+    region: str | None
+    tries: int
+    params: Any
+    attempts: list[Attempt]
+
+
+class Event(TypedDict):
+    seq: int
+    kind: str
+    data: dict[str, Any]
+    at: str
+
+
+class LogChunk(TypedDict):
+    attempt: int | str
+    unit: int
+    stage: str
+    stream: str
+    offset: int
+    text: str
+
+
+class ResultFile(TypedDict):
+    path: str
+    bytes: int
+    sha256: str
+    media_type: str
+
+
+class Result(TypedDict):
+    task: str
+    capability: str
+    result_hash: str
+    files: list[ResultFile]
+
+
+class Artifact(TypedDict):
+    id: str
+    name: str
+    bytes: int
+    sha256: str
+    media_type: str
+    created_at: str
+    regions: list[str]
+
+
+class Identity(TypedDict):
+    user: dict[str, Any]
+    organization: dict[str, Any] | None
+    role: str | None
+    scopes: list[str]
+
+
+class Key(TypedDict):
+    prefix: str
+    name: str
+    scopes: list[str]
+    expires_at: str | None
+    key: NotRequired[str]
+    created_at: NotRequired[str]
+    last_used_at: NotRequired[str | None]
+    revoked_at: NotRequired[str | None]
+
+
+class Region(TypedDict):
+    code: str
+    gb_code: str | None
+    name: str
+    name_zh: str
+    latitude: str | float
+    longitude: str | float
+
+
+class Pool(TypedDict):
+    identifier: str
+    name: str
+    region: str
+    kind: str
+    tier: str
+    state: str
+    instruction_set: str
+    cores: int
+    memory_mib: int
+    disk_mib: int
+    accelerators: list[dict[str, Any]]
+    executors: list[str]
+    fp32_gflops: str | float
+    selftest: NotRequired[list[dict[str, Any]]]
+    agent: NotRequired[dict[str, Any] | None]
+    load: NotRequired[dict[str, int]]
+    bandwidth_mbps: NotRequired[int]
+    offer: NotRequired[dict[str, Any] | None]
+    provider: NotRequired[str]
+    online: NotRequired[bool]
+
+
+class Offer(TypedDict):
+    basis: str
+    rates: dict[str, str]
+    currency: str
+    valid_from: str | None
+    valid_to: str | None
+
+
+class JoinToken(TypedDict):
+    token: str
+    expires_at: str
+
+
+class CapabilityVersion(TypedDict):
+    name: str
+    version: str
+    state: str
+    published_at: str | None
+    manifest: NotRequired[dict[str, Any]]
+    test_report: NotRequired[list[dict[str, Any]]]
+
+
+class Capability(TypedDict):
+    name: str
+    summary: str
+    versions: list[CapabilityVersion]
+
+
+class Statement(TypedDict):
+    party: str
+    organization: str
+    currency: str
+    total: str
+    lines: list[dict[str, Any]]

@@ -1,0 +1,79 @@
+"""Pools: the provider's own, their prices and agents, and the market as everybody sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from gridfare.sdk.answers import JoinToken, Offer, Pool, Region
+from gridfare.sdk.http import Calls
+
+
+class ProviderCalls(Calls):
+    """What a provider does with its pools."""
+
+    def regions(self) -> list[Region]:
+        return list(self.http.pages("/regions"))
+
+    def market(self, *, limit: int | None = None) -> Iterator[Pool]:
+        """Active pools of everybody, each with today's offer."""
+        return self.http.pages("/market/pools", most=limit)
+
+    def pools(self, *, limit: int | None = None) -> Iterator[Pool]:
+        """The organization's own pools."""
+        return self.http.pages("/pools", most=limit)
+
+    def pool(self, identifier: str) -> Pool:
+        answer: Pool = self.http.get(f"/pools/{identifier}")
+        return answer
+
+    def create_pool(
+        self,
+        name: str,
+        region: str,
+        *,
+        kind: str | None = None,
+        tier: str | None = None,
+        bandwidth_mbps: int | None = None,
+    ) -> Pool:
+        """A pool without machines yet; its agent brings them."""
+        optional = {"kind": kind, "tier": tier, "bandwidth_mbps": bandwidth_mbps}
+        given = {key: value for key, value in optional.items() if value is not None}
+        answer: Pool = self.http.post("/pools", {"name": name, "region": region} | given)
+        return answer
+
+    def change_pool(self, identifier: str, **changes: Any) -> Pool:
+        """Change name, bandwidth_mbps, allow_organizations or deny_organizations."""
+        answer: Pool = self.http.json("PATCH", f"/pools/{identifier}", json=changes)
+        return answer
+
+    def move_pool(self, identifier: str, verb: str) -> Pool:
+        """`verb` one of activate, drain, resume, retire; operators also suspend, reinstate."""
+        answer: Pool = self.http.post(f"/pools/{identifier}/{verb}", repeatable=True)
+        return answer
+
+    def join_token(self, identifier: str) -> JoinToken:
+        """A token with which one agent may join this pool, once, within minutes."""
+        answer: JoinToken = self.http.post(f"/pools/{identifier}/join-tokens")
+        return answer
+
+    def offers(self, identifier: str) -> Iterator[Offer]:
+        """The pool's price lists, newest first."""
+        return self.http.pages(f"/pools/{identifier}/offers")
+
+    def create_offer(
+        self,
+        identifier: str,
+        basis: str,
+        rates: Mapping[str, Any],
+        *,
+        currency: str | None = None,
+        valid_from: str | None = None,
+        valid_to: str | None = None,
+    ) -> Offer:
+        """A price list from `valid_from` (default: now) on. `rates` = {meter: price}, for example core_second."""
+        prices = {meter: str(price) for meter, price in rates.items()}
+        optional = {"currency": currency, "valid_from": valid_from, "valid_to": valid_to}
+        given = {key: value for key, value in optional.items() if value is not None}
+        answer: Offer = self.http.post(f"/pools/{identifier}/offers", {"basis": basis, "rates": prices} | given)
+        return answer

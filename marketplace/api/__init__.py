@@ -1,0 +1,1 @@
+"""The HTTP doors of the marketplace: thin views; each module exposes `urlpatterns`."""

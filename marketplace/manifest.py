@@ -1,0 +1,277 @@
+"""A capability's manifest: read, checked, completed with its defaults. Pure; the format is docs/manifest.md.
+
+What passes here can be planned, shown and run without another look: paths are safe, expressions read only
+inputs that exist, and every test case of the manifest has been planned once.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import semantic_version
+import yaml
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import best_match
+
+from core.errors import Invalid
+from marketplace.amounts import BOUNDS, INPUT_MIB, LIMITS, RESOURCES, amount
+from marketplace.expressions import check_expression, names_in
+from marketplace.inputs import (
+    artifact_fields,
+    check_inputs_schema,
+    message_of,
+    path_of,
+    validate_inputs,
+)
+from marketplace.paths import safe_glob, safe_path
+from marketplace.plain import check_plain
+from marketplace.splitting import plan_of
+
+__all__ = ["artifact_fields", "check_manifest", "digest_of", "load_manifest", "plan_test", "validate_inputs"]
+
+MAX_TEXT_BYTES: Final = 256 * 1024
+MAX_DEPTH: Final = 40
+CODE: Final = "invalid_manifest"
+PLACEHOLDER: Final = "00000000-0000-7000-8000-000000000000"
+Manifest = dict[str, Any]
+
+_RESOURCES: Final = {"cores": 1, "memory_mib": 512, "disk_mib": 1024}
+_LIMITS: Final = {
+    "run_s": 3600,
+    "processes": 64,
+    "file_mib": 1024,
+    "output_mib": 1024,
+    "log_kib": 1024,
+    "grace_s": 5,
+    "units": 100_000,
+}
+
+
+def load_manifest(text: str) -> Any:
+    """The document of a YAML text, nothing beyond JSON in it. Raises Invalid `invalid_manifest`."""
+    if len(text.encode(errors="replace")) > MAX_TEXT_BYTES:
+        raise Invalid(CODE, f"a manifest may have {MAX_TEXT_BYTES} bytes")
+    try:
+        _check_events(text)
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise Invalid(CODE, f"is not YAML: {' '.join(str(error).split())[:300]}") from None
+
+
+def _check_events(text: str) -> None:
+    """Aliases multiply (a few lines become gigabytes) and nesting recurses: both are refused first."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            raise Invalid(CODE, "YAML aliases (*name) are not allowed")
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > MAX_DEPTH:
+            raise Invalid(CODE, f"is nested deeper than {MAX_DEPTH} levels")
+
+
+def check_manifest(document: Any) -> Manifest:
+    """The manifest with its defaults, or Invalid; `field` is the dotted path inside the manifest.
+
+    Codes: invalid_manifest, unsafe_path, invalid_expression, amount_out_of_bounds, and for test cases
+    those of `validate_inputs` and `plan_of`.
+    """
+    check_plain(document, CODE, depth=MAX_DEPTH)
+    error = best_match(_format().iter_errors(document))
+    if error is not None:
+        raise Invalid(CODE, message_of(error), field=path_of(error) or None)
+    _check_version(document["version"])
+    check_inputs_schema(document["inputs"])
+    manifest = _completed(document)
+    _check_sources(manifest)
+    _check_paths(manifest)
+    _check_expressions(manifest)
+    _check_split(manifest)
+    _check_tests(manifest)
+    return manifest
+
+
+@cache
+def _format() -> Any:
+    schema = json.loads(Path(__file__).with_name("manifest.schema.json").read_text())
+    Draft202012Validator.check_schema(schema)
+    return Draft202012Validator(schema)
+
+
+def _check_version(text: str) -> None:
+    try:
+        semantic_version.Version(text)
+    except ValueError:
+        raise Invalid(CODE, f"{text!r} is no semantic version such as 1.0.0", field="version") from None
+
+
+def _completed(document: Manifest) -> Manifest:
+    """A copy with every optional part filled in. A unit may use the memory and disk reserved for it."""
+    manifest = copy.deepcopy(document)
+    manifest["resources"] = _RESOURCES | manifest.get("resources", {})
+    reserved = {key: manifest["resources"][key] for key in ("memory_mib", "disk_mib")}
+    manifest["limits"] = _LIMITS | reserved | manifest.get("limits", {})
+    manifest["retry"] = {"max_attempts": 3, "window_s": 86_400, "capability_error": False} | manifest.get(
+        "retry", {}
+    )
+    manifest["fee"] = {"per_unit": "0", "per_task": "0"} | manifest.get("fee", {})
+    manifest["variants"] = [_completed_variant(variant) for variant in manifest.get("variants", [{}])]
+    manifest["outputs"] = _completed_outputs(manifest.get("outputs", []))
+    manifest["tests"] = [_completed_test(test) for test in manifest.get("tests", [])]
+    _complete_stages(manifest)
+    return {"description": "", "licence": "", "env": {}, "verify": "none"} | manifest
+
+
+def _complete_stages(manifest: Manifest) -> None:
+    split, merge = manifest.get("split"), manifest.get("merge")
+    if split is not None and split["by"] == "range":
+        manifest["split"] = {"start": "0", "step": "1", "chunk": "1"} | split
+    elif split is not None and split["by"] != "matrix":
+        manifest["split"] = {"chunk": "1"} | split
+    if merge is not None:
+        resources = _RESOURCES | merge.get("resources", {})
+        outputs = _completed_outputs(merge["outputs"])
+        optional = {"keep_units": False, "limits": {}, "demand": {"tflop": "0"}}
+        manifest["merge"] = optional | merge | {"resources": resources, "outputs": outputs}
+
+
+def _completed_variant(variant: dict[str, Any]) -> dict[str, Any]:
+    accelerator = variant.get("accelerator")
+    filled = {"count": 1, "memory_mib": 0} | accelerator if accelerator else None
+    return {"instruction_set": variant.get("instruction_set", "any"), "accelerator": filled}
+
+
+def _completed_outputs(outputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{"required": True} | output for output in outputs]
+
+
+def _completed_test(test: dict[str, Any]) -> dict[str, Any]:
+    files = test.get("files", {})
+    lists = {name: [value] if isinstance(value, str) else value for name, value in files.items()}
+    return {"name": test["name"], "inputs": test["inputs"], "files": lists} | {
+        "expect": {"files": test.get("expect", {}).get("files", [])}
+    }
+
+
+def _check_sources(manifest: Manifest) -> None:
+    """`run` or `run_from`; and every `..._from` names an input."""
+    if ("run" in manifest) == ("run_from" in manifest):
+        raise Invalid(CODE, "needs either run or run_from", field="run")
+    for key in ("run_from", "outputs_from", "env_from"):
+        if key in manifest:
+            _check_input_name(manifest, manifest[key], key)
+    for field, words in (("run", manifest.get("run")), ("merge.run", manifest.get("merge", {}).get("run"))):
+        if words is not None and not words[0].strip():
+            raise Invalid(CODE, "must begin with a program", field=f"{field}.0")
+
+
+def _check_input_name(manifest: Manifest, name: str, field: str) -> None:
+    if name not in manifest["inputs"].get("properties", {}):
+        raise Invalid(CODE, f"names {name!r}, which is no input", field=field)
+
+
+def _check_paths(manifest: Manifest) -> None:
+    stages = [
+        ("outputs", manifest["outputs"]),
+        ("merge.outputs", manifest.get("merge", {}).get("outputs", [])),
+    ]
+    for field, outputs in stages:
+        for index, output in enumerate(outputs):
+            safe_glob(output["path"], field=f"{field}.{index}.path")
+    if "requirements" in manifest:
+        safe_path(manifest["requirements"], field="requirements")
+    for number, test in enumerate(manifest["tests"]):
+        for name, paths in test["files"].items():
+            for path in paths:
+                safe_path(path, field=f"tests.{number}.files.{name}")
+        for index, glob in enumerate(test["expect"]["files"]):
+            safe_glob(glob, field=f"tests.{number}.expect.files.{index}")
+
+
+def _expressions_of(manifest: Manifest) -> dict[str, tuple[Any, str | None]]:
+    """Path of every expression -> (the expression, its key in BOUNDS or None)."""
+    limits = manifest["limits"]
+    found: dict[str, tuple[Any, str | None]] = {
+        f"limits.{key}": (limits[key], key) for key in (*LIMITS, "units")
+    }
+    found |= {f"resources.{key}": (manifest["resources"][key], key) for key in RESOURCES}
+    found["demand.tflop"] = (manifest["demand"]["tflop"], None)
+    split = manifest.get("split") or {}
+    found |= {
+        f"split.{key}": (split[key], None) for key in ("start", "stop", "step", "chunk") if key in split
+    }
+    if (merge := manifest.get("merge")) is not None:
+        found |= {f"merge.resources.{key}": (merge["resources"][key], key) for key in RESOURCES}
+        found |= {f"merge.limits.{key}": (value, key) for key, value in merge["limits"].items()}
+        found["merge.demand.tflop"] = (merge["demand"]["tflop"], None)
+    return found
+
+
+def _check_expressions(manifest: Manifest) -> None:
+    properties = manifest["inputs"].get("properties", {})
+    if INPUT_MIB in properties:
+        detail = f"{INPUT_MIB} is what expressions call the size of the input files"
+        raise Invalid(CODE, detail, field=f"inputs.properties.{INPUT_MIB}")
+    known = frozenset(properties) | {INPUT_MIB}
+    for field, (expression, bounded) in _expressions_of(manifest).items():
+        check_expression(expression, known, field=field)
+        if bounded in BOUNDS and not names_in(expression):
+            amount(str(bounded), expression, {}, field=field)
+
+
+def _check_split(manifest: Manifest) -> None:
+    match manifest.get("split"):
+        case {"by": "list", "over": name}:
+            _check_input_name(manifest, name, "split.over")
+        case {"by": "matrix", "axes": axes}:
+            for axis, name in axes.items():
+                _check_input_name(manifest, name, f"split.axes.{axis}")
+        case {"by": "files", "over": name}:
+            if (name, True) not in artifact_fields(manifest):
+                raise Invalid(CODE, f"{name!r} is no input that is a list of artifacts", field="split.over")
+
+
+def _check_tests(manifest: Manifest) -> None:
+    names = [test["name"] for test in manifest["tests"]]
+    if len(set(names)) < len(names):
+        raise Invalid(CODE, "two test cases have the same name", field="tests")
+    for number, test in enumerate(manifest["tests"]):
+        _within(f"tests.{number}", lambda test=test: plan_test(manifest, test))  # type: ignore[misc]
+
+
+def _within(prefix: str, check: Callable[[], Any]) -> None:
+    try:
+        check()
+    except Invalid as error:
+        field = f"{prefix}.{error.field or 'inputs'}"
+        raise Invalid(error.code, error.detail, field=field, **error.data) from None
+
+
+def plan_test(manifest: Manifest, test: Mapping[str, Any]) -> dict[str, Any]:
+    """The plan of a test case, with placeholders for its files. Raises Invalid, `field` inside the test."""
+    takes = dict(artifact_fields(manifest))
+    for name, paths in test["files"].items():
+        if name not in takes or (len(paths) > 1 and not takes[name]):
+            raise Invalid(CODE, f"{name!r} is no input for {len(paths)} file(s)", field=f"files.{name}")
+    given = {
+        name: [PLACEHOLDER] * len(paths) if takes[name] else PLACEHOLDER
+        for name, paths in test["files"].items()
+    }
+    inputs = validate_inputs(manifest, test["inputs"] | given)
+    files = {name: [f"in/{name}/{path}" for path in paths] for name, paths in test["files"].items()}
+    return plan_of(manifest, inputs, files)
+
+
+def digest_of(manifest: Mapping[str, Any], program_sha: str | None) -> str:
+    """SHA-256, hex, over the canonical JSON of the manifest and its program's digest: what a version *is*."""
+    document = {"manifest": manifest, "program": program_sha}
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,30 @@
+"""Who may ask, who provides, what can be run, what was asked, what was delivered."""
+
+from marketplace.models.accounts import ApiKey, Membership, Organization, User
+from marketplace.models.artifacts import Artifact, Blob, BlobPlace, Upload
+from marketplace.models.capabilities import Capability, CapabilityVersion
+from marketplace.models.providers import Agent, JoinToken, Offer, Pool, Rate, Region
+from marketplace.models.tasks import Result, Task, TaskArtifact, TaskEvent
+
+__all__ = [
+    "Agent",
+    "ApiKey",
+    "Artifact",
+    "Blob",
+    "BlobPlace",
+    "Capability",
+    "CapabilityVersion",
+    "JoinToken",
+    "Membership",
+    "Offer",
+    "Organization",
+    "Pool",
+    "Rate",
+    "Region",
+    "Result",
+    "Task",
+    "TaskArtifact",
+    "TaskEvent",
+    "Upload",
+    "User",
+]

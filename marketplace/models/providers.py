@@ -1,0 +1,225 @@
+"""What providers bring: regions, pools, their agents, and the prices they ask."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Final
+
+from django.contrib.postgres.constraints import ExclusionConstraint
+from django.contrib.postgres.fields import ArrayField, DateTimeRangeField
+from django.db import models
+from django.db.models import Func, Q
+
+from core.ids import uuid7
+
+
+class Region(models.Model):
+    """A place on the map. The 31 provinces carry their GB/T 2260 code; operators may add others."""
+
+    code = models.SlugField(max_length=32, unique=True, help_text="for example ningxia")
+    gb_code = models.CharField(max_length=6, unique=True, null=True, blank=True, help_text="GB/T 2260, six digits")
+    name = models.CharField(max_length=100)
+    name_zh = models.CharField(max_length=100)
+    latitude = models.DecimalField(max_digits=8, decimal_places=5)
+    longitude = models.DecimalField(max_digits=8, decimal_places=5)
+
+    class Meta:
+        ordering: ClassVar = ["gb_code", "code"]
+
+    def __str__(self) -> str:
+        return self.code
+
+
+class Pool(models.Model):
+    """Machines of one provider at one place, reached through one agent.
+
+        REGISTERED ──► ENROLLED ──► VERIFIED ──► ACTIVE ◄──► DRAINING
+                          an agent     the self-    takes       finishes what it has
+                          has joined   test passed  work
+
+    Every state but RETIRED may become SUSPENDED (an operator's word) or RETIRED (the owner's, for ever);
+    SUSPENDED goes back to VERIFIED. Free capacity is never stored: it is what the pool declares minus its
+    live leases, computed when asked.
+    """
+
+    class State(models.TextChoices):
+        REGISTERED = "registered"
+        ENROLLED = "enrolled"
+        VERIFIED = "verified"
+        ACTIVE = "active"
+        DRAINING = "draining"
+        SUSPENDED = "suspended"
+        RETIRED = "retired"
+
+    MOVES: Final = {
+        "registered": {"enrolled", "suspended", "retired"},
+        "enrolled": {"enrolled", "verified", "suspended", "retired"},
+        "verified": {"verified", "enrolled", "active", "suspended", "retired"},
+        "active": {"enrolled", "draining", "suspended", "retired"},
+        "draining": {"enrolled", "active", "suspended", "retired"},
+        "suspended": {"verified", "retired"},
+        "retired": set(),
+    }
+
+    class Kind(models.TextChoices):
+        GENERAL = "general", "general 通用"
+        INTELLIGENT = "intelligent", "intelligent 智算"
+        SUPER = "super", "super 超算"
+        COMMUNITY = "community", "community 社会闲散"
+
+    class Tier(models.TextChoices):
+        CLOUD = "cloud"
+        EDGE = "edge"
+        END = "end"
+
+    INSTRUCTION_SETS: Final = ["x86_64", "aarch64", "riscv64", "loongarch64"]
+
+    organization = models.ForeignKey("Organization", models.PROTECT, related_name="pools")
+    region = models.ForeignKey(Region, models.PROTECT, related_name="pools")
+    identifier = models.CharField(
+        max_length=40, unique=True, help_text="算力标识: region, kind, serial, check character; never reused"
+    )
+    name = models.CharField(max_length=100)
+    kind = models.CharField(max_length=12, choices=Kind.choices, default=Kind.GENERAL)
+    tier = models.CharField(max_length=6, choices=Tier.choices, default=Tier.CLOUD)
+    state = models.CharField(max_length=10, choices=State.choices, default=State.REGISTERED)
+    # declared by the owner, confirmed by the agent's facts
+    instruction_set = models.CharField(max_length=12, default="x86_64")
+    cores = models.PositiveIntegerField(default=0)
+    memory_mib = models.PositiveIntegerField(default=0)
+    disk_mib = models.PositiveIntegerField(default=0)
+    accelerators = models.JSONField(default=list, blank=True, help_text="[{model, count, memory_mib}]")
+    executors = ArrayField(models.CharField(max_length=20), default=list, blank=True)
+    # measured by the agent's self-test
+    fp32_mflops = models.BigIntegerField(default=0, help_text="whole pool, FP32, measured")
+    memory_mbps = models.PositiveIntegerField(default=0)
+    disk_mbps = models.PositiveIntegerField(default=0)
+    bandwidth_mbps = models.PositiveIntegerField(default=1000, help_text="to the platform's store, declared")
+    selftest = models.JSONField(default=list, blank=True, help_text="[{code, status, measured, needed, hint}]")
+    allow_organizations = ArrayField(models.CharField(max_length=63), default=list, blank=True)
+    deny_organizations = ArrayField(models.CharField(max_length=63), default=list, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    verified_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["organization", "name"], name="pool_name_once_per_owner"),
+            models.CheckConstraint(
+                condition=Q(state__in=["registered", "suspended", "retired"]) | Q(cores__gt=0),
+                name="pool_enrolled_has_cores",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.identifier
+
+
+class Agent(models.Model):
+    """The provider's program that serves one pool. A new machine for the pool replaces the old agent."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    pool = models.ForeignKey(Pool, models.CASCADE, related_name="agents")
+    public_key = models.CharField(max_length=44, help_text="Ed25519, base64 of 32 bytes")
+    name = models.CharField(max_length=100)
+    version = models.CharField(max_length=40)
+    facts = models.JSONField(default=dict)
+    session = models.UUIDField(null=True, blank=True, help_text="of the agent's present process")
+    seen_at = models.DateTimeField(null=True, blank=True)
+    lease_until = models.DateTimeField(null=True, blank=True, help_text="all leases it named run out then")
+    report_seq = models.BigIntegerField(default=0, help_text="last batch of reports adopted")
+    report_digest = models.CharField(max_length=64, default="", blank=True)
+    retired_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["pool"], condition=Q(retired_at__isnull=True), name="pool_has_one_agent"
+            ),
+            models.UniqueConstraint(fields=["public_key", "pool"], name="agent_key_once_per_pool"),
+        ]
+        indexes: ClassVar = [
+            # asked every few seconds by the sweep that ends leases
+            models.Index(fields=["lease_until"], condition=Q(retired_at__isnull=True), name="agent_lease_until")
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class JoinToken(models.Model):
+    """Lets one agent join one pool, once, within minutes. Only its hash is kept."""
+
+    pool = models.ForeignKey(Pool, models.CASCADE, related_name="join_tokens")
+    token_hash = models.CharField(max_length=64, unique=True)
+    created_by = models.ForeignKey("User", models.SET_NULL, null=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField()
+    used_at = models.DateTimeField(null=True, blank=True)
+    agent = models.ForeignKey(Agent, models.SET_NULL, null=True, blank=True)
+
+
+class Offer(models.Model):
+    """A pool's price list for a period. Periods never overlap; an offer that priced a task never changes.
+
+    basis consumption  core_second, accelerator_second, fp32_tflop, gb_moved
+    basis occupancy    occupancy_second: a second of one core held (wall time of what was held)
+    basis result       result: one valid unit
+    """
+
+    class Basis(models.TextChoices):
+        CONSUMPTION = "consumption"
+        OCCUPANCY = "occupancy"
+        RESULT = "result"
+
+    pool = models.ForeignKey(Pool, models.PROTECT, related_name="offers")
+    basis = models.CharField(max_length=12, choices=Basis.choices)
+    currency = models.CharField(max_length=3, default="CNY")
+    valid = DateTimeRangeField(help_text="[from, to)")
+    used = models.BooleanField(default=False, help_text="has priced an attempt; from then on immutable")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            # a scalar needs no btree_gist when it is written as a one-element range
+            ExclusionConstraint(
+                name="offer_periods_do_not_overlap",
+                expressions=[
+                    (Func("pool_id", "pool_id", models.Value("[]"), function="int8range"), "&&"),
+                    ("valid", "&&"),
+                ],
+            ),
+            models.CheckConstraint(
+                condition=Q(basis__in=["consumption", "occupancy", "result"]), name="offer_basis_known"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.pool_id}/{self.basis}"
+
+
+class Rate(models.Model):
+    """One unit price of an offer, in the currency per unit of the meter."""
+
+    class Meter(models.TextChoices):
+        CORE_SECOND = "core_second"
+        ACCELERATOR_SECOND = "accelerator_second"
+        FP32_TFLOP = "fp32_tflop"
+        GB_MOVED = "gb_moved"
+        OCCUPANCY_SECOND = "occupancy_second"
+        RESULT = "result"
+
+    METERS_OF: Final = {
+        "consumption": {"core_second", "accelerator_second", "fp32_tflop", "gb_moved"},
+        "occupancy": {"occupancy_second", "gb_moved"},
+        "result": {"result", "gb_moved"},
+    }
+
+    offer = models.ForeignKey(Offer, models.CASCADE, related_name="rates")
+    meter = models.CharField(max_length=20, choices=Meter.choices)
+    unit_price = models.DecimalField(max_digits=30, decimal_places=12)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["offer", "meter"], name="rate_once_per_meter"),
+            models.CheckConstraint(condition=Q(unit_price__gte=0), name="rate_is_not_negative"),
+        ]

@@ -1,0 +1,67 @@
+"""Reads that several doors share. Every row reaches a view through one of these, scoped to its caller."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from django.db import models
+from django.db.models import Prefetch, Q, QuerySet
+from django.utils import timezone
+
+from marketplace.auth import Caller
+from marketplace.models import Agent, ApiKey, Membership, Offer, Organization, Pool
+
+M = TypeVar("M", bound=models.Model)
+
+
+def owned(rows: QuerySet[M], caller: Caller, *, by: str = "organization") -> QuerySet[M]:
+    """The rows that belong to the caller's organization; an operator sees everybody's, a stranger none."""
+    if caller.is_operator:
+        return rows
+    return rows.filter(**{by: caller.organization}) if caller.organization else rows.none()
+
+
+def organizations_of(caller: Caller) -> QuerySet[Organization]:
+    """All for an operator, otherwise those the person is a member of."""
+    rows = Organization.objects.select_related("region")
+    return rows if caller.is_operator else rows.filter(memberships__user=caller.user)
+
+
+def members_of(organization: Organization) -> QuerySet[Membership]:
+    """The members, with their users."""
+    return Membership.objects.filter(organization=organization).select_related("user")
+
+
+def keys_of(caller: Caller) -> QuerySet[ApiKey]:
+    """The keys of the caller's organization that are not revoked."""
+    rows = ApiKey.objects.select_related("user").filter(revoked_at__isnull=True)
+    return rows.filter(organization=caller.acting_for())
+
+
+def pools_of(caller: Caller) -> QuerySet[Pool]:
+    """The caller's own pools, each with its live agent in `live_agents`."""
+    return owned(with_agent(Pool.objects.select_related("organization", "region")), caller)
+
+
+def with_agent(pools: QuerySet[Pool]) -> QuerySet[Pool]:
+    """Loads the live agent, if any, as the list `live_agents`."""
+    live = Agent.objects.filter(retired_at__isnull=True)
+    return pools.prefetch_related(Prefetch("agents", queryset=live, to_attr="live_agents"))
+
+
+def market_pools(caller: Caller) -> QuerySet[Pool]:
+    """Active pools of everybody that the caller may use, with the offer valid now in `offers_now`."""
+    now = timezone.now()
+    offers = Offer.objects.filter(valid__contains=now).prefetch_related("rates")
+    rows = Pool.objects.filter(state=Pool.State.ACTIVE, organization__suspended_at__isnull=True)
+    if not caller.is_operator:
+        slug = caller.organization.slug if caller.organization else ""
+        admitted = Q(allow_organizations=[]) | Q(allow_organizations__contains=[slug])
+        rows = rows.filter(admitted).exclude(deny_organizations__contains=[slug])
+    rows = with_agent(rows.select_related("organization", "region"))
+    return rows.prefetch_related(Prefetch("offers", queryset=offers, to_attr="offers_now"))
+
+
+def offers_of(pool: Pool) -> QuerySet[Offer]:
+    """The pool's offers, with their rates."""
+    return Offer.objects.filter(pool=pool).prefetch_related("rates")

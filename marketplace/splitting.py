@@ -1,0 +1,273 @@
+"""Decomposition (拆解): a task's plan from its capability's manifest and its inputs. Pure.
+
+A plan is everything the units need to know, as one JSON value kept on the task. What a single unit computes
+follows from the plan and the unit's index in constant time, so a million units store nothing of their own.
+
+    split        {"by": "one"}                                       params {}
+                 {"by": "range", start, stop, step, count, chunk}    {"value"}, or {"start", "stop", "step"?}
+                 {"by": "list", over, items, chunk}                  {"item"}, or {"items"}
+                 {"by": "matrix", axes: [[name, [values]]]}          {name: value}, last axis fastest
+                 {"by": "files", over, paths, common, chunk}         {"files": [paths]}
+    units        how many, the merge not counted
+    merge        is there a merge
+    run, env, outputs, program        as in docs/protocol.md
+    variants     [{instruction_set, accelerator: null | {model, count, memory_mib}}]
+    need         {cores, memory_mib, disk_mib, accelerators}; accelerators are those of the first variant
+    limits       {run_s, memory_mib, processes, file_mib, disk_mib, output_mib, log_kib, grace_s}
+    tflop        FP32 TFLOP of one unit, decimal text
+    merge_stage  null or {run, outputs, need, limits, keep_units, tflop}
+    retry, verify, fee    as in the manifest
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from core.errors import Invalid
+from marketplace.amounts import LIMITS, RESOURCES, amount, field_of, names_of, whole
+from marketplace.expressions import decimal_text, evaluate
+from marketplace.paths import safe_glob
+
+Plan = dict[str, Any]
+Names = Mapping[str, Any]
+MAX_TFLOP = 10**12
+
+
+def plan_of(
+    manifest: Mapping[str, Any],
+    inputs: Mapping[str, Any],
+    files: Mapping[str, Sequence[str]],
+    *,
+    program: str | None = None,
+    input_bytes: int = 0,
+) -> Plan:
+    """The plan of a task. Raises Invalid, its `field` the input at fault.
+
+    manifest     as `check_manifest` returns it    inputs  as `validate_inputs` returns them
+    files        input name -> paths of its artifacts in the working folder
+    program      SHA-256 of the program            input_bytes  bytes of all input files
+    """
+    names = names_of(inputs, input_bytes)
+    split = _split_of(manifest.get("split"), inputs, files, names)
+    need = _need_of(manifest["resources"], manifest["variants"], names)
+    merge = manifest.get("merge")
+    return {
+        "split": split,
+        "units": _bounded(_units_of(split), manifest, names),
+        "merge": merge is not None,
+        "run": _run_of(manifest, inputs),
+        "env": _env_of(manifest, inputs),
+        "outputs": _outputs_of(manifest, inputs),
+        "program": program,
+        "variants": manifest["variants"],
+        "need": need,
+        "limits": _limits_of(manifest["limits"], need, names),
+        "tflop": _tflop_of(manifest["demand"]["tflop"], names),
+        "merge_stage": _merge_stage_of(manifest, merge, names) if merge is not None else None,
+        "retry": manifest["retry"],
+        "verify": manifest["verify"],
+        "fee": manifest["fee"],
+    }
+
+
+def unit_params(plan: Plan, index: int) -> dict[str, Any]:
+    """The parameters of one unit, in constant time. Raises IndexError for an index the plan does not have."""
+    if not 0 <= index < plan["units"]:
+        raise IndexError(index)
+    split = plan["split"]
+    match split["by"]:
+        case "range":
+            return _range_params(split, index)
+        case "list":
+            items = _slice_of(split, "items", index)
+            return {"item": items[0]} if split["chunk"] == 1 else {"items": items}
+        case "matrix":
+            return _matrix_params(split["axes"], index)
+        case "files":
+            return {"files": _slice_of(split, "paths", index)}
+    return {}
+
+
+def unit_files(plan: Plan, index: int) -> list[str] | None:
+    """Paths of the unit's input files; None: all of the task's.
+
+    A unit of a split by files gets its own ones, and those of the other inputs.
+    """
+    if plan["split"]["by"] != "files":
+        return None
+    own: list[str] = unit_params(plan, index)["files"]
+    return own + list(plan["split"]["common"])
+
+
+def _range_params(split: dict[str, Any], index: int) -> dict[str, Any]:
+    step, chunk = split["step"], split["chunk"]
+    start = split["start"] + index * chunk * step
+    if chunk == 1:
+        return {"value": start}
+    stop = start + min(chunk, split["count"] - index * chunk) * step
+    return {"start": start, "stop": stop} | ({"step": step} if step != 1 else {})
+
+
+def _matrix_params(axes: list[list[Any]], index: int) -> dict[str, Any]:
+    params = {}
+    for name, values in reversed(axes):
+        index, place = divmod(index, len(values))
+        params[name] = values[place]
+    return dict(reversed(params.items()))
+
+
+def _slice_of(split: dict[str, Any], key: str, index: int) -> list[Any]:
+    items: list[Any] = split[key][index * split["chunk"] : (index + 1) * split["chunk"]]
+    return items
+
+
+def _split_of(split: Any, inputs: Names, files: Mapping[str, Sequence[str]], names: Names) -> dict[str, Any]:
+    match split and split["by"]:
+        case None:
+            return {"by": "one"}
+        case "range":
+            return _range_split(split, names)
+        case "list":
+            items = _list_input(inputs, split["over"])
+            return {"by": "list", "over": split["over"], "items": items, "chunk": _chunk(split, names)}
+        case "matrix":
+            axes = [[name, _list_input(inputs, over)] for name, over in sorted(split["axes"].items())]
+            return {"by": "matrix", "axes": axes}
+    return _files_split(split, files, _chunk(split, names))
+
+
+def _range_split(split: dict[str, Any], names: Names) -> dict[str, Any]:
+    start, stop, step = (whole(split[key], names, key) for key in ("start", "stop", "step"))
+    if step == 0:
+        raise Invalid("invalid_split", "the range's step would be 0", field=field_of(split["step"]))
+    count = max(0, -(-(stop - start) // step))
+    chunk = _chunk(split, names)
+    return {"by": "range", "start": start, "stop": stop, "step": step, "count": count, "chunk": chunk}
+
+
+def _files_split(split: dict[str, Any], files: Mapping[str, Sequence[str]], chunk: int) -> dict[str, Any]:
+    over = split["over"]
+    common = [path for name, paths in files.items() if name != over for path in paths]
+    return {"by": "files", "over": over, "paths": list(files.get(over, [])), "common": common, "chunk": chunk}
+
+
+def _chunk(split: dict[str, Any], names: Names) -> int:
+    chunk = whole(split["chunk"], names, "chunk")
+    if chunk < 1:
+        raise Invalid("invalid_split", f"chunk would be {chunk}", field=field_of(split["chunk"]))
+    return chunk
+
+
+def _list_input(inputs: Names, name: str) -> list[Any]:
+    value = inputs.get(name)
+    if not isinstance(value, list):
+        raise Invalid("invalid_split", f"{name} must be a list to split by it", field=f"inputs.{name}")
+    return value
+
+
+def _units_of(split: dict[str, Any]) -> int:
+    match split["by"]:
+        case "one":
+            return 1
+        case "matrix":
+            return math.prod(len(values) for _, values in split["axes"])
+        case "range":
+            things = split["count"]
+        case _:
+            things = len(split["items" if split["by"] == "list" else "paths"])
+    return -(-int(things) // int(split["chunk"]))
+
+
+def _bounded(units: int, manifest: Mapping[str, Any], names: Names) -> int:
+    field = _split_field(manifest.get("split"))
+    if units == 0:
+        raise Invalid(
+            "no_units", "these inputs leave nothing to do: the task would have no unit", field=field
+        )
+    most = amount("units", manifest["limits"]["units"], names)
+    if units > most:
+        detail = f"these inputs make {units} units; the capability allows {most}"
+        raise Invalid("too_many_units", detail, field=field, units=str(units), limit=most)
+    return units
+
+
+def _split_field(split: Any) -> str:
+    if not split:
+        return "inputs"
+    if split["by"] == "range":
+        return field_of(split["stop"])
+    if split["by"] == "matrix":
+        return f"inputs.{split['axes'][min(split['axes'])]}"
+    return f"inputs.{split['over']}"
+
+
+def _need_of(resources: Mapping[str, Any], variants: Sequence[Any], names: Names) -> dict[str, Any]:
+    need: dict[str, Any] = {key: amount(key, resources[key], names) for key in RESOURCES}
+    accelerator = variants[0]["accelerator"]
+    return need | {"accelerators": [accelerator] if accelerator else []}
+
+
+def _limits_of(limits: Mapping[str, Any], need: Mapping[str, Any], names: Names) -> dict[str, int]:
+    """A limit is never below what is reserved for the unit anyway."""
+    values = {key: amount(key, limits[key], names) for key in LIMITS}
+    return values | {key: max(values[key], need[key]) for key in ("memory_mib", "disk_mib")}
+
+
+def _tflop_of(expression: Any, names: Names) -> str:
+    value = evaluate(expression, names, field=field_of(expression))
+    if not 0 <= value <= MAX_TFLOP:
+        detail = f"the work of a unit would be {value:.3g} TFLOP; it must be 0 to {MAX_TFLOP}"
+        raise Invalid("amount_out_of_bounds", detail, field=field_of(expression))
+    return decimal_text(value)
+
+
+def _merge_stage_of(manifest: Mapping[str, Any], merge: Mapping[str, Any], names: Names) -> dict[str, Any]:
+    """What the merge does not say is as for the units, but for its resources and its work."""
+    need = _need_of(merge["resources"], [{"accelerator": None}], names)
+    return {
+        "run": merge["run"],
+        "outputs": merge["outputs"],
+        "need": need,
+        "limits": _limits_of({**manifest["limits"], **merge["limits"]}, need, names),
+        "keep_units": merge["keep_units"],
+        "tflop": _tflop_of(merge["demand"]["tflop"], names),
+    }
+
+
+def _run_of(manifest: Mapping[str, Any], inputs: Names) -> list[str]:
+    """The words of the program: the manifest's, or those of the input that `run_from` names."""
+    if (name := manifest.get("run_from")) is None:
+        return list(manifest["run"])
+    words = inputs.get(name)
+    if not isinstance(words, list) or not words or not all(isinstance(word, str) for word in words):
+        raise Invalid("invalid_run", f"{name} must be a list of words", field=f"inputs.{name}")
+    if any("\0" in word for word in words) or not words[0].strip():
+        raise Invalid("invalid_run", f"{name} must begin with a program", field=f"inputs.{name}.0")
+    return words
+
+
+def _env_of(manifest: Mapping[str, Any], inputs: Names) -> dict[str, str]:
+    if (name := manifest.get("env_from")) is None:
+        return dict(manifest["env"])
+    own = inputs.get(name, {})
+    if not isinstance(own, dict) or not all(isinstance(value, str) for value in own.values()):
+        raise Invalid("invalid_env", f"{name} must be an object of texts", field=f"inputs.{name}")
+    for key, value in own.items():
+        if not key.isidentifier() or not key.isascii() or "\0" in value:
+            raise Invalid("invalid_env", f"{key[:50]!r} is no variable's name", field=f"inputs.{name}")
+    return {**manifest["env"], **own}
+
+
+def _outputs_of(manifest: Mapping[str, Any], inputs: Names) -> list[dict[str, Any]]:
+    """The manifest's globs, and those of the input that `outputs_from` names, which must each match."""
+    outputs = list(manifest["outputs"])
+    if (name := manifest.get("outputs_from")) is None:
+        return outputs
+    globs = inputs.get(name, [])
+    if not isinstance(globs, list) or not all(isinstance(glob, str) for glob in globs):
+        raise Invalid("invalid_outputs", f"{name} must be a list of globs", field=f"inputs.{name}")
+    fields = (f"inputs.{name}.{index}" for index in range(len(globs)))
+    own = [safe_glob(glob, field=field) for glob, field in zip(globs, fields, strict=True)]
+    return outputs + [{"path": glob, "required": True} for glob in dict.fromkeys(own)]

@@ -1,0 +1,204 @@
+"""The agent's door (docs/protocol.md): thin, and asynchronous where an agent may wait.
+
+A long poll holds no thread and no database connection: a thousand idle agents are a thousand suspended
+coroutines. Work on rows runs in a few threads of its own, each with its connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, TypeVar
+from uuid import UUID
+
+from django.conf import settings
+from django.db import close_old_connections
+from django.http import HttpRequest, HttpResponse
+from django.urls import path
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_POST
+
+from core.errors import DomainError, Invalid
+from core.http import json_answer, parse_json, problem_answer
+from marketplace.agent_auth import authenticate
+from marketplace.models import Agent
+from marketplace.services.providers import enrol_agent, record_selftest
+from scheduler.api.blobs import blob
+from scheduler.hub import hub, wait_for
+from scheduler.reports import ReportedBatch, parse_batch, verify_batch
+from scheduler.services.leasing import Answer, Beat, Held, keep_in_touch, look_again
+from scheduler.services.logs import LogPiece, store_logs
+from scheduler.services.settling import Settled, settle_reports
+
+T = TypeVar("T")
+PHASES: Final = ("queued", "preparing", "running", "uploading")
+MAX_HELD: Final = 50_000
+_threads = ThreadPoolExecutor(max_workers=6, thread_name_prefix="agent-door")
+
+
+async def _run(work: Callable[..., T], *args: Any) -> T:
+    """Run blocking work in the door's own threads, whose database connections stay open."""
+
+    def call() -> T:
+        close_old_connections()
+        return work(*args)
+
+    return await asyncio.get_running_loop().run_in_executor(_threads, call)
+
+
+@csrf_exempt
+@require_POST
+def enrol(request: HttpRequest) -> HttpResponse:
+    """POST /agent/v1/enrol: a single-use token and a public key make an agent."""
+    try:
+        body = _object(parse_json(request.body))
+        token, key, name, version = (str(body.get(one) or "") for one in ("token", "public_key", "name", "version"))
+        agent = enrol_agent(token=token, public_key=key, name=name, version=version, facts=body.get("facts"))
+    except DomainError as error:
+        return problem_answer(error)
+    pool = {"identifier": agent.pool.identifier, "name": agent.pool.name, "state": agent.pool.state}
+    answer = {"agent_id": str(agent.pk), "pool": pool, "lease_s": settings.LEASE_SECONDS}
+    return json_answer(answer | {"server_time_ms": _now_ms()}, status=201)
+
+
+@csrf_exempt
+@require_POST
+def selftest(request: HttpRequest) -> HttpResponse:
+    """POST /agent/v1/selftest: coded results and measurements."""
+    try:
+        agent = _caller(request, request.body)
+        body = _object(parse_json(request.body))
+        pool = record_selftest(agent, results=body.get("results"), benchmark=body.get("benchmark"))
+    except DomainError as error:
+        return problem_answer(error)
+    return json_answer({"pool_state": pool.state})
+
+
+@csrf_exempt
+@require_POST
+def logs(request: HttpRequest) -> HttpResponse:
+    """POST /agent/v1/logs: pieces of output; the answer names the next offset of each stream."""
+    try:
+        agent = _caller(request, request.body)
+        body = _object(parse_json(request.body))
+        acked = store_logs(agent, LogPiece.parse_all(body.get("chunks")))
+    except DomainError as error:
+        return problem_answer(error)
+    return json_answer({"acked": acked})
+
+
+@csrf_exempt
+async def sync(request: HttpRequest) -> HttpResponse:
+    """POST /agent/v1/sync: reports and held leases in, work and stops out; waits when there is nothing to say."""
+    if request.method != "POST":
+        return HttpResponse(status=405)
+    body = request.body
+    center = hub()
+    since = center.serial
+    try:
+        agent, beat, settled, answer, wait_s = await _run(_sync, request, body)
+        if answer.silent and settled is None and wait_s > 0:
+            answer = await _wait(agent, beat, wait_s, since)
+        document = await _run(answer.document)
+    except DomainError as error:
+        return problem_answer(error)
+    accepted = None if settled is None else settled.accepted
+    refused = [[*one, "stale_lease"] for one in settled.refused] if settled else []
+    times = {"server_time_ms": _now_ms(), "lease_s": settings.LEASE_SECONDS, "next_s": 0}
+    return json_answer(times | {"accepted": accepted, "refused": refused} | document)
+
+
+def _sync(request: HttpRequest, body: bytes) -> tuple[Agent, Beat, Settled | None, Answer, float]:
+    agent = _caller(request, body)
+    document = _object(parse_json(body))
+    beat, wait_s = parse_beat(document)
+    batch = parse_batch(
+        document.get("reports"), last_seq=agent.report_seq, last_digest=agent.report_digest
+    )
+    settled = None if batch is None else _settle(agent, batch)
+    return agent, beat, settled, keep_in_touch(agent, beat), wait_s
+
+
+def _settle(agent: Agent, batch: ReportedBatch) -> Settled:
+    verify_batch(batch, agent.public_key)
+    return settle_reports(agent, batch)
+
+
+async def _wait(agent: Agent, beat: Beat, wait_s: float, since: int) -> Answer:
+    """Suspended until the pool is announced or the time is over; then one look at the rows."""
+    answer, until = Answer(), time.monotonic() + wait_s
+    with hub().waiting(f"gridfare_pool:{agent.pool_id}", since) as event:
+        while answer.silent and (left := until - time.monotonic()) > 0:
+            if not await wait_for(event, left):
+                break
+            event.clear()
+            answer = await _run(look_again, agent, beat)
+    return answer
+
+
+def parse_beat(body: dict[str, Any]) -> tuple[Beat, float]:
+    """The body of a sync, reports aside, and how long it is willing to wait (seconds)."""
+    held = body.get("held", [])
+    if not isinstance(held, list) or len(held) > MAX_HELD:
+        raise Invalid("invalid_held", f"held is a list of at most {MAX_HELD} leases", field="held")
+    executors = body.get("executors", [])
+    if not isinstance(executors, list) or not all(isinstance(e, str) and len(e) <= 20 for e in executors[:9]):
+        raise Invalid("invalid_executors", "a list of names", field="executors")
+    want, wait_s = body.get("want", 0), body.get("wait_s", 0)
+    if not isinstance(want, int) or isinstance(want, bool) or not 0 <= want <= 1_000_000:
+        raise Invalid("invalid_want", "a whole number, not negative", field="want")
+    if not isinstance(wait_s, (int, float)) or isinstance(wait_s, bool) or not wait_s >= 0:
+        raise Invalid("invalid_wait", "seconds, not negative", field="wait_s")
+    beat = Beat(
+        session=_uuid(body.get("session")),
+        want=want,
+        held=[_held(one, f"held.{i}") for i, one in enumerate(held)],
+        executors=sorted(set(executors))[:8],
+        draining=body.get("draining") is True,
+    )
+    return beat, min(float(wait_s), settings.LONG_POLL_SECONDS)
+
+
+def _held(value: Any, at: str) -> Held:
+    if not isinstance(value, list) or len(value) not in (3, 4) or not (_below(value[0], 63) and _below(value[1], 31)):
+        raise Invalid("invalid_held", "[attempt, fence, phase, progress_ppm]", field=at)
+    if value[2] not in PHASES:
+        raise Invalid("invalid_phase", f"one of {', '.join(PHASES)}", field=at)
+    progress = value[3] if len(value) == 4 and _below(value[3], 31) else None
+    return Held(value[0], value[1], value[2], None if progress is None else min(progress, 1_000_000))
+
+
+def _below(value: Any, bits: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << bits
+
+
+def _uuid(value: Any) -> UUID:
+    try:
+        return UUID(str(value))
+    except ValueError:
+        raise Invalid("invalid_session", "session is a UUID", field="session") from None
+
+
+def _object(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise Invalid("invalid_body", "the body is a JSON object")
+    return value
+
+
+def _caller(request: HttpRequest, body: bytes) -> Agent:
+    return authenticate(request.method or "", request.get_full_path(), request.headers, body)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+urlpatterns = [
+    path("enrol", enrol),
+    path("selftest", selftest),
+    path("sync", sync),
+    path("logs", logs),
+    path("blobs/<int:attempt>/<int:fence>/<str:sha256>", blob),
+]

@@ -1,0 +1,101 @@
+"""A task's events as a list, or as a stream of server-sent events until the task ends."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from typing import Any, Final
+from uuid import UUID
+
+import orjson
+from asgiref.sync import sync_to_async
+from django.http import StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from core.errors import Invalid, NotFound
+from core.http import JSONRenderer
+from marketplace.auth import caller_of
+from marketplace.models import Task
+from scheduler.api.serializers import EventOut
+from scheduler.hub import hub, wait_for
+from scheduler.queries import events_after, tasks_of
+
+KEEP_ALIVE_S: Final = 15.0
+MAX_STREAM_S: Final = 3_600.0
+
+
+class EventStream(BaseRenderer):
+    """Lets content negotiation choose the stream; the view itself writes it."""
+
+    media_type = "text/event-stream"
+    format = "sse"
+
+    def render(self, data: Any, accepted_media_type: Any = None, renderer_context: Any = None) -> bytes:
+        return b"event: problem\ndata: " + orjson.dumps(data, default=str) + b"\n\n"
+
+
+class TaskEvents(APIView):
+    """Events after `?after=seq`; with `Accept: text/event-stream` they keep coming until the task ends."""
+
+    scopes = {"GET": "tasks:read"}
+    renderer_classes = (JSONRenderer, EventStream)
+
+    @extend_schema(parameters=[OpenApiParameter("after", int)], responses=EventOut(many=True))
+    def get(self, request: Request, task_id: UUID) -> HttpResponseBase:
+        caller = caller_of(request)
+        task = tasks_of(caller.organization, operator=caller.is_operator).filter(pk=task_id).first()
+        if task is None:
+            raise NotFound("not_found", "no such task")
+        after = _after(request)
+        if request.accepted_renderer.media_type != EventStream.media_type:
+            return Response(events_after(task.pk, after))
+        answer = StreamingHttpResponse(_stream(task.pk, after), content_type="text/event-stream")
+        answer["Cache-Control"] = "no-cache"
+        answer["X-Accel-Buffering"] = "no"
+        return answer
+
+
+def _after(request: Request) -> int:
+    """Where to go on: the query's `after`, or what a reconnecting browser says it saw last."""
+    text = request.query_params.get("after") or request.headers.get("Last-Event-ID") or "0"
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise Invalid("invalid_parameter", "after is a whole number, not negative", field="after")
+    return int(text)
+
+
+async def _stream(task_id: UUID, after: int) -> AsyncIterator[bytes]:
+    """Events as they are written; a comment line keeps the connection open while nothing happens."""
+    until = time.monotonic() + MAX_STREAM_S
+    center = hub()
+    while time.monotonic() < until:
+        since = center.serial
+        events, ended = await sync_to_async(_look, thread_sensitive=False)(task_id, after)
+        for event in events:
+            after = event["seq"]
+            yield _line(event)
+        if ended and not events:
+            yield b"event: end\ndata: {}\n\n"
+            return
+        if events:
+            continue
+        with center.waiting(f"gridfare_task:{task_id}", since) as woken:
+            if not await wait_for(woken, KEEP_ALIVE_S):
+                yield b": still here\n\n"
+
+
+def _look(task_id: UUID, after: int) -> tuple[list[dict[str, Any]], bool]:
+    from django.db import close_old_connections
+
+    close_old_connections()
+    state = Task.objects.values_list("state", flat=True).get(pk=task_id)
+    return events_after(task_id, after), state not in ("queued", "running")
+
+
+def _line(event: dict[str, Any]) -> bytes:
+    data = orjson.dumps(event, option=orjson.OPT_UTC_Z).decode()
+    return f"id: {event['seq']}\nevent: {event['kind']}\ndata: {data}\n\n".encode()

@@ -1,0 +1,217 @@
+"""Shapes of the task API: what comes in (`…In`), what goes out (`…Out`)."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from core.money import text_of
+from marketplace.models import Task
+
+
+class ConstraintsIn(serializers.Serializer[Any]):
+    """Where a task may run and what it may cost at most."""
+
+    regions = serializers.ListField(child=serializers.CharField(max_length=63), required=False, max_length=100)
+    providers = serializers.ListField(child=serializers.CharField(max_length=63), required=False, max_length=100)
+    exclude_providers = serializers.ListField(
+        child=serializers.CharField(max_length=63), required=False, max_length=100
+    )
+    max_price = serializers.DecimalField(
+        max_digits=20, decimal_places=6, min_value=Decimal("0.000001"), required=False
+    )
+
+
+class TaskIn(serializers.Serializer[Any]):
+    """A task as asked for."""
+
+    capability = serializers.RegexField(
+        r"^[a-z][a-z0-9-]{0,62}/[a-z][a-z0-9-]{0,62}(@[0-9A-Za-z.+-]{1,40})?$", help_text="organization/name[@version]"
+    )
+    inputs = serializers.DictField(required=False, default=dict)
+    objective = serializers.ChoiceField(Task.Objective.choices, default="cheapest")
+    constraints = ConstraintsIn(required=False)
+    deadline = serializers.DateTimeField(required=False, allow_null=True, default_timezone=UTC)
+    labels = serializers.DictField(child=serializers.CharField(max_length=200, allow_blank=True), required=False)
+    name = serializers.CharField(max_length=200, required=False, allow_blank=True)
+
+    def validate_labels(self, labels: dict[str, str]) -> dict[str, str]:
+        if len(labels) > 32 or any(not 0 < len(key) <= 63 for key in labels):
+            raise serializers.ValidationError("at most 32 labels, names of 1 to 63 characters")
+        return labels
+
+    def validate_deadline(self, deadline: datetime | None) -> datetime | None:
+        if deadline is not None and deadline.year > 9000:
+            raise serializers.ValidationError("too far in the future")
+        return deadline
+
+
+class ProgressOut(serializers.Serializer[Any]):
+    units_total = serializers.IntegerField()
+    units_done = serializers.IntegerField()
+    fraction = serializers.FloatField()
+
+
+class CostOut(serializers.Serializer[Any]):
+    amount = serializers.CharField()
+    currency = serializers.CharField()
+    final = serializers.BooleanField()
+
+
+class ResultOut(serializers.Serializer[Any]):
+    files = serializers.IntegerField()
+    bytes = serializers.IntegerField()
+    result_hash = serializers.CharField()
+    manifest_url = serializers.CharField()
+
+
+class TaskOut(serializers.ModelSerializer[Task]):
+    """A task as its owner sees it."""
+
+    capability = serializers.CharField(source="capability_version")
+    progress = serializers.SerializerMethodField()
+    cost = serializers.SerializerMethodField()
+    result = serializers.SerializerMethodField()
+    cancel_requested = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Task
+        fields = (
+            "id",
+            "name",
+            "kind",
+            "capability",
+            "inputs",
+            "objective",
+            "constraints",
+            "deadline",
+            "labels",
+            "state",
+            "reason_class",
+            "reason",
+            "progress",
+            "cost",
+            "result",
+            "cancel_requested",
+            "created_at",
+            "started_at",
+            "ended_at",
+        )
+        read_only_fields = fields
+
+    @extend_schema_field(ProgressOut)
+    def get_progress(self, task: Task) -> dict[str, Any]:
+        fraction = round(task.units_done / task.units_total, 4)
+        return {"units_total": task.units_total, "units_done": task.units_done, "fraction": fraction}
+
+    @extend_schema_field(CostOut)
+    def get_cost(self, task: Task) -> dict[str, Any]:
+        cost = text_of(task.cost_micros)
+        return {"amount": cost, "currency": task.terms["currency"], "final": task.cost_final}
+
+    @extend_schema_field(ResultOut(allow_null=True))
+    def get_result(self, task: Task) -> dict[str, Any] | None:
+        result = getattr(task, "result", None) if task.state == Task.State.DELIVERED else None
+        if result is None:
+            return None
+        url = f"/api/v1/tasks/{task.pk}/result"
+        counts = {"files": result.files, "bytes": result.bytes, "result_hash": result.result_hash}
+        return counts | {"manifest_url": url}
+
+    @extend_schema_field(serializers.BooleanField())
+    def get_cancel_requested(self, task: Task) -> bool:
+        return task.cancel_requested_at is not None
+
+
+class QuoteOptionOut(serializers.Serializer[Any]):
+    price = serializers.CharField()
+    currency = serializers.CharField()
+    seconds = serializers.FloatField()
+    pools = serializers.ListField(child=serializers.DictField())
+
+
+class QuoteOut(serializers.Serializer[Any]):
+    units = serializers.IntegerField()
+    tflop = serializers.CharField()
+    feasible = serializers.IntegerField()
+    excluded = serializers.DictField(child=serializers.IntegerField())
+    cheapest = QuoteOptionOut(allow_null=True)
+    fastest = QuoteOptionOut(allow_null=True)
+
+
+class AttemptOut(serializers.Serializer[Any]):
+    id = serializers.IntegerField()
+    state = serializers.CharField()
+    pool = serializers.CharField()
+    leased_at = serializers.DateTimeField()
+    started_at = serializers.DateTimeField(allow_null=True)
+    ended_at = serializers.DateTimeField(allow_null=True)
+    progress = serializers.FloatField(allow_null=True)
+    reason_class = serializers.CharField()
+    code = serializers.CharField()
+    detail = serializers.CharField()
+    exit_code = serializers.IntegerField(allow_null=True)
+
+
+class UnitOut(serializers.Serializer[Any]):
+    stage = serializers.CharField()
+    index = serializers.IntegerField()
+    state = serializers.CharField()
+    pool = serializers.CharField(allow_null=True)
+    region = serializers.CharField(allow_null=True)
+    tries = serializers.IntegerField()
+    params = serializers.DictField()
+    attempts = AttemptOut(many=True)
+
+
+class EventOut(serializers.Serializer[Any]):
+    seq = serializers.IntegerField()
+    kind = serializers.CharField()
+    data = serializers.DictField()  # type: ignore[assignment]  # a field named as an attribute of serializers
+    at = serializers.DateTimeField()
+
+
+class LogChunkOut(serializers.Serializer[Any]):
+    attempt = serializers.IntegerField()
+    unit = serializers.IntegerField()
+    stage = serializers.CharField()
+    stream = serializers.CharField()
+    offset = serializers.IntegerField()
+    text = serializers.CharField()
+
+
+class LogsOut(serializers.Serializer[Any]):
+    next = serializers.IntegerField()
+    chunks = LogChunkOut(many=True)
+
+
+class FileOut(serializers.Serializer[Any]):
+    path = serializers.CharField()
+    bytes = serializers.IntegerField()
+    sha256 = serializers.CharField()
+    media_type = serializers.CharField()
+
+
+class ManifestOut(serializers.Serializer[Any]):
+    task = serializers.UUIDField()
+    capability = serializers.CharField()
+    result_hash = serializers.CharField()
+    files = FileOut(many=True)
+
+
+class WhereOut(serializers.Serializer[Any]):
+    pool = serializers.CharField(allow_null=True)
+    region = serializers.CharField(allow_null=True)
+    stage = serializers.IntegerField()
+    state = serializers.CharField()
+    units = serializers.IntegerField()
+
+
+class ExplanationOut(serializers.Serializer[Any]):
+    where = WhereOut(many=True)
+    decisions = serializers.ListField(child=serializers.DictField())
+    waiting = serializers.DictField(allow_null=True)

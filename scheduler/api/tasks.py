@@ -1,0 +1,268 @@
+"""The user's door to tasks: submit, quote, follow, read results. No rules in here."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import orjson
+from django.db.models import QuerySet
+from django.http.response import HttpResponseBase
+from django.urls import path
+from django_filters import rest_framework as filters
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework import generics, status
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from core.errors import Invalid, NotFound
+from marketplace import storage
+from marketplace.auth import caller_of
+from marketplace.models import Result, Task
+from scheduler.api.events import TaskEvents
+from scheduler.api.serializers import (
+    ExplanationOut,
+    LogsOut,
+    ManifestOut,
+    QuoteOut,
+    TaskIn,
+    TaskOut,
+    UnitOut,
+)
+from scheduler.queries import tasks_of, units_page
+from scheduler.services.advancing import cancel_task
+from scheduler.services.explaining import explain_task, quote_task
+from scheduler.services.logs import STREAMS, read_logs
+from scheduler.services.submitting import Asker, submit_task
+from scheduler.services.submitting import Request as TaskRequest
+
+KEY = OpenApiParameter(
+    "Idempotency-Key", str, OpenApiParameter.HEADER, description="same key, same body: the same task again"
+)
+
+
+class TaskFilters(filters.FilterSet):  # type: ignore[misc]  # the library has no types
+    """`?state=&capability=&label=key:value&created_after=&created_before=`"""
+
+    state = filters.MultipleChoiceFilter(choices=Task.State.choices)
+    capability = filters.CharFilter(method="by_capability", max_length=130)
+    label = filters.CharFilter(method="by_label", max_length=300)
+    created_after = filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gte")
+    created_before = filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="lt")
+
+    class Meta:
+        model = Task
+        fields: tuple[str, ...] = ()
+
+    def by_capability(self, tasks: QuerySet[Task], name: str, value: str) -> QuerySet[Task]:
+        publisher, _, capability = value.partition("@")[0].partition("/")
+        of = "capability_version__capability__"
+        return tasks.filter(**{f"{of}organization__slug": publisher, f"{of}name": capability})
+
+    def by_label(self, tasks: QuerySet[Task], name: str, value: str) -> QuerySet[Task]:
+        key, _, wanted = value.partition(":")
+        return tasks.filter(labels__contains={key: wanted})
+
+
+def asker_of(request: Request) -> Asker:
+    """Who submits: the caller's organization, person and key."""
+    caller = caller_of(request)
+    return Asker(caller.acting_for(), caller.user, caller.api_key)
+
+
+def tasks_for(request: Request) -> QuerySet[Task]:
+    """The tasks this caller may see; a stranger's task is a 404."""
+    caller = caller_of(request)
+    return tasks_of(caller.organization, operator=caller.is_operator)
+
+
+def task_for(request: Request, task_id: UUID) -> Task:
+    task = tasks_for(request).filter(pk=task_id).first()
+    if task is None:
+        raise NotFound("not_found", "no such task")
+    return task
+
+
+def request_of(data: Any) -> TaskRequest:
+    """A validated body as the service's request; constraints keep the price as text."""
+    form = TaskIn(data=data)
+    form.is_valid(raise_exception=True)
+    values = dict(form.validated_data)
+    constraints = dict(values.pop("constraints", None) or {})
+    if "max_price" in constraints:
+        constraints["max_price"] = str(constraints["max_price"])
+    return TaskRequest(**values, constraints=constraints)
+
+
+class Tasks(generics.ListAPIView[Task]):
+    """GET lists the organization's tasks, newest first; POST submits one."""
+
+    scopes = {"GET": "tasks:read", "POST": "tasks:write"}
+    serializer_class = TaskOut
+    filterset_class = TaskFilters
+
+    def get_queryset(self) -> QuerySet[Task]:
+        return tasks_for(self.request)
+
+    @extend_schema(request=TaskIn, responses={201: TaskOut, 200: TaskOut}, parameters=[KEY])
+    def post(self, request: Request) -> Response:
+        key = request.headers.get("Idempotency-Key")
+        task, new = submit_task(asker_of(request), request_of(request.data), idempotency_key=key)
+        code = status.HTTP_201_CREATED if new else status.HTTP_200_OK
+        location = {"Location": f"/api/v1/tasks/{task.pk}"}
+        return Response(TaskOut(task).data, status=code, headers=location)
+
+
+class OneTask(APIView):
+    """One task with its progress, cost so far, and one result."""
+
+    scopes = {"GET": "tasks:read"}
+
+    @extend_schema(responses=TaskOut)
+    def get(self, request: Request, task_id: UUID) -> Response:
+        return Response(TaskOut(task_for(request, task_id)).data)
+
+
+class CancelTask(APIView):
+    """Records the wish; the task ends when its attempts are known dead."""
+
+    scopes = {"POST": "tasks:write"}
+
+    @extend_schema(request=None, responses={202: TaskOut})
+    def post(self, request: Request, task_id: UUID) -> Response:
+        cancel_task(task_for(request, task_id).pk)
+        return Response(TaskOut(task_for(request, task_id)).data, status=status.HTTP_202_ACCEPTED)
+
+
+class Quotes(APIView):
+    """Price and time of a task, for each objective, without committing to it."""
+
+    scopes = {"POST": "tasks:read"}
+
+    @extend_schema(request=TaskIn, responses=QuoteOut)
+    def post(self, request: Request) -> Response:
+        quote = quote_task(asker_of(request), request_of(request.data))
+        facts = {"units": quote.units, "tflop": quote.tflop, "feasible": quote.feasible, "excluded": quote.excluded}
+        return Response(facts | quote.options)
+
+
+class TaskUnits(APIView):
+    """A task's units with their attempts; `?after=` the last unit's id, `?limit=` at most 500."""
+
+    scopes = {"GET": "tasks:read"}
+
+    @extend_schema(
+        parameters=[OpenApiParameter("after", int), OpenApiParameter("limit", int)],
+        responses=UnitOut(many=True),
+    )
+    def get(self, request: Request, task_id: UUID) -> Response:
+        task = task_for(request, task_id)
+        after, limit = whole(request, "after", 0), whole(request, "limit", 100, most=500)
+        units = units_page(task, after=after, limit=limit)
+        more = f"/api/v1/tasks/{task.pk}/units?after={units[-1]['id']}&limit={limit}" if len(units) == limit else None
+        return Response({"next": more, "previous": None, "results": units})
+
+
+class TaskLogs(APIView):
+    """What the task's programs printed, in every state. Ask again with `after=next` for more."""
+
+    scopes = {"GET": "tasks:read"}
+
+    @extend_schema(
+        parameters=[OpenApiParameter(n, int) for n in ("after", "limit", "attempt", "unit")]
+        + [OpenApiParameter("stage", str, enum=["unit", "merge"]), OpenApiParameter("stream", str, enum=STREAMS)],
+        responses=LogsOut,
+    )
+    def get(self, request: Request, task_id: UUID) -> Response:
+        task = task_for(request, task_id)
+        only: dict[str, Any] = {name: optional_whole(request, name) for name in ("attempt", "unit")}
+        stage = choice(request, "stage", ("unit", "merge"))
+        only["stage"] = None if stage is None else int(stage == "merge")
+        only["stream"] = choice(request, "stream", STREAMS)
+        after, limit = whole(request, "after", 0), whole(request, "limit", 200, most=1000)
+        return Response(read_logs(task.pk, after=after, limit=limit, **only))
+
+
+class TaskResult(APIView):
+    """The result's manifest: its files with size and SHA-256, and the hash over all of them."""
+
+    scopes = {"GET": "tasks:read"}
+
+    @extend_schema(responses=ManifestOut)
+    def get(self, request: Request, task_id: UUID) -> Response:
+        return Response(manifest_for(request, task_id))
+
+
+class TaskResultFile(APIView):
+    """One file of a result; `Range` is honoured."""
+
+    scopes = {"GET": "tasks:read"}
+
+    @extend_schema(responses={(200, "application/octet-stream"): OpenApiResponse(response=bytes)})
+    def get(self, request: Request, task_id: UUID, name: str) -> HttpResponseBase:
+        manifest = manifest_for(request, task_id)
+        file = next((one for one in manifest["files"] if one["path"] == name), None)
+        if file is None:
+            raise NotFound("not_found", "the result has no such file")
+        media_type, filename = str(file["media_type"]), name.rsplit("/", 1)[-1]
+        return storage.range_response(
+            request, file["sha256"], file["bytes"], media_type=media_type, filename=filename
+        )
+
+
+class ExplainTask(APIView):
+    """Why here, and why still waiting."""
+
+    scopes = {"GET": "tasks:read"}
+
+    @extend_schema(responses=ExplanationOut)
+    def get(self, request: Request, task_id: UUID) -> Response:
+        return Response(explain_task(task_for(request, task_id)))
+
+
+def manifest_for(request: Request, task_id: UUID) -> dict[str, Any]:
+    """The manifest of a task's result, read from the store. NotFound while there is none."""
+    task = task_for(request, task_id)
+    result = Result.objects.filter(task=task).select_related("manifest").first()
+    if result is None:
+        raise NotFound("no_result", f"the task is {task.state}; it has no result")
+    manifest: dict[str, Any] = orjson.loads(storage.read_bytes(result.manifest_id, result.manifest.bytes))
+    return manifest
+
+
+def whole(request: Request, name: str, default: int, *, most: int = 2**63 - 1) -> int:
+    """A whole number of the query string between 0 and `most`; Invalid names the parameter."""
+    value = optional_whole(request, name)
+    return default if value is None else min(value, most)
+
+
+def optional_whole(request: Request, name: str) -> int | None:
+    text = request.query_params.get(name)
+    if text is None:
+        return None
+    longest = 9 if name == "unit" else 18  # a unit's index is an int4
+    if not (text.isascii() and text.isdigit() and len(text) <= longest):
+        raise Invalid("invalid_parameter", f"{name} is a whole number, not negative", field=name)
+    return int(text)
+
+
+def choice(request: Request, name: str, allowed: tuple[str, ...]) -> str | None:
+    text = request.query_params.get(name)
+    if text is not None and text not in allowed:
+        raise Invalid("invalid_parameter", f"{name} is one of {', '.join(allowed)}", field=name)
+    return text
+
+
+urlpatterns = [
+    path("tasks", Tasks.as_view()),
+    path("quotes", Quotes.as_view()),
+    path("tasks/<uuid:task_id>", OneTask.as_view()),
+    path("tasks/<uuid:task_id>/cancel", CancelTask.as_view()),
+    path("tasks/<uuid:task_id>/units", TaskUnits.as_view()),
+    path("tasks/<uuid:task_id>/events", TaskEvents.as_view()),
+    path("tasks/<uuid:task_id>/logs", TaskLogs.as_view()),
+    path("tasks/<uuid:task_id>/result", TaskResult.as_view()),
+    path("tasks/<uuid:task_id>/result/files/<path:name>", TaskResultFile.as_view()),
+    path("tasks/<uuid:task_id>/explain", ExplainTask.as_view()),
+]

@@ -1,0 +1,11 @@
+from django.apps import AppConfig
+
+
+class SchedulerConfig(AppConfig):
+    name = "scheduler"
+
+    def ready(self) -> None:
+        from marketplace import loads
+        from scheduler.snapshots import loads_of_pools
+
+        loads.plug(loads_of_pools)

@@ -1,0 +1,59 @@
+"""The scheduler's Celery jobs: thin, repeatable, safe to lose. Each lifts its mark, then calls a service."""
+
+from __future__ import annotations
+
+from celery import shared_task
+
+from core.wake import awake
+from scheduler.services.advancing import advance_task
+from scheduler.services.concluding import conclude_tests_of
+from scheduler.services.expanding import expand_task
+from scheduler.services.expiring import expire_leases as expire
+from scheduler.services.expiring import sweep as find_work
+from scheduler.services.placing import run_round
+
+MAX_ROUNDS = 200
+
+
+@shared_task(name="scheduler.expand")
+def expand(task_id: str) -> None:
+    awake("scheduler.expand", task_id)
+    expand_task(task_id)
+    match()
+
+
+@shared_task(name="scheduler.match")
+def match() -> None:
+    """Rounds until nothing more can be placed. A wake that comes meanwhile finds the mark lifted and is sent again."""
+    awake("scheduler.match")
+    for _ in range(MAX_ROUNDS):
+        if not run_round():
+            return
+
+
+@shared_task(name="scheduler.advance")
+def advance(task_id: str) -> None:
+    awake("scheduler.advance", task_id)
+    advance_task(task_id)
+
+
+@shared_task(name="scheduler.conclude")
+def conclude(task_id: str) -> None:
+    awake("scheduler.conclude", task_id)
+    conclude_tests_of(task_id)
+
+
+@shared_task(name="scheduler.expire_leases")
+def expire_leases() -> None:
+    expire()
+
+
+@shared_task(name="scheduler.sweep")
+def sweep() -> None:
+    """What makes the river correct; the wakes only make it quick."""
+    work = find_work()
+    for task_id in work["expand"]:
+        expand_task(task_id)
+    for task_id in work["advance"]:
+        advance_task(task_id)
+    conclude_tests_of(None)

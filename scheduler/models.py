@@ -1,0 +1,259 @@
+"""Which pool does which unit, until when, and why.
+
+Rows here grow with units, so ids are plain bigints, states short text, and every index answers a
+question that somebody asks in a loop (named beside it).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Final
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import Q
+
+# Rows of Unit and Attempt are written by the ten thousand from values that were just read, and what they name is never
+# deleted: checking each foreign key again (`db_constraint`) would double a lease's cost. Unit and task stay checked.
+
+
+class Need(models.Model):
+    """A class of equal need (3-algorithms, matching 1): what the matcher places, instead of single units.
+
+    `key` is the SHA-256 of the canonical `document`: capability version, stage, resources, allowed regions and
+    providers, trust, price cap, objective, organization, demand. Shapes in `scheduler/needs.py`.
+    """
+
+    key = models.CharField(max_length=64, unique=True)
+    document = models.JSONField()
+    created_at = models.DateTimeField(auto_now_add=True)
+
+
+class Round(models.Model):
+    """One run of the matcher: what it saw and how it decided. Replays to the same plan."""
+
+    at = models.DateTimeField()
+    waiting = models.PositiveIntegerField()
+    placed = models.PositiveIntegerField()
+    decided_by = models.CharField(max_length=20)
+    micros = models.PositiveBigIntegerField(help_text="time of the pure decision, microseconds")
+    snapshot = models.JSONField(help_text="the matcher's whole input")
+
+
+class Decision(models.Model):
+    """Where a round put a class, with every candidate's terms, kept for the explanation."""
+
+    round = models.ForeignKey(Round, models.CASCADE, related_name="decisions")
+    need = models.ForeignKey(Need, models.CASCADE)
+    placed = models.JSONField(help_text="[[pool id, units]]")
+    candidates = models.JSONField(help_text="best five, each with its terms in money and seconds")
+    excluded = models.JSONField(help_text="pools left out, counted by dimension")
+
+
+class Unit(models.Model):
+    """A part of a task that runs by itself.
+
+        BLOCKED ──► WAITING ──► PLACED ──► LEASED ──► DONE
+        (a merge)      ▲           │          │
+                       └───────────┴──────────┘  lost, failed with tries left, pool gone
+
+    Every state that is not final may become FAILED or CANCELLED. `fence` grows with each lease; a write that
+    carries an older one is refused. What a unit computes follows from its task's plan and `index`.
+    """
+
+    class State(models.TextChoices):
+        BLOCKED = "blocked"
+        WAITING = "waiting"
+        PLACED = "placed"
+        LEASED = "leased"
+        DONE = "done"
+        FAILED = "failed"
+        CANCELLED = "cancelled"
+
+    MOVES: Final = {
+        "blocked": {"waiting", "failed", "cancelled"},
+        "waiting": {"placed", "failed", "cancelled"},
+        "placed": {"leased", "waiting", "failed", "cancelled"},
+        "leased": {"done", "waiting", "failed", "cancelled"},
+        "done": set(),
+        "failed": set(),
+        "cancelled": set(),
+    }
+
+    class Stage(models.IntegerChoices):
+        UNIT = 0
+        MERGE = 1
+
+    task = models.ForeignKey("marketplace.Task", models.CASCADE, db_index=False)
+    stage = models.PositiveSmallIntegerField(choices=Stage.choices, default=Stage.UNIT)
+    index = models.PositiveIntegerField()
+    need = models.ForeignKey(Need, models.PROTECT, db_index=False, db_constraint=False)
+    state = models.CharField(max_length=9, choices=State.choices)
+    pool = models.ForeignKey("marketplace.Pool", models.PROTECT, null=True, db_index=False, db_constraint=False)
+    decision = models.ForeignKey(Decision, models.SET_NULL, null=True, db_index=False, db_constraint=False)
+    offer = models.ForeignKey("marketplace.Offer", models.PROTECT, null=True, db_index=False, db_constraint=False)
+    fence = models.PositiveIntegerField(default=0)
+    tries = models.PositiveSmallIntegerField(default=0, help_text="ended attempts that count")
+    avoid = ArrayField(models.BigIntegerField(), default=list, help_text="pools that failed it")
+    not_before = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["task", "stage", "index"], name="unit_once_per_task"),
+            models.CheckConstraint(
+                condition=~Q(state__in=["placed", "leased"]) | Q(pool__isnull=False), name="unit_placed_has_pool"
+            ),
+        ]
+        indexes: ClassVar = [
+            # the matcher: waiting units by class
+            models.Index(fields=["need", "id"], condition=Q(state="waiting"), name="unit_waiting"),
+            # the lease: what is placed on my pool
+            models.Index(fields=["pool", "id"], condition=Q(state="placed"), name="unit_placed"),
+            # the end of a task: has any unit failed for good?
+            models.Index(fields=["task"], condition=Q(state="failed"), name="unit_failed"),
+        ]
+
+
+class ReportBatch(models.Model):
+    """A batch of reports as the agent signed it: a chain of digests per agent (see docs/protocol.md)."""
+
+    agent = models.ForeignKey("marketplace.Agent", models.PROTECT)
+    seq = models.BigIntegerField()
+    prev = models.CharField(max_length=64, blank=True)
+    digest = models.CharField(max_length=64)
+    signature = models.CharField(max_length=88)
+    items = models.PositiveIntegerField()
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["agent", "seq"], name="report_batch_once")]
+
+
+class Attempt(models.Model):
+    """One try of one unit on one pool, under a lease.
+
+        LEASED ──► RUNNING ──► REPORTED ──► VALID | INVALID
+           └──────────┴───► VALID (nothing to verify) | FAILED | LOST | RELEASED | CANCELLED | SUPERSEDED
+
+    The lease runs out with its agent's `lease_until`: one row renews them all. A unit has one live attempt at a time.
+    """
+
+    class State(models.TextChoices):
+        LEASED = "leased"
+        RUNNING = "running"
+        REPORTED = "reported"
+        VALID = "valid"
+        INVALID = "invalid"
+        FAILED = "failed"
+        LOST = "lost"
+        RELEASED = "released"
+        CANCELLED = "cancelled"
+        SUPERSEDED = "superseded"
+
+    _ENDS: Final = {"valid", "failed", "lost", "released", "cancelled", "superseded"}
+    MOVES: Final = {
+        "leased": {"running", "reported", *_ENDS},
+        "running": {"reported", *_ENDS},
+        "reported": {"valid", "invalid", "superseded"},
+        "valid": set(),
+        "invalid": set(),
+        "failed": set(),
+        "lost": set(),
+        "released": set(),
+        "cancelled": set(),
+        "superseded": set(),
+    }
+    LIVE: Final = ("leased", "running")
+
+    unit = models.ForeignKey(Unit, models.CASCADE, related_name="attempts", db_index=False)
+    task = models.ForeignKey("marketplace.Task", models.CASCADE, db_index=False)
+    pool = models.ForeignKey("marketplace.Pool", models.PROTECT, db_index=False, db_constraint=False)
+    agent = models.ForeignKey("marketplace.Agent", models.PROTECT, db_index=False, db_constraint=False)
+    offer = models.ForeignKey("marketplace.Offer", models.PROTECT, null=True, db_index=False, db_constraint=False)
+    need = models.ForeignKey(Need, models.PROTECT, db_index=False, db_constraint=False)
+    session = models.UUIDField(help_text="the agent's process it was leased to")
+    fence = models.PositiveIntegerField()
+    state = models.CharField(max_length=10, choices=State.choices, default=State.LEASED)
+    progress_ppm = models.PositiveIntegerField(null=True)
+    reason_class = models.CharField(max_length=20, blank=True, default="")
+    code = models.CharField(max_length=30, blank=True, default="")
+    detail = models.CharField(max_length=500, blank=True, default="")
+    exit_code = models.IntegerField(null=True)
+    usage = models.JSONField(null=True, help_text="the agent's claim, as signed")
+    batch = models.ForeignKey(ReportBatch, models.PROTECT, null=True, db_index=False, db_constraint=False)
+    leased_at = models.DateTimeField()
+    started_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["unit"], condition=Q(state__in=["leased", "running"]), name="attempt_one_live_per_unit"
+            ),
+            models.CheckConstraint(
+                condition=Q(state__in=["leased", "running"], ended_at__isnull=True)
+                | ~Q(state__in=["leased", "running"]) & Q(ended_at__isnull=False),
+                name="attempt_ended_at_iff_ended",
+            ),
+        ]
+        indexes: ClassVar = [
+            # sync and the expiry sweep: what this agent holds
+            models.Index(fields=["agent"], condition=Q(state__in=["leased", "running"]), name="attempt_live"),
+            # measuring, charging and the task's pages
+            models.Index(fields=["task", "id"], name="attempt_of_task"),
+        ]
+
+
+class Ended(models.Model):
+    """The queue of ended attempts that metering has not measured yet: written with the end, deleted with the record."""
+
+    attempt = models.OneToOneField(Attempt, models.CASCADE, primary_key=True)
+    at = models.DateTimeField()
+
+
+class Output(models.Model):
+    """A file that a valid attempt left: part of its task's result, or an input of its merge."""
+
+    attempt = models.ForeignKey(Attempt, models.CASCADE, related_name="outputs")
+    task = models.ForeignKey("marketplace.Task", models.CASCADE, db_index=False)
+    path = models.CharField(max_length=300)
+    blob = models.ForeignKey("marketplace.Blob", models.PROTECT, db_index=False)
+    bytes = models.BigIntegerField()
+    media_type = models.CharField(max_length=100)
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["attempt", "path"], name="output_path_once")]
+        indexes: ClassVar = [models.Index(fields=["task", "blob"], name="output_of_task")]
+
+
+class LogChunk(models.Model):
+    """A piece of a program's output, at its byte offset."""
+
+    attempt = models.ForeignKey(Attempt, models.CASCADE, related_name="log_chunks")
+    stream = models.CharField(max_length=6)
+    offset = models.BigIntegerField()
+    data = models.BinaryField()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["attempt", "stream", "offset"], name="log_chunk_once")
+        ]
+
+
+class Pace(models.Model):
+    """How long a capability version takes on a pool per FP32 TFLOP: an exponential mean over finished attempts.
+
+    The manifest's model says how much work a unit is; this says how quick it goes here. Units whose model says 0
+    count as one TFLOP each.
+    """
+
+    capability_version = models.ForeignKey("marketplace.CapabilityVersion", models.CASCADE)
+    stage = models.PositiveSmallIntegerField()
+    pool = models.ForeignKey("marketplace.Pool", models.CASCADE)
+    ms_per_tflop = models.FloatField()
+    samples = models.BigIntegerField(default=0)
+    updated_at = models.DateTimeField()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["capability_version", "stage", "pool"], name="pace_once")
+        ]

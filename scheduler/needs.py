@@ -1,0 +1,74 @@
+"""What a class of units needs, as a canonical document, and the hash that makes equal needs one class.
+
+Document (all JSON values):
+  version      capability version's id       stage       0 units, 1 merge
+  need         {cores, memory_mib, disk_mib, accelerators: [{model, count}]}
+  variants     [{instruction_set, accelerator}]
+  tflop        FP32 TFLOP of one unit, decimal text
+  run_s        time limit of one unit
+  bytes_in     input bytes of one unit       organization  the user's slug
+  trusted      may run without a sandbox     objective     cheapest | fastest
+  regions, providers, exclude_providers      allowed slugs; an empty list allows all
+  cap          highest price of one unit, decimal text or null
+  fee          publisher's fee of one unit, decimal text (for the cap)
+  offers_at    the moment whose offers price it (ISO 8601): the last change of any offer before submit
+"""
+
+from __future__ import annotations
+
+import hashlib
+from decimal import Decimal
+from typing import Any
+
+import orjson
+
+
+def canonical(document: Any) -> bytes:
+    """Canonical JSON: sorted keys, no spaces, UTF-8."""
+    return orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
+
+
+def key_of(document: dict[str, Any]) -> str:
+    """The class key: SHA-256 over the canonical document, hex."""
+    return hashlib.sha256(canonical(document)).hexdigest()
+
+
+def need_document(
+    *,
+    plan: dict[str, Any],
+    stage: int,
+    version_id: int,
+    trusted: bool,
+    organization: str,
+    objective: str,
+    constraints: dict[str, Any],
+    bytes_in: int,
+    offers_at: str,
+) -> dict[str, Any]:
+    """The need of a plan's units (stage 0) or of its merge (stage 1)."""
+    part = plan["merge_stage"] if stage else plan
+    units = plan["units"] + bool(plan["merge_stage"])
+    cap = constraints.get("max_price")
+    return {
+        "version": version_id,
+        "stage": stage,
+        "need": part["need"],
+        "variants": plan["variants"],
+        "tflop": str(part["tflop"]),
+        "run_s": part["limits"]["run_s"],
+        "bytes_in": bytes_in,
+        "organization": organization,
+        "trusted": trusted,
+        "objective": objective,
+        "regions": sorted(constraints.get("regions", [])),
+        "providers": sorted(constraints.get("providers", [])),
+        "exclude_providers": sorted(constraints.get("exclude_providers", [])),
+        "cap": None if cap is None else str(unit_cap(Decimal(str(cap)), plan["fee"], units)),
+        "fee": str(plan["fee"]["per_unit"]),
+        "offers_at": offers_at,
+    }
+
+
+def unit_cap(max_price: Decimal, fee: dict[str, Any], units: int) -> Decimal:
+    """What of a task's price cap is left for one unit, the task's own fee taken off first."""
+    return ((max_price - Decimal(str(fee["per_task"]))) / units).quantize(Decimal("1e-12"))

@@ -1,0 +1,57 @@
+"""Reads of tasks that several doors share."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.db.models import QuerySet
+
+from marketplace.models import Organization, Task, TaskEvent
+from marketplace.splitting import unit_params
+from scheduler.models import Attempt, Unit
+
+
+def tasks_of(organization: Organization | None, *, operator: bool) -> QuerySet[Task]:
+    """The tasks a caller may see: its organization's, or all for an operator who acts for none."""
+    tasks = Task.objects.select_related("capability_version__capability__organization", "result")
+    if organization is not None:
+        return tasks.filter(organization=organization)
+    return tasks if operator else tasks.none()
+
+
+def units_page(task: Task, *, after: int, limit: int) -> list[dict[str, Any]]:
+    """A task's units with their attempts, in the order of their ids, after a unit's id."""
+    units = list(Unit.objects.filter(task=task, id__gt=after).select_related("pool__region").order_by("id")[:limit])
+    attempts: dict[int, list[dict[str, Any]]] = {}
+    found = Attempt.objects.filter(unit__in=units, task=task).select_related("pool").order_by("id")
+    for attempt in found:
+        attempts.setdefault(attempt.unit_id, []).append(attempt_document(attempt))
+    return [unit_document(task, unit, attempts.get(unit.pk, [])) for unit in units]
+
+
+def unit_document(task: Task, unit: Unit, attempts: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "id": unit.pk,
+        "stage": Unit.Stage(unit.stage).label.lower(),
+        "index": unit.index,
+        "state": unit.state,
+        "pool": unit.pool.identifier if unit.pool else None,
+        "region": unit.pool.region.code if unit.pool else None,
+        "tries": unit.tries,
+        "params": {} if unit.stage else unit_params(task.plan, unit.index),
+        "attempts": attempts,
+    }
+
+
+def attempt_document(attempt: Attempt) -> dict[str, Any]:
+    progress = None if attempt.progress_ppm is None else attempt.progress_ppm / 1_000_000
+    names = ("state", "leased_at", "started_at", "ended_at", "reason_class", "code", "detail", "exit_code")
+    document = {name: getattr(attempt, name) for name in names}
+    return {"id": attempt.pk, "pool": attempt.pool.identifier, "progress": progress, **document}
+
+
+def events_after(task_id: UUID, seq: int, limit: int = 500) -> list[dict[str, Any]]:
+    """A task's events after a number, oldest first."""
+    found = TaskEvent.objects.filter(task_id=task_id, seq__gt=seq).order_by("seq")[:limit]
+    return [{"seq": e.seq, "kind": e.kind, "data": e.data, "at": e.at} for e in found]

@@ -1,0 +1,79 @@
+"""The reason table: what an ended attempt means for its unit. Data first, one pure function over it.
+
+| class            | for example                      | retried | counts as a try | avoid this pool |
+|------------------|----------------------------------|---------|-----------------|-----------------|
+| capability_error | exit code, outputs missing       | only if the capability says so | yes | no  |
+| limit_exceeded   | time, memory, output size        | no      | yes             | -               |
+| node_fault       | lease lost, disk, environment    | yes     | only if the agent reported it | yes |
+| reclaimed        | the owner took the machine back  | yes     | no              | yes             |
+| invalid_result   | refused by a check               | yes     | yes             | yes             |
+| user_cancel      | the user's wish                  | no      | -               | -               |
+| platform_fault   | our own                          | yes     | no              | no              |
+
+Who pays for what is the other half of the table: `billing/pricing.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final, Literal
+
+REASONS: Final = (
+    "capability_error",
+    "limit_exceeded",
+    "node_fault",
+    "reclaimed",
+    "invalid_result",
+    "superseded",
+    "user_cancel",
+    "platform_fault",
+)
+# What an agent may say of its own attempt; anything else is a node's fault.
+REPORTABLE: Final = ("capability_error", "limit_exceeded", "node_fault", "reclaimed", "user_cancel")
+MAX_FENCE: Final = 25  # leases of one unit, whatever happened: a unit that kills machines stops here
+RETRY_DELAY: Final = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How often a unit may be tried again. From the manifest's `retry`."""
+
+    max_attempts: int = 3
+    window_s: int = 86_400
+    capability_error: bool = False
+
+    @classmethod
+    def of(cls, retry: dict[str, Any]) -> Policy:
+        known = {name: retry[name] for name in ("max_attempts", "window_s", "capability_error") if name in retry}
+        return cls(**known)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What becomes of a unit whose attempt ended without a valid result."""
+
+    unit_state: Literal["waiting", "failed", "cancelled"]
+    counts: bool
+    avoid_pool: bool
+
+
+_RETRIED: Final = {"node_fault", "reclaimed", "invalid_result", "platform_fault"}
+_FREE: Final = {"reclaimed", "platform_fault"}
+_AVOID: Final = {"node_fault", "reclaimed", "invalid_result"}
+
+
+def verdict_of(
+    reason: str, *, lost: bool, tries: int, fence: int, age: timedelta, policy: Policy
+) -> Verdict:
+    """Decide by the table above.
+
+    lost   the lease ran out: nobody reported, so it does not count as a try
+    tries  ended attempts that counted so far; fence  leases so far; age  since the task was submitted
+    """
+    if reason == "user_cancel":
+        return Verdict("cancelled", counts=False, avoid_pool=False)
+    counts = not lost and reason not in _FREE
+    wanted = reason in _RETRIED or (reason == "capability_error" and policy.capability_error)
+    left = tries + counts < policy.max_attempts and fence < MAX_FENCE and age.total_seconds() < policy.window_s
+    return Verdict("waiting" if wanted and left else "failed", counts=counts, avoid_pool=reason in _AVOID)

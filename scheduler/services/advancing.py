@@ -1,0 +1,188 @@
+"""Between settle and deliver: what a task does next, decided from its rows, one task at a time, may run twice.
+
+    all units done, a merge blocked   → the merge waits for a pool
+    everything done                   → deliver
+    a unit failed for good            → the task is failing: the rest is cancelled, then FAILED
+    the user wished to cancel         → the rest is cancelled, then CANCELLED
+    the deadline passed               → the rest is cancelled, then EXPIRED
+
+A task that ends badly keeps waiting for its live attempts: they are told to stop at their next sync, or their
+leases run out. `reason_class` is written at once, the final state when nothing lives any more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+import orjson
+from django.db import transaction
+from django.utils import timezone
+
+from core.errors import Conflict
+from core.wake import wake
+from marketplace.models import Task
+from scheduler.models import Attempt, Unit
+from scheduler.services.delivering import deliver_task
+from scheduler.services.events import add_events
+from scheduler.services.placing import notify_pool
+from scheduler.specs import units_index
+from scheduler.sql import dicts, rows
+from scheduler.stores import store_bytes
+
+_COUNTS: Final = """
+SELECT count(*) FILTER (WHERE state = 'failed') AS failed,
+       count(*) FILTER (WHERE stage = 0 AND state = 'done') AS units_done,
+       count(*) FILTER (WHERE stage = 1 AND state = 'done') AS merges_done,
+       count(*) FILTER (WHERE stage = 1 AND state = 'blocked') AS merges_blocked
+FROM scheduler_unit WHERE task_id = %s
+"""
+_FAILURE: Final = """
+SELECT a.reason_class, a.code, a.detail, a.exit_code, u.stage, u.index FROM scheduler_unit u
+JOIN scheduler_attempt a ON a.unit_id = u.id
+WHERE u.task_id = %s AND u.state = 'failed' ORDER BY a.id LIMIT 1
+"""
+_CANCEL_UNITS: Final = """
+UPDATE scheduler_unit SET state = 'cancelled'
+WHERE task_id = %s AND state IN ('blocked', 'waiting', 'placed')
+"""
+ENDINGS: Final = {"user_cancel": Task.State.CANCELLED, "deadline": Task.State.EXPIRED}
+
+
+@dataclass(frozen=True)
+class Ending:
+    """Why a task ends without a result."""
+
+    reason_class: str
+    reason: str
+
+
+def advance_task(task_id: UUID | str) -> str | None:
+    """Take a task's next step, if it has one. Returns the task's state, None for an unknown or ended one."""
+    with transaction.atomic():
+        task = _lock_open(task_id)
+        if task is None:
+            return None
+        ending = _ending_of(task)
+        if ending is not None:
+            return _end_badly(task, ending)
+        counts = dicts(_COUNTS, [task.pk])[0] if _maybe_whole(task) else None
+    if counts is None:
+        return task.state
+    return _forward(task, counts)
+
+
+def _lock_open(task_id: UUID | str) -> Task | None:
+    return Task.objects.select_for_update().filter(pk=task_id, state__in=["queued", "running"]).first()
+
+
+def _maybe_whole(task: Task) -> bool:
+    return task.units_done >= task.plan["units"] and task.units_expanded == task.units_total
+
+
+def _ending_of(task: Task) -> Ending | None:
+    if task.cancel_requested_at is not None:
+        return Ending("user_cancel", "cancelled by the user")
+    if task.reason_class:
+        return Ending(task.reason_class, task.reason)
+    if task.deadline is not None and task.deadline <= timezone.now():
+        return Ending("deadline", "the deadline passed before the result was there")
+    found = dicts(_FAILURE, [task.pk]) if _any_failed(task.pk) else []
+    return _failure(found[0]) if found else None
+
+
+def _any_failed(task_id: UUID) -> bool:
+    return Unit.objects.filter(task_id=task_id, state=Unit.State.FAILED).exists()
+
+
+def _failure(row: dict[str, Any]) -> Ending:
+    part = "the merge" if row["stage"] else f"unit {row['index']}"
+    told = row["detail"] or row["code"] or row["reason_class"]
+    return Ending(row["reason_class"] or "platform_fault", f"{part}: {told}"[:500])
+
+
+def _end_badly(task: Task, ending: Ending) -> str:
+    """Cancel what does not run, ask the rest to stop, and end the task once nothing lives."""
+    rows(_CANCEL_UNITS, [task.pk])
+    if not task.reason_class:
+        Task.objects.filter(pk=task.pk).update(reason_class=ending.reason_class, reason=ending.reason)
+        add_events([(task.pk, "task.stopping", {"reason_class": ending.reason_class, "reason": ending.reason})])
+    live = Attempt.objects.filter(task=task, state__in=Attempt.LIVE)
+    pools = sorted(live.values_list("pool_id", flat=True).distinct())
+    if pools:
+        for pool_id in pools:
+            notify_pool(pool_id)
+        return task.state
+    state = ENDINGS.get(ending.reason_class, Task.State.FAILED)
+    end_task(task.pk, state, ending)
+    return state
+
+
+def end_task(task_id: UUID, state: str, ending: Ending) -> bool:
+    """Write a task's bad end, guarded; its usage is charged next, by the reason table."""
+    moved = Task.objects.filter(pk=task_id, state__in=["queued", "running"]).update(
+        state=state, ended_at=timezone.now(), reason_class=ending.reason_class, reason=ending.reason
+    )
+    if moved:
+        add_events([(task_id, f"task.{state}", {"reason_class": ending.reason_class, "reason": ending.reason})])
+        after_end(task_id)
+    return bool(moved)
+
+
+def after_end(task_id: UUID) -> None:
+    """What follows any end: measuring, charging, and a version's tests that may now be over."""
+    wake("metering.measure")
+    wake("billing.charge", str(task_id))
+    wake("scheduler.conclude", str(task_id))
+
+
+def _forward(task: Task, counts: dict[str, Any]) -> str:
+    if counts["merges_blocked"] and counts["units_done"] == task.plan["units"]:
+        _unblock_merge(task)
+        return task.state
+    merges = bool(task.plan["merge_stage"])
+    if counts["units_done"] == task.plan["units"] and counts["merges_done"] == int(merges):
+        if deliver_task(task):
+            after_end(task.pk)
+        return Task.State.DELIVERED
+    return task.state
+
+
+def _unblock_merge(task: Task) -> None:
+    """All units are done: write down what the merge will find, then let it wait for a pool."""
+    content = orjson.dumps(units_index(task.pk, task.plan))
+    blob = store_bytes(content)  # outside the transaction: storing may take long, and may be repeated
+    with transaction.atomic():
+        Task.objects.filter(pk=task.pk).update(units_index={"sha256": blob.sha256, "bytes": blob.bytes})
+        blocked = Unit.objects.filter(task=task, stage=Unit.Stage.MERGE, state=Unit.State.BLOCKED)
+        if blocked.update(state=Unit.State.WAITING):
+            add_events([(task.pk, "task.merging", {})])
+            wake("scheduler.match")
+
+
+def cancel_task(task_id: UUID) -> Task:
+    """Record the user's wish. The task ends when its attempts are known dead. Raises Conflict when it has ended."""
+    with transaction.atomic():
+        open_ones = Task.objects.filter(pk=task_id, state__in=["queued", "running"])
+        wished = open_ones.filter(cancel_requested_at=None).update(cancel_requested_at=timezone.now())
+        task = Task.objects.get(pk=task_id)
+        if not wished and task.cancel_requested_at is None:
+            raise Conflict("task_has_ended", f"the task is {task.state} already", state=task.state)
+        if wished:
+            add_events([(task_id, "task.cancel_requested", {})])
+    advance_task(task_id)
+    return Task.objects.get(pk=task_id)
+
+
+def tasks_to_advance(now: datetime, limit: int = 500) -> list[UUID]:
+    """The sweep's question: open tasks that may have a next step which nobody took."""
+    sql = """
+        SELECT t.id FROM marketplace_task t WHERE t.state IN ('queued', 'running') AND (
+            t.cancel_requested_at IS NOT NULL OR t.reason_class <> '' OR t.deadline <= %s
+            OR t.units_done >= (t.plan->>'units')::int
+            OR EXISTS (SELECT 1 FROM scheduler_unit u WHERE u.task_id = t.id AND u.state = 'failed')
+        ) ORDER BY t.id LIMIT %s
+    """
+    return [task_id for (task_id,) in rows(sql, [now, limit])]

@@ -1,0 +1,183 @@
+"""Step 4 of the river, lease: an agent's sync renews what it names, hears what to stop, and gets new work.
+
+One row, the agent's, renews every lease it holds: its `lease_until`. Each question below is one statement whatever
+the number of units. Only the server's clock counts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from core.errors import Conflict
+from core.wake import wake
+from marketplace.models import Agent, Pool
+from scheduler.services.events import add_events
+from scheduler.services.settling import end_attempts
+from scheduler.specs import lease_rows
+from scheduler.sql import dicts, rows
+
+MAX_LEASES: Final = 5_000  # units one answer hands out
+PHASES_RUNNING: Final = ("running", "uploading")
+
+_LEASE: Final = """
+WITH picked AS (
+    SELECT id FROM scheduler_unit WHERE pool_id = %(pool)s AND state = 'placed'
+    ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+), leased AS (
+    UPDATE scheduler_unit u SET state = 'leased', fence = u.fence + 1
+    FROM picked WHERE u.id = picked.id AND u.state = 'placed'
+    RETURNING u.id, u.task_id, u.stage, u.index, u.need_id, u.offer_id, u.fence
+), made AS (
+    INSERT INTO scheduler_attempt (unit_id, task_id, pool_id, agent_id, offer_id, need_id, session, fence, state,
+                                   reason_class, code, detail, leased_at)
+    SELECT id, task_id, %(pool)s, %(agent)s, offer_id, need_id, %(session)s, fence, 'leased', '', '', '', now()
+    FROM leased RETURNING id, unit_id
+)
+SELECT made.id AS attempt, leased.fence, leased.task_id, leased.stage, leased.index
+FROM made JOIN leased ON leased.id = made.unit_id ORDER BY leased.id
+"""
+# Live attempts the agent did not name: of this session an answer was lost, of an older one it has forgotten them.
+_UNNAMED: Final = """
+SELECT a.id AS attempt, a.id, a.fence, a.agent_id, a.task_id, a.session, u.stage, u.index
+FROM scheduler_attempt a JOIN scheduler_unit u ON u.id = a.unit_id
+LEFT JOIN unnest(%s::bigint[]) AS h(id) ON h.id = a.id
+WHERE a.agent_id = %s AND a.state IN ('leased', 'running') AND h.id IS NULL ORDER BY a.id
+"""
+_UNKNOWN: Final = """
+SELECT h.id, h.fence FROM unnest(%s::bigint[], %s::int[]) AS h(id, fence)
+LEFT JOIN scheduler_attempt a
+       ON a.id = h.id AND a.fence = h.fence AND a.agent_id = %s AND a.state IN ('leased', 'running')
+WHERE a.id IS NULL
+"""
+_ENDING: Final = """
+SELECT a.id, a.fence FROM scheduler_attempt a JOIN marketplace_task t ON t.id = a.task_id
+WHERE a.agent_id = %s AND a.state IN ('leased', 'running')
+  AND (t.cancel_requested_at IS NOT NULL OR t.reason_class <> '')
+"""
+_RUNNING: Final = """
+UPDATE scheduler_attempt a
+SET state = 'running', started_at = coalesce(a.started_at, now()), progress_ppm = h.progress
+FROM unnest(%s::bigint[], %s::int[]) AS h(id, progress)
+WHERE a.id = h.id AND a.agent_id = %s AND a.state IN ('leased', 'running')
+  AND (a.state = 'leased' OR a.progress_ppm IS DISTINCT FROM h.progress)
+"""
+_STARTED: Final = """
+UPDATE marketplace_task SET state = 'running', started_at = now()
+WHERE id = ANY(%s) AND state = 'queued' RETURNING id
+"""
+
+
+@dataclass(frozen=True)
+class Held:
+    """One attempt the agent names. `progress_ppm` is None when it does not know."""
+
+    attempt: int
+    fence: int
+    phase: str
+    progress_ppm: int | None
+
+
+@dataclass(frozen=True)
+class Beat:
+    """What an agent says of itself in a sync, reports aside."""
+
+    session: UUID
+    want: int
+    held: list[Held]
+    executors: list[str]
+    draining: bool = False
+
+
+@dataclass
+class Answer:
+    """What it hears: attempts to stop, work to do, whether its pool drains."""
+
+    stop: list[list[Any]] = field(default_factory=list)
+    leased: list[dict[str, Any]] = field(default_factory=list)
+    drain: bool = False
+
+    @property
+    def silent(self) -> bool:
+        """Nothing that the agent could not also hear later: the poll may wait."""
+        return not (self.stop or self.leased or self.drain)
+
+    def document(self) -> dict[str, Any]:
+        specs, leases = lease_rows(self.leased)
+        return {"stop": self.stop, "drain": self.drain, "specs": specs, "leases": leases}
+
+
+@transaction.atomic
+def keep_in_touch(agent: Agent, beat: Beat) -> Answer:
+    """Renew, reconcile, and lease. The agent's row lock makes its syncs one after the other."""
+    _renew(agent, beat)
+    answer = Answer(drain=agent.pool.state == Pool.State.DRAINING)
+    _mark_running(agent, beat.held)
+    answer.leased = _reconcile(agent, beat)
+    answer.stop = _stops(agent, beat)
+    if beat.want > len(answer.leased) and agent.pool.state == Pool.State.ACTIVE and not beat.draining:
+        answer.leased += lease_units(agent, beat.session, min(beat.want - len(answer.leased), MAX_LEASES))
+    return answer
+
+
+@transaction.atomic
+def look_again(agent: Agent, beat: Beat) -> Answer:
+    """The second look of a long poll: what to stop, and work that has come meanwhile. Renews nothing."""
+    pool = Pool.objects.get(pk=agent.pool_id)
+    answer = Answer(drain=pool.state == Pool.State.DRAINING)
+    answer.stop = _stops(agent, beat)
+    if beat.want > 0 and pool.state == Pool.State.ACTIVE and not beat.draining:
+        answer.leased = lease_units(agent, beat.session, min(beat.want, MAX_LEASES))
+    return answer
+
+
+def _renew(agent: Agent, beat: Beat) -> None:
+    now = timezone.now()
+    changed = Agent.objects.filter(pk=agent.pk, retired_at=None).update(
+        session=beat.session, seen_at=now, lease_until=now + timedelta(seconds=settings.LEASE_SECONDS)
+    )
+    if not changed:
+        raise Conflict("agent_retired", "another agent has joined this pool in your place")
+    came_back = agent.lease_until is None or agent.lease_until < now
+    if came_back:  # its pool counts as open again, so waiting units may go there
+        wake("scheduler.match")
+    if beat.executors and beat.executors != agent.pool.executors:
+        Pool.objects.filter(pk=agent.pool_id).update(executors=beat.executors)
+
+
+def _mark_running(agent: Agent, held: list[Held]) -> None:
+    running = [one for one in held if one.phase in PHASES_RUNNING]
+    if running:
+        rows(_RUNNING, [[one.attempt for one in running], [one.progress_ppm for one in running], agent.pk])
+
+
+def _reconcile(agent: Agent, beat: Beat) -> list[dict[str, Any]]:
+    """Attempts of this session that were not named are leased again; those of an older one are lost."""
+    unnamed = dicts(_UNNAMED, [[one.attempt for one in beat.held], agent.pk])
+    forgotten = [row for row in unnamed if row["session"] != beat.session]
+    if forgotten:
+        end_attempts(forgotten, code="agent_restarted", detail="the agent restarted without it")
+    return [row for row in unnamed if row["session"] == beat.session]
+
+
+def _stops(agent: Agent, beat: Beat) -> list[list[Any]]:
+    stale = rows(_UNKNOWN, [[one.attempt for one in beat.held], [one.fence for one in beat.held], agent.pk])
+    ending = rows(_ENDING, [agent.pk])
+    return [[*row, "stale_lease"] for row in stale] + [[*row, "user_cancel"] for row in ending]
+
+
+def lease_units(agent: Agent, session: UUID, limit: int) -> list[dict[str, Any]]:
+    """Lease up to `limit` units placed on the agent's pool; their tasks run from now on."""
+    params = {"pool": agent.pool_id, "agent": agent.pk, "session": session, "limit": limit}
+    leased = dicts(_LEASE, params)
+    tasks = sorted({row["task_id"] for row in leased})
+    if tasks:
+        started = rows(_STARTED, [tasks])
+        add_events((task, "task.started", {"pool": agent.pool.identifier}) for (task,) in sorted(started))
+    return leased

@@ -1,0 +1,150 @@
+"""Step 3 of the river, match: give waiting units to pools.
+
+A round reads a snapshot, lets `matching.decide` decide, and commits with one guarded UPDATE: a unit that is no
+longer waiting is not touched and a pool's agent is woken by NOTIFY when the round commits. One round at a
+time (an advisory lock that is only tried), so free capacity is never promised twice.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from typing import Any, Final
+
+from django.db import connection, transaction
+from django.utils import timezone
+
+from scheduler.matching import ClassDecision, Placement, Snapshot, decide
+from scheduler.models import Decision, Round
+from scheduler.snapshots import WAITING_PER_CLASS, market, waiting_classes
+from scheduler.sql import rows, scalar
+
+ROUND_LOCK: Final = 0x67726964  # any constant: "grid"
+CHANNEL: Final = "gridfare_pool"
+KEEP_ROUNDS: Final = 2_000
+
+_COMMIT = """
+WITH plan AS (
+    SELECT * FROM unnest(%(need)s::bigint[], %(avoid)s::text[], %(pool)s::bigint[], %(offer)s::bigint[],
+                         %(decision)s::bigint[], %(after)s::bigint[], %(upto)s::bigint[])
+        AS p(need_id, avoid, pool_id, offer_id, decision_id, after, upto)
+), picked AS (
+    SELECT w.id, c.need_id, c.avoid, row_number() OVER (PARTITION BY c.need_id, c.avoid ORDER BY w.id) AS n
+    FROM (SELECT need_id, avoid, max(upto) AS total FROM plan GROUP BY need_id, avoid) c
+    CROSS JOIN LATERAL (
+        SELECT u.id FROM scheduler_unit u
+        WHERE u.state = 'waiting' AND u.need_id = c.need_id AND u.avoid = c.avoid::bigint[]
+          AND (u.not_before IS NULL OR u.not_before <= now())
+        ORDER BY u.id LIMIT c.total FOR UPDATE SKIP LOCKED
+    ) w
+)
+UPDATE scheduler_unit u
+SET state = 'placed', pool_id = plan.pool_id, offer_id = plan.offer_id, decision_id = plan.decision_id
+FROM picked JOIN plan ON plan.need_id = picked.need_id AND plan.avoid = picked.avoid
+                     AND picked.n > plan.after AND picked.n <= plan.upto
+WHERE u.id = picked.id AND u.state = 'waiting'
+RETURNING u.pool_id
+"""
+
+
+def run_round() -> int:
+    """Place what can be placed now. Returns the units placed; 0 also when another round is running."""
+    with transaction.atomic():
+        if not scalar("SELECT pg_try_advisory_xact_lock(%s)", [ROUND_LOCK]):
+            return 0
+        classes = waiting_classes(WAITING_PER_CLASS)
+        if not classes:
+            return 0
+        snapshot = market(classes)
+        began = time.perf_counter_ns()
+        decisions = decide(snapshot)
+        micros = (time.perf_counter_ns() - began) // 1000
+        return _commit(snapshot, decisions, micros)
+
+
+def _commit(snapshot: Snapshot, decisions: list[ClassDecision], micros: int) -> int:
+    placing = [one for one in decisions if one.placements]
+    if not placing:
+        return 0
+    ids = _record(snapshot, placing, micros)
+    placed = rows(_COMMIT, _parameters(placing, ids))
+    for pool_id in sorted({pool_id for (pool_id,) in placed}):
+        notify_pool(pool_id)
+    return len(placed)
+
+
+def _parameters(placing: list[ClassDecision], ids: list[int]) -> dict[str, list[Any]]:
+    """The plan as columns; `after` and `upto` number the units of a class from 1 in the order of their ids."""
+    columns: dict[str, list[Any]] = {
+        name: [] for name in ("need", "avoid", "pool", "offer", "decision", "after", "upto")
+    }
+    for decision, decision_id in zip(placing, ids, strict=True):
+        after = 0
+        for placement in decision.placements:
+            _append(columns, placement, decision_id, after)
+            after += placement.units
+    return columns
+
+
+def _append(columns: dict[str, list[Any]], placement: Placement, decision_id: int, after: int) -> None:
+    row = {
+        "need": placement.need_id,
+        "avoid": "{" + ",".join(map(str, placement.avoid)) + "}",
+        "pool": placement.pool_id,
+        "offer": placement.offer_id,
+        "decision": decision_id,
+        "after": after,
+        "upto": after + placement.units,
+    }
+    for name, value in row.items():
+        columns[name].append(value)
+
+
+def _record(snapshot: Snapshot, placing: list[ClassDecision], micros: int) -> list[int]:
+    """Store the round with its whole input and the decisions, for the explanation and for replay."""
+    this = Round.objects.create(
+        at=timezone.now(),
+        waiting=sum(one.waiting for one in snapshot.classes),
+        placed=sum(p.units for one in placing for p in one.placements),
+        decided_by="greedy",
+        micros=micros,
+        snapshot=snapshot_document(snapshot),
+    )
+    made = Decision.objects.bulk_create(
+        Decision(
+            round=this,
+            need_id=one.need_id,
+            placed=[[p.pool_id, p.units] for p in one.placements],
+            candidates=list(one.candidates),
+            excluded=dict(one.excluded),
+        )
+        for one in placing
+    )
+    return [decision.pk for decision in made]
+
+
+def snapshot_document(snapshot: Snapshot) -> dict[str, Any]:
+    """The matcher's input as JSON values; `snapshot_from` reads it back."""
+    return {
+        "classes": [[one.need_id, one.waiting, list(one.avoid)] for one in snapshot.classes],
+        "pools": [asdict(pool) for pool in snapshot.pools],
+        "offers": [[*key, prices.offer_id, dict(prices.rates)] for key, prices in snapshot.offers.items()],
+        "pace": [[*key, seconds] for key, seconds in snapshot.pace.items()],
+    }
+
+
+def notify_pool(pool_id: int) -> None:
+    """Wake the long poll of a pool's agent when this transaction commits. PostgreSQL folds repeats."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_notify(%s, %s)", [CHANNEL, str(pool_id)])
+
+
+def forget_old_rounds() -> None:
+    """Housekeeping: keep the last rounds; units keep what was decided through their decision only while it is here."""
+    newest = Round.objects.order_by("-id").values_list("id", flat=True)[KEEP_ROUNDS : KEEP_ROUNDS + 1].first()
+    if newest is not None:
+        rows(
+            "DELETE FROM scheduler_decision d WHERE d.round_id <= %s AND NOT EXISTS (SELECT 1 FROM scheduler_unit u "
+            "JOIN marketplace_task t ON t.id = u.task_id WHERE u.decision_id = d.id AND t.ended_at IS NULL)",
+            [newest],
+        )

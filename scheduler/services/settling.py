@@ -1,0 +1,285 @@
+"""Step 6 of the river, settle: reports of ended attempts become final states, in a constant number of statements.
+
+A report is adopted only for a live attempt of this agent with this fence; anything else comes back as refused.
+A batch that was adopted before (its answer was lost) is recognised by its number and answered again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+from uuid import UUID
+
+import orjson
+from django.db import transaction
+from django.utils import timezone
+
+from core.wake import wake
+from marketplace.models import Agent
+from scheduler.models import ReportBatch
+from scheduler.reasons import RETRY_DELAY, Policy, Verdict, verdict_of
+from scheduler.reports import Report, ReportedBatch, SpecOutputs, judge
+from scheduler.services.events import add_events
+from scheduler.sql import dicts, rows
+
+# One statement ends the attempts, moves their units, queues them for metering and teaches the pace.
+_ADOPT: Final = """
+WITH r AS (
+    SELECT * FROM unnest(%(attempt)s::bigint[], %(fence)s::int[], %(state)s::text[], %(reason)s::text[],
+                         %(code)s::text[], %(detail)s::text[], %(exit)s::int[], %(usage)s::text[],
+                         %(wall_ms)s::bigint[], %(unit_state)s::text[], %(counts)s::bool[], %(avoid)s::bool[])
+        AS r(attempt, fence, state, reason, code, detail, exit_code, usage, wall_ms, unit_state, counts, avoid)
+), ended AS (
+    UPDATE scheduler_attempt a
+    SET state = r.state, reason_class = r.reason, code = r.code, detail = r.detail, exit_code = r.exit_code,
+        usage = r.usage::jsonb, batch_id = %(batch)s, ended_at = now(), progress_ppm = NULL,
+        started_at = coalesce(a.started_at, greatest(a.leased_at, now() - r.wall_ms * interval '1 millisecond'))
+    FROM r
+    WHERE a.id = r.attempt AND a.fence = r.fence AND a.agent_id = %(agent)s AND a.state IN ('leased', 'running')
+    RETURNING a.id, a.unit_id, a.task_id, a.pool_id, a.need_id, a.state, r.reason, r.code, r.detail, r.wall_ms,
+              r.unit_state, r.counts, r.avoid
+), moved AS (
+    UPDATE scheduler_unit u
+    SET state = e.unit_state,
+        tries = u.tries + e.counts::int,
+        avoid = CASE WHEN e.avoid AND NOT u.avoid @> ARRAY[e.pool_id] THEN u.avoid || e.pool_id ELSE u.avoid END,
+        pool_id = CASE WHEN e.unit_state = 'waiting' THEN NULL ELSE u.pool_id END,
+        not_before = CASE WHEN e.unit_state = 'waiting' AND e.counts THEN now() + %(delay)s ELSE NULL END
+    FROM ended e WHERE u.id = e.unit_id AND u.state = 'leased'
+), queued AS (
+    INSERT INTO scheduler_ended (attempt_id, at) SELECT id, now() FROM ended
+), paced AS (
+    INSERT INTO scheduler_pace (capability_version_id, stage, pool_id, ms_per_tflop, samples, updated_at)
+    SELECT (n.document->>'version')::bigint, (n.document->>'stage')::int, e.pool_id,
+           avg(e.wall_ms / coalesce(nullif((n.document->>'tflop')::float, 0), 1)), count(*), now()
+    FROM ended e JOIN scheduler_need n ON n.id = e.need_id WHERE e.state = 'valid' GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+    ON CONFLICT (capability_version_id, stage, pool_id) DO UPDATE
+    SET ms_per_tflop = scheduler_pace.ms_per_tflop + (excluded.ms_per_tflop - scheduler_pace.ms_per_tflop)
+            * greatest(0.2, least(1.0, excluded.samples::float / (scheduler_pace.samples + excluded.samples))),
+        samples = scheduler_pace.samples + excluded.samples, updated_at = now()
+)
+SELECT id, unit_id, task_id, pool_id, state, reason, code, detail, unit_state FROM ended
+"""
+_PROGRESS: Final = """
+UPDATE marketplace_task t SET units_done = t.units_done + p.done
+FROM unnest(%s::uuid[], %s::int[]) AS p(task_id, done) WHERE t.id = p.task_id
+RETURNING t.id, t.units_done - p.done AS before, t.units_done AS after, t.units_total AS total,
+          t.plan->'merge_stage' <> 'null' AS merges
+"""
+# What verdicts need to know of the attempts that did not go well.
+_CONTEXT: Final = """
+SELECT a.id, u.tries, u.fence, now() - t.created_at AS age, t.plan->'retry' AS retry
+FROM scheduler_attempt a JOIN scheduler_unit u ON u.id = a.unit_id JOIN marketplace_task t ON t.id = a.task_id
+WHERE a.id = ANY(%s)
+"""
+_OUTPUTS: Final = """
+SELECT a.id, (CASE WHEN u.stage = 1 THEN t.plan->'merge_stage' ELSE t.plan END)->'outputs' AS outputs
+FROM scheduler_attempt a JOIN scheduler_unit u ON u.id = a.unit_id JOIN marketplace_task t ON t.id = a.task_id
+WHERE a.id = ANY(%s)
+  AND (CASE WHEN u.stage = 1 THEN t.plan->'merge_stage' ELSE t.plan END)->'outputs' <> '[]'::jsonb
+"""
+_SAVE_OUTPUTS: Final = """
+INSERT INTO scheduler_output (attempt_id, task_id, path, blob_id, bytes, media_type)
+SELECT a.id, a.task_id, o.path, b.sha256, b.bytes, o.media_type
+FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[]) AS o(attempt, path, sha256, media_type)
+JOIN scheduler_attempt a ON a.id = o.attempt JOIN marketplace_blob b ON b.sha256 = o.sha256
+ON CONFLICT (attempt_id, path) DO NOTHING
+"""
+_ADVANCE: Final = "scheduler.advance"
+
+
+@dataclass(frozen=True)
+class Settled:
+    """`accepted`: the batch's number. `refused`: (attempt, fence) that were not adopted."""
+
+    accepted: int
+    refused: list[tuple[int, int]]
+
+
+def settle_reports(agent: Agent, batch: ReportedBatch) -> Settled:
+    """Adopt a verified batch of reports. Safe to repeat with the same batch."""
+    with transaction.atomic():
+        row, new = _store_batch(agent, batch)
+        if not new:
+            return Settled(batch.seq, [])
+        reports = _judged(batch.reports)
+        ended = _end(agent, row.pk, [(report, _verdict(report)) for report in reports])
+        adopted = {attempt["id"] for attempt in ended}
+        _save_outputs([report for report in reports if report.attempt in adopted])
+    refused = [(report.attempt, report.fence) for report in reports if report.attempt not in adopted]
+    return Settled(batch.seq, refused)
+
+
+def _store_batch(agent: Agent, batch: ReportedBatch) -> tuple[ReportBatch, bool]:
+    row, new = ReportBatch.objects.get_or_create(
+        agent=agent,
+        seq=batch.seq,
+        defaults={
+            "prev": batch.prev,
+            "digest": batch.digest,
+            "signature": batch.signature,
+            "items": len(batch.reports),
+            "created_at": timezone.now(),
+        },
+    )
+    if new:
+        Agent.objects.filter(pk=agent.pk).update(report_seq=batch.seq, report_digest=batch.digest)
+    return row, new
+
+
+def _judged(reports: list[Report]) -> list[Report]:
+    """Reports after the server's own checks: a claimed result must hold what its outputs promise, in the store."""
+    claims = [report for report in reports if report.outcome == "done"]
+    promised = {row["id"]: _loads(row["outputs"]) for row in dicts(_OUTPUTS, [[r.attempt for r in claims]])}
+    if not promised and not any(report.outputs for report in claims):
+        return reports
+    digests = sorted({output.sha256 for report in claims for output in report.outputs})
+    stored = {sha for (sha,) in rows("SELECT sha256 FROM marketplace_blob WHERE sha256 = ANY(%s)", [digests])}
+    return [judge(report, SpecOutputs.of(promised.get(report.attempt, [])), stored) for report in reports]
+
+
+def _loads(value: Any) -> Any:
+    return orjson.loads(value) if isinstance(value, (str, bytes)) else value
+
+
+def _verdict(report: Report) -> Verdict | None:
+    """The verdict of reports that need no context; None for failures, which `_end` decides with their history."""
+    if report.outcome == "done":
+        return Verdict("waiting", counts=False, avoid_pool=False)  # unit becomes done, see _unit_state
+    if report.outcome == "released":
+        return Verdict("waiting", counts=False, avoid_pool=report.code == "executor_missing")
+    return None
+
+
+def _end(agent: Agent, batch_id: int | None, judged: list[tuple[Report, Verdict | None]]) -> list[dict[str, Any]]:
+    if not judged:
+        return []
+    decided = _with_history(judged)
+    columns = {name: [row[name] for row in decided] for name in decided[0]}
+    params = columns | {"agent": agent.pk, "batch": batch_id, "delay": RETRY_DELAY}
+    ended = dicts(_ADOPT, params)
+    _tell_tasks(ended)
+    return ended
+
+
+def _with_history(judged: list[tuple[Report, Verdict | None]]) -> list[dict[str, Any]]:
+    open_ones = [report.attempt for report, verdict in judged if verdict is None]
+    history = {row["id"]: row for row in dicts(_CONTEXT, [open_ones])} if open_ones else {}
+    decided = [_column(r, v or _from_history(r, history.get(r.attempt))) for r, v in judged]
+    return sorted(decided, key=lambda row: int(row["attempt"]))  # one order for all: no deadlocks between batches
+
+
+def _from_history(report: Report, row: dict[str, Any] | None) -> Verdict:
+    if row is None:
+        return Verdict("failed", counts=True, avoid_pool=False)
+    return verdict_of(
+        report.reason_class,
+        lost=False,
+        tries=row["tries"],
+        fence=row["fence"],
+        age=row["age"],
+        policy=Policy.of(_loads(row["retry"]) or {}),
+    )
+
+
+def _column(report: Report, verdict: Verdict) -> dict[str, Any]:
+    state = {"done": "valid", "cancelled": "cancelled", "released": "released"}.get(report.outcome, "failed")
+    if report.reason_class == "invalid_result":
+        state = "failed"
+    return {
+        "attempt": report.attempt,
+        "fence": report.fence,
+        "state": state,
+        "reason": report.reason_class,
+        "code": report.code,
+        "detail": report.detail,
+        "exit": report.exit_code,
+        "usage": report.usage_text,
+        "wall_ms": report.wall_ms,
+        "unit_state": "done" if report.outcome == "done" else verdict.unit_state,
+        "counts": verdict.counts,
+        "avoid": verdict.avoid_pool,
+    }
+
+
+def _tell_tasks(ended: list[dict[str, Any]]) -> None:
+    """Progress, events and wakes for the tasks of ended attempts."""
+    done: dict[UUID, int] = {}
+    troubled: dict[UUID, dict[str, Any]] = {}
+    for row in ended:
+        done[row["task_id"]] = done.get(row["task_id"], 0) + (row["unit_state"] == "done")
+        if row["state"] not in ("valid", "released"):
+            troubled[row["task_id"]] = row
+    tasks = sorted(done)
+    progress = dicts(_PROGRESS, [tasks, [done[task] for task in tasks]])
+    events = [event for row in progress for event in _progress_events(row)]
+    events += [(task, "attempt.failed", _event_of(row)) for task, row in sorted(troubled.items())]
+    add_events(events)
+    for row in progress:
+        if row["after"] >= row["total"] - bool(row["merges"]) or row["id"] in troubled:
+            wake(_ADVANCE, str(row["id"]))
+    if any(row["unit_state"] == "waiting" for row in ended):
+        wake("scheduler.match", delay_s=RETRY_DELAY.total_seconds())
+    wake("metering.measure")
+
+
+def _event_of(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "attempt": row["id"],
+        "reason_class": row["reason"],
+        "code": row["code"],
+        "detail": row["detail"],
+        "unit": row["unit_state"],
+    }
+
+
+def _progress_events(row: dict[str, Any]) -> list[tuple[UUID, str, dict[str, Any]]]:
+    """One event per twentieth of the way, so that a million units make twenty events."""
+    if row["after"] * 20 // row["total"] == row["before"] * 20 // row["total"]:
+        return []
+    return [(row["id"], "task.progress", {"units_done": row["after"], "units_total": row["total"]})]
+
+
+def _save_outputs(reports: list[Report]) -> None:
+    outputs = [(report.attempt, output) for report in reports for output in report.outputs if report.outcome == "done"]
+    if not outputs:
+        return
+    columns = zip(*((a, o.path, o.sha256, o.media_type) for a, o in outputs), strict=True)
+    rows(_SAVE_OUTPUTS, [list(column) for column in columns])
+
+
+def end_attempts(attempts: Iterable[dict[str, Any]], *, code: str, detail: str) -> int:
+    """End attempts whose lease ran out or that their agent forgot: lost, a node's fault, nobody reported.
+
+    `attempts` rows hold id, fence, agent_id. Returns how many ended.
+    """
+    by_agent: dict[UUID, list[dict[str, Any]]] = {}
+    for row in attempts:
+        by_agent.setdefault(row["agent_id"], []).append(row)
+    return sum(_lose(agent_id, listed, code, detail) for agent_id, listed in sorted(by_agent.items()))
+
+
+def _lose(agent_id: UUID, attempts: list[dict[str, Any]], code: str, detail: str) -> int:
+    history = {row["id"]: row for row in dicts(_CONTEXT, [[row["id"] for row in attempts]])}
+    judged = []
+    for row in sorted(attempts, key=lambda one: int(one["id"])):
+        report = Report(
+            attempt=row["id"], fence=row["fence"], outcome="failed", reason_class="node_fault", code=code, detail=detail
+        )
+        past = history[row["id"]]
+        verdict = verdict_of(
+            "node_fault",
+            lost=True,
+            tries=past["tries"],
+            fence=past["fence"],
+            age=past["age"] if isinstance(past["age"], timedelta) else timedelta(0),
+            policy=Policy.of(_loads(past["retry"]) or {}),
+        )
+        judged.append(_column(report, verdict) | {"state": "lost"})
+    columns = {name: [row[name] for row in judged] for name in judged[0]}
+    params = columns | {"agent": agent_id, "batch": None, "delay": timedelta(0)}
+    ended = dicts(_ADOPT, params)
+    _tell_tasks(ended)
+    return len(ended)

@@ -1,0 +1,169 @@
+"""Reads for the matcher: the market as of now, in a constant number of statements.
+
+The count of waiting units is bounded per class by what a round could place, so a round costs classes x pools
+and not units.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from django.db.models.functions import Lower
+from django.utils import timezone
+
+from marketplace.loads import Load
+from marketplace.models import Offer, Pool, Rate
+from scheduler.matching import ClassState, PoolState, Prices, Snapshot, dominant_share, run_seconds
+from scheduler.models import Need, Pace
+from scheduler.sql import rows, scalar
+
+WAITING_PER_CLASS = 20_000
+
+# A loose index scan: one probe per class instead of one row per unit.
+_WAITING = """
+WITH RECURSIVE class(need_id) AS (
+    (SELECT need_id FROM scheduler_unit WHERE state = 'waiting' ORDER BY need_id LIMIT 1)
+    UNION ALL
+    SELECT (SELECT u.need_id FROM scheduler_unit u
+            WHERE u.state = 'waiting' AND u.need_id > class.need_id ORDER BY u.need_id LIMIT 1)
+    FROM class WHERE class.need_id IS NOT NULL
+)
+SELECT class.need_id, w.avoid, count(*), min(w.id)
+FROM class CROSS JOIN LATERAL (
+    SELECT u.id, u.avoid FROM scheduler_unit u
+    WHERE u.state = 'waiting' AND u.need_id = class.need_id AND (u.not_before IS NULL OR u.not_before <= now())
+    ORDER BY u.id LIMIT %s
+) w
+WHERE class.need_id IS NOT NULL
+GROUP BY class.need_id, w.avoid ORDER BY min(w.id)
+"""
+_LOAD = """
+SELECT pool_id, need_id, count(*) FROM scheduler_unit WHERE state = 'placed' GROUP BY pool_id, need_id
+UNION ALL
+SELECT pool_id, need_id, count(*) FROM scheduler_attempt WHERE state IN ('leased', 'running') GROUP BY pool_id, need_id
+"""
+
+
+def waiting_classes(limit: int = WAITING_PER_CLASS) -> list[ClassState]:
+    """Waiting units by class and pools to avoid, oldest class first, at most `limit` counted per class."""
+    found = rows(_WAITING, [limit])
+    documents = documents_of({need_id for need_id, *_ in found})
+    return [ClassState(need_id, documents[need_id], count, tuple(avoid)) for need_id, avoid, count, _ in found]
+
+
+def documents_of(need_ids: Iterable[int]) -> dict[int, dict[str, Any]]:
+    """Need documents by id."""
+    return dict(Need.objects.filter(id__in=list(need_ids)).values_list("id", "document"))
+
+
+def open_pools(*, online_only: bool) -> list[Pool]:
+    """Active pools in the order of their identifiers; `online_only` wants an agent whose lease has not run out."""
+    pools = Pool.objects.filter(state=Pool.State.ACTIVE).select_related("region", "organization")
+    if online_only:
+        pools = pools.filter(agents__retired_at__isnull=True, agents__lease_until__gt=timezone.now())
+    return list(pools.filter(organization__suspended_at__isnull=True).order_by("identifier").distinct())
+
+
+def market(classes: list[ClassState], *, online_only: bool = True, with_load: bool = True) -> Snapshot:
+    """The snapshot of a round: pools with their load, offers and paces for the classes given."""
+    pools = [pool_state(pool) for pool in open_pools(online_only=online_only)]
+    versions = {one.document["version"] for one in classes}
+    pace = _pace(versions)
+    if with_load:
+        pools = _loaded(pools, pace)
+    moments = {one.document["offers_at"] for one in classes}
+    return Snapshot(classes, pools, _offers([pool.id for pool in pools], moments), pace)
+
+
+def pool_state(pool: Pool) -> PoolState:
+    """A pool's row as the matcher's value, without load."""
+    return PoolState(
+        id=pool.id,
+        identifier=pool.identifier,
+        region=pool.region.code,
+        provider=pool.organization.slug,
+        instruction_set=pool.instruction_set,
+        cores=pool.cores,
+        memory_mib=pool.memory_mib,
+        disk_mib=pool.disk_mib,
+        accelerators=tuple((a["model"], a["count"]) for a in pool.accelerators),
+        executors=tuple(pool.executors),
+        mflops=pool.fp32_mflops,
+        bandwidth_mbps=pool.bandwidth_mbps,
+        allow=tuple(pool.allow_organizations),
+        deny=tuple(pool.deny_organizations),
+    )
+
+
+def _pace(versions: set[int]) -> dict[tuple[int, int, int], float]:
+    found = Pace.objects.filter(capability_version_id__in=versions)
+    keys = found.values_list("capability_version_id", "stage", "pool_id", "ms_per_tflop")
+    return {(version, stage, pool): ms_per_tflop / 1000 for version, stage, pool, ms_per_tflop in keys}
+
+
+def _loaded(pools: list[PoolState], pace: dict[tuple[int, int, int], float]) -> list[PoolState]:
+    """Pools with the shares and the backlog of what is placed on them or leased by them."""
+    by_id = {pool.id: pool for pool in pools}
+    load = [(pool_id, need_id, n) for pool_id, need_id, n in rows(_LOAD) if pool_id in by_id]
+    documents = documents_of({need_id for _, need_id, _ in load})
+    pace = pace | _pace({doc["version"] for doc in documents.values()})
+    shares: dict[int, float] = defaultdict(float)
+    backlog: dict[int, float] = defaultdict(float)
+    for pool_id, need_id, n in load:
+        doc, pool = documents[need_id], by_id[pool_id]
+        share = dominant_share(doc["need"], pool)
+        shares[pool_id] += n * share
+        backlog[pool_id] += n * share * run_seconds(doc, pool, pace)
+    return [replace(pool, shares=shares[pool.id], backlog_s=backlog[pool.id]) for pool in pools]
+
+
+def _offers(pool_ids: list[int], moments: set[str]) -> dict[tuple[int, str], Prices]:
+    """The offer of each pool at each moment; a pool that had none then is priced by its first one after."""
+    offers = Offer.objects.filter(pool_id__in=pool_ids).order_by(Lower("valid"))
+    rates: dict[int, dict[str, float]] = defaultdict(dict)
+    for offer_id, meter, price in Rate.objects.filter(offer__pool_id__in=pool_ids).values_list(
+        "offer_id", "meter", "unit_price"
+    ):
+        rates[offer_id][meter] = float(price)
+    by_pool: dict[int, list[Offer]] = defaultdict(list)
+    for offer in offers:
+        by_pool[offer.pool_id].append(offer)
+    pairs = ((pool_id, moment) for pool_id in pool_ids for moment in moments)
+    found = {(p, m): offer_at(by_pool[p], datetime.fromisoformat(m)) for p, m in pairs}
+    return {pair: Prices(one.pk, rates[one.pk]) for pair, one in found.items() if one is not None}
+
+
+_LEASED = """
+SELECT a.pool_id, sum((n.document->'need'->>'cores')::int)::int, count(*)::int
+FROM scheduler_attempt a JOIN scheduler_need n ON n.id = a.need_id
+WHERE a.state IN ('leased', 'running') AND a.pool_id = ANY(%s) GROUP BY a.pool_id
+"""
+
+
+def loads_of_pools(pool_ids: Collection[int]) -> dict[int, Load]:
+    """Cores held by live leases and live attempts, per pool; idle pools are left out."""
+    return {pool_id: Load(cores, attempts) for pool_id, cores, attempts in rows(_LEASED, [list(pool_ids)])}
+
+
+def offer_at(offers: list[Offer], moment: datetime) -> Offer | None:
+    """The offer valid at a moment, else the first that begins after it (offers sorted by their begin)."""
+    for offer in offers:
+        if offer.valid.upper is None or offer.valid.upper > moment:
+            return offer
+    return None
+
+
+_EPOCH = """
+SELECT max(moment) FROM marketplace_offer o
+CROSS JOIN LATERAL (VALUES (lower(o.valid)), (upper(o.valid))) AS edge(moment) WHERE moment <= %s
+"""
+
+
+def offers_epoch(now: datetime) -> datetime:
+    """The last moment up to `now` at which any offer began or ended: submits in between share their prices."""
+    edge: datetime | None = scalar(_EPOCH, [now])
+    return edge or now

@@ -1,0 +1,93 @@
+"""A small market with one row of everything, as operators find it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from billing.models import CostSoFar
+from billing.services import charge_tasks
+from core.admin.cells import change_url
+from marketplace.models import Artifact, Blob, BlobPlace, Region, Task, TaskArtifact, Upload
+from metering.services import measure
+from scheduler.models import Attempt, Ended, LogChunk
+from scheduler.services.placing import run_round
+from scheduler.stores import store_bytes
+from tests.builders import a_join_token, a_key, a_pool, alice, olga
+from tests.builders_tasks import FakeAgent, a_task, a_version, run_to_end
+
+
+def operator() -> Client:
+    """olga, logged in."""
+    client = Client()
+    client.force_login(olga().user)
+    return client
+
+
+def a_settled_task(count: int = 2) -> Task:
+    """A task of so many units that ran on a pool of its own, was delivered, measured and charged."""
+    pool = a_pool(rates={"core_second": "10"})
+    version = a_version(fee={"per_unit": "0.01", "per_task": "0"})
+    agent = FakeAgent.of(pool)
+    task = run_to_end(a_task(version=version, inputs={"count": count}, name="a flight"), agent)
+    measure()
+    charge_tasks([task.pk])
+    task.refresh_from_db()
+    return task
+
+
+def everything() -> Task:
+    """At least one row of every model that the admin shows; the task that was settled."""
+    task = a_settled_task()
+    attempt = Attempt.objects.filter(task=task).latest("pk")
+    attempt.outputs.create(task=task, path="a.png", blob=_a_blob(), bytes=4, media_type="image/png")
+    LogChunk.objects.create(attempt=attempt, stream="stdout", offset=0, data=b"frame 1 \xff\x00 done")
+    Ended.objects.create(attempt=attempt, at=timezone.now())
+    CostSoFar.objects.create(task=task)
+    _files(task)
+    a_key(alice())
+    a_join_token(a_pool(state="registered"))
+    LogEntry.objects.create(user=olga().user, object_repr="a pool", action_flag=CHANGE, change_message="drained")
+    return task
+
+
+def _a_blob() -> Blob:
+    return Blob.objects.get(pk=store_bytes(b"data").sha256)
+
+
+def _files(task: Task) -> None:
+    blob, owner = _a_blob(), alice().organization
+    artifact = Artifact.objects.create(organization=owner, blob=blob, name="scene.xml")
+    TaskArtifact.objects.create(task=task, artifact=artifact, path="in/scene.xml", field="scene")
+    BlobPlace.objects.get_or_create(blob=blob, region=Region.objects.first())
+    Upload.objects.create(organization=owner, sha256="a" * 64, bytes=9, name="b.csv", expires_at=timezone.now())
+
+
+def an_open_task(count: int = 4) -> Task:
+    """A task whose units are placed on a pool and not fetched."""
+    a_pool()
+    task = a_task(inputs={"count": count})
+    run_round()
+    return task
+
+
+def models() -> list[Any]:
+    """Every model with pages, in a steady order."""
+    return sorted(admin.site._registry, key=lambda model: model._meta.label)
+
+
+def list_of(model: Any, **filters: Any) -> str:
+    """The address of a model's list."""
+    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist", query=filters or None)
+
+
+def page_of(obj: Any) -> str:
+    """The address of an object's page."""
+    return change_url(type(obj), obj.pk)
+
+

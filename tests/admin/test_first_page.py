@@ -1,0 +1,116 @@
+"""The first page says where the river stands still, since when, and whether the ledger balances."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from config import river
+from config.dashboard import ledger
+from core.admin import limited
+from marketplace.models import Agent, Task
+from scheduler.models import Attempt
+from tests.admin.market import a_settled_task, an_open_task, everything, operator
+from tests.builders import a_pool
+from tests.builders_tasks import FakeAgent, a_task
+
+pytestmark = pytest.mark.django_db
+
+
+def standing() -> dict[str, tuple[str, str]]:
+    """Of every step: how many rows wait there, and its state."""
+    return {one.step.name.split()[0]: (one.number, one.state) for one in river.river()}
+
+
+def test_a_river_without_work_is_well() -> None:
+    a_settled_task()
+    assert set(standing().values()) == {("0", "ok")}
+
+
+def test_every_step_counts_what_waits_for_it() -> None:
+    a_task(inputs={"count": 3}, expanded=False)
+    assert standing()["expand"] == ("1", "busy")
+    a_task(inputs={"count": 2})
+    assert standing()["match"] == ("2", "busy")
+    an_open_task(4)
+    assert standing()["fetch"] == ("6", "busy")
+    everything()
+    assert standing()["measure"] == ("1", "busy")
+
+
+def test_a_step_is_late_when_its_oldest_row_waits_too_long() -> None:
+    task = a_task(expanded=False)
+    Task.objects.filter(pk=task.pk).update(created_at=timezone.now() - timedelta(minutes=2))
+    page = operator().get("/admin/")
+    assert standing()["expand"] == ("1", "late")
+    assert page.context["first_late"] == "expand 拆解"
+    assert page.context["river"][0]["age"].startswith("2 min")
+
+
+def test_leases_past_their_time_are_seen() -> None:
+    agent = FakeAgent.of(a_pool())
+    an_open_task(1)
+    for one in Agent.objects.all():
+        FakeAgent(one).beat(want=5)
+    assert Attempt.objects.exists()
+    assert standing()["lease"] == ("0", "ok")
+    Agent.objects.update(lease_until=timezone.now() - timedelta(minutes=1))
+    assert standing()["lease"] == ("1", "late")
+    assert agent.agent.retired_at is None
+
+
+def test_ended_tasks_without_their_bill_are_seen() -> None:
+    task = a_settled_task()
+    Task.objects.filter(pk=task.pk).update(settled_at=None)
+    assert standing()["charge"] == ("1", "busy")
+
+
+def test_counting_stops(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(river, "COUNTED", 3)
+    a_task(inputs={"count": 9})
+    assert standing()["match"] == ("3+", "busy")
+
+
+def test_every_link_of_the_river_leads_to_a_list_that_answers() -> None:
+    client = operator()
+    for step in river.STEPS:
+        answer = client.get(f"/admin/{step.where}")
+        assert answer.status_code == 200, step.where
+
+
+def test_the_first_page_asks_no_more_for_more_rows() -> None:
+    client = operator()
+
+    def counted() -> int:
+        with CaptureQueriesContext(connection) as queries:
+            page = client.get("/admin/")
+        assert page.status_code == 200
+        return len(queries)
+
+    everything()
+    before = counted()
+    everything()
+    an_open_task()
+    assert counted() == before <= 75
+
+
+def test_the_ledger_balances() -> None:
+    everything()
+    assert ledger().state == "good"
+
+
+def test_a_read_that_takes_too_long_is_given_up() -> None:
+    assert limited("SELECT pg_sleep(2)", seconds=0.05) is None
+    assert limited("SELECT 7") == [(7,)]
+
+
+def test_a_step_that_cannot_be_counted_in_time_is_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow: Any = river.Step("slow", "rows", "SELECT now() AS since, pg_sleep(1)", timedelta(0))
+    monkeypatch.setattr(river, "limited", lambda sql: limited(sql, seconds=0.05))
+    found = river.backlog_of(slow)
+    assert (found.number, found.state) == ("too many", "late")

@@ -1,0 +1,370 @@
+"""Every command: what it prints for people, its one JSON document for programs, its exit code."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gridfare import config
+from tests.client.conftest import Run
+from tests.client.platform import KEY, POOL, Fault, Platform, new_pool
+
+RENDER = ("submit", "gridfare/render")
+
+
+def submitted(run: Run) -> str:
+    task: str = run(*RENDER, "--json").json["id"]
+    return task
+
+
+def test_login_with_a_password_remembers_a_key(run: Run, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GRIDFARE_KEY")
+    done = run("login", url, "--user", "alice", "--password", "wonderland", "--key-name", "laptop")
+    assert done.code == 0
+    assert "alice of acme (Acme), owner" in done.out
+    assert config.load().profiles["default"] == config.Profile(url, KEY, "alice", "acme")
+    assert run("whoami", "--json").json["user"]["username"] == "alice"
+    assert run("keys", "list", "--json").json[0]["name"] == "laptop"
+    assert run("logout", "--json").json["logged_out"] is True
+    assert run("whoami").code == 3
+
+
+def test_login_asks_for_what_is_missing_and_shows_no_password(
+    run: Run, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GRIDFARE_KEY")
+    done = run("login", url, given="alice\nwonderland\n")
+    assert done.code == 0
+    assert "wonderland" not in done.out + done.err
+
+
+def test_login_with_a_wrong_password_or_key_stores_nothing(run: Run, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GRIDFARE_KEY")
+    assert run("login", url, "--user", "alice", "--password", "guess").code == 3
+    assert run("login", url, "--key", "gf_wrong_key").code == 3
+    assert run("login", "nonsense", "--key", "x").code == 2
+    assert not config.place().exists()
+
+
+def test_logout_may_revoke_the_key(run: Run, url: str, platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GRIDFARE_KEY")
+    run("login", url, "--user", "alice", "--password", "wonderland")
+    assert run("logout", "--revoke", "--json").json["revoked"] is True
+    assert platform.keys == []
+
+
+def test_a_quote_shows_both_ways(run: Run) -> None:
+    done = run("quote", "gridfare/render", "-i", "frames=2")
+    assert "cheapest" in done.out
+    assert "0.30 CNY" in done.out
+    assert run("quote", "gridfare/render", "--json").json["units"] == 2
+
+
+def test_inputs_are_json_or_text_or_files(run: Run, platform: Platform, tmp_path: Path) -> None:
+    (tmp_path / "scene.obj").write_text("v 0 0 0")
+    (tmp_path / "more.json").write_text('{"frames": 1, "samples": 8}')
+    words = ["frames=24", "size=[4, 3]", "title=a flight", "mail=@@home", f"scene=@{tmp_path}/scene.obj"]
+    words += ["tags=one", "tags=two", "odd=NaN", "flag=true"]
+    options = [word for each in words for word in ("-i", each)]
+    inputs = run(*RENDER, *options, "--inputs", f"{tmp_path}/more.json", "--json").json["inputs"]
+    assert platform.artifacts[inputs.pop("scene")]["name"] == "scene.obj"
+    assert inputs == {
+        "frames": 24,
+        "samples": 8,
+        "size": [4, 3],
+        "title": "a flight",
+        "mail": "@home",
+        "tags": ["one", "two"],
+        "odd": "NaN",
+        "flag": True,
+    }
+
+
+def test_inputs_may_come_from_stdin(run: Run) -> None:
+    assert run(*RENDER, "--inputs", "-", "--json", given='{"frames": 3}').json["inputs"] == {"frames": 3}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("-i", "frames"),
+        ("-i", "scene=@/no/such/file"),
+        ("--inputs", "/no/such/file"),
+        ("--label", "film"),
+        ("--deadline", "soon"),
+        ("--wait", "--timeout", "never"),
+        ("--no-such-option",),
+    ],
+)
+def test_wrong_use_exits_2_before_anything_is_sent(run: Run, platform: Platform, words: tuple[str, ...]) -> None:
+    assert run(*RENDER, *words).code == 2
+    assert platform.calls == []
+
+
+def test_what_the_platform_refuses_names_code_and_field(run: Run) -> None:
+    done = run(*RENDER, "-i", "frames=many")
+    assert done.code == 2
+    assert done.out == ""
+    assert "is not an integer (inputs.frames)  [invalid_input]" in done.err
+    assert "inputs.x: is unknown" in done.err
+    error = run(*RENDER, "-i", "frames=many", "--json").json["error"]
+    assert (error["code"], error["field"], error["status"]) == ("invalid_input", "inputs.frames", 422)
+
+
+def test_submit_prints_the_id_alone(run: Run, platform: Platform) -> None:
+    done = run(*RENDER, "--label", "film=one", "--region", "ningxia", "--max-price", "2", "--name", "flight")
+    assert done.out.strip() in platform.tasks
+    task = platform.tasks[done.out.strip()]
+    assert (task["labels"], task["constraints"]) == ({"film": "one"}, {"regions": ["ningxia"], "max_price": "2"})
+
+
+@pytest.mark.parametrize(("end", "code"), [("delivered", 0), ("failed", 1), ("expired", 1), ("cancelled", 7)])
+def test_waiting_exits_with_the_end_of_the_task(run: Run, platform: Platform, end: str, code: int) -> None:
+    platform.states = ["queued", "running", end]
+    done = run(*RENDER, "--wait")
+    assert done.code == code
+    assert end in done.out
+    assert "running: 1/2 units" in done.err
+    done = run(*RENDER, "--wait", "--json")
+    assert (done.code, done.json["state"], done.err) == (code, end, "")
+
+
+def test_waiting_too_long_exits_6(run: Run) -> None:
+    assert run(*RENDER, "--wait", "--timeout", "0.05s").code == 6
+    done = run("wait", submitted(run), "--timeout", "0.05", "--json")
+    assert (done.code, done.json["error"]["code"]) == (6, "wait_timeout")
+
+
+def test_download_brings_the_files(run: Run, platform: Platform, tmp_path: Path) -> None:
+    platform.states = ["running", "delivered"]
+    done = run(*RENDER, "--download", str(tmp_path / "out"), "--json")
+    assert done.code == 0
+    assert done.json["downloaded"] == [f"{tmp_path}/out/frames/0001.png", f"{tmp_path}/out/video.mp4"]
+    assert (tmp_path / "out" / "video.mp4").read_bytes() == b"film"
+
+
+def test_ctrl_c_leaves_the_task_alone(run: Run, platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = submitted(run)
+
+    def interrupt(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("gridfare.sdk.tasks.time.sleep", interrupt)
+    done = run("wait", task)
+    assert done.code == 130
+    assert "the task goes on" in done.err
+    assert platform.tasks[task]["cancel_requested"] is False
+    assert run("wait", task, "--json").json["error"] == {"task": task} | run("wait", task, "--json").json["error"]
+
+
+def test_run_is_the_short_form_of_a_command(run: Run, platform: Platform, tmp_path: Path) -> None:
+    (tmp_path / "data.csv").write_text("1")
+    options = ["-f", f"{tmp_path}/data.csv", "-o", "out.txt", "-n", "3", "-e", "A=b", "--cores", "2", "--limit", "5m"]
+    task = run("run", "--no-wait", *options, "--json", "--", "sh", "-c", "wc in/files/*", "--json").json
+    assert task["capability"] == "gridfare/command"
+    files = task["inputs"].pop("files")
+    assert [platform.artifacts[artifact]["name"] for artifact in files] == ["data.csv"]
+    assert task["inputs"] == {
+        "argv": ["sh", "-c", "wc in/files/*", "--json"],
+        "outputs": ["out.txt"],
+        "count": 3,
+        "env": {"A": "b"},
+        "cores": 2,
+        "run_s": 300,
+    }
+
+
+def test_tasks_are_listed_and_filtered(run: Run, platform: Platform) -> None:
+    assert "no tasks" in run("tasks").out
+    one = submitted(run)
+    run(*RENDER, "--label", "film=one")
+    assert one in run("tasks").out
+    assert len(run("tasks", "--json").json) == 2
+    assert len(run("tasks", "-n", "1", "--json").json) == 1
+    assert [task["labels"] for task in run("tasks", "--label", "film=one", "--json").json] == [{"film": "one"}]
+    assert run("tasks", "--state", "failed", "--json").json == []
+
+
+def test_show_tells_where_and_why(run: Run, platform: Platform) -> None:
+    task = submitted(run)
+    terms = {"price": 0.01, "wait_s": 0.0, "transfer_s": 1.5, "run_s": 20.25, "cost": 0.0125}
+    candidate = {"pool": POOL, "region": "ningxia"} | terms
+    decision = {"at": "2030-01-01T00:00:00Z", "stage": "unit", "decided_by": "greedy"}
+    where = [
+        {"pool": POOL, "region": "ningxia", "stage": 0, "state": state, "units": 1} for state in ("done", "leased")
+    ]
+    waiting = {"units": 3, "reason": "no_pool_fits", "detail": "most lack memory", "excluded": {"memory": 4}}
+    platform.explain = {
+        "where": where,
+        "decisions": [decision | {"candidates": [candidate], "excluded": {"price": 2}}],
+        "waiting": waiting | {"candidates": []},
+    }
+    out = run("show", task).out
+    for part in (task, "1 done, 1 leased", "0.0125", "2 by price", "3 units wait: no_pool_fits", "4 by memory"):
+        assert part in out
+    assert run("show", task, "--json").json["explain"]["decisions"][0]["candidates"] == [candidate]
+
+
+def test_logs_are_whole_lines_with_their_unit_and_without_control_characters(run: Run, platform: Platform) -> None:
+    task = submitted(run)
+    assert run("logs", task).out.splitlines() == [
+        "   unit 1 | frame 1 done",
+        "   unit 0 | frame 0 done",
+        "   unit 0 | slow disk\ufffd[2J",
+    ]
+    assert run("logs", task, "--unit", "1").out == "frame 1 done\n"
+    chunks = [json.loads(line) for line in run("logs", task, "--json").out.splitlines()]
+    assert [chunk["text"] for chunk in chunks][-1] == "slow disk\x1b[2J\n"
+    platform.deliver(task, {})
+    assert len(run("logs", "-f", task, "--stream", "stdout").out.splitlines()) == 2
+
+
+def test_events_are_lines(run: Run, platform: Platform) -> None:
+    task = submitted(run)
+    platform.deliver(task, {})
+    assert f"placed  pool={POOL}  units=2" in run("events", task).out
+    lines = run("events", "-f", task, "--json").out.splitlines()
+    assert [json.loads(line)["seq"] for line in lines] == [1, 2, 3, 4]
+
+
+def test_results_are_listed_and_fetched(run: Run, platform: Platform, tmp_path: Path) -> None:
+    task = submitted(run)
+    assert run("results", task).code == 2
+    platform.deliver(task, {"video.mp4": b"film"})
+    assert "video.mp4" in run("results", task).out
+    assert run("results", task, "-o", str(tmp_path / "out")).out.strip() == f"{tmp_path}/out/video.mp4"
+    assert run("results", task, "--json").json["files"][0]["bytes"] == 4
+
+
+def test_a_file_in_the_place_of_the_folder_is_said(run: Run, platform: Platform, tmp_path: Path) -> None:
+    task = submitted(run)
+    platform.deliver(task, {"video.mp4": b"film"})
+    (tmp_path / "out").write_text("in the way")
+    assert run("results", task, "-o", str(tmp_path / "out")).code == 2
+
+
+def test_cancel_asks(run: Run, platform: Platform) -> None:
+    task = submitted(run)
+    assert run("cancel", task).code == 0
+    assert platform.tasks[task]["cancel_requested"] is True
+
+
+def test_the_bill_adds_up(run: Run) -> None:
+    assert "total 0.2885 CNY" in run("bill", "--party", "provider").out
+    assert run("bill", "--from", "2030-01-01", "--json").json["from"] == "2030-01-01"
+    assert run("bill", "--csv").out.splitlines() == ["task,amount", "a,0.12"]
+    assert run("bill", "--csv", "--json").code == 2
+
+
+def test_the_market_is_shown(run: Run) -> None:
+    assert "0.0001/core second, 0.80/gb moved CNY" in run("market").out
+    assert run("market", "--region", "beijing", "--json").json == []
+    assert "gridfare/render" in run("capabilities").out
+    assert "宁夏" in run("regions").out
+
+
+def test_a_provider_sets_up_a_pool(run: Run, platform: Platform, url: str) -> None:
+    assert run("pools").out.startswith("no pools")
+    assert run("pool", "create", "west", "--region", "ningxia").out.strip() == POOL
+    assert run("pool", "offer", POOL, "--rate", "core_second=0.0001", "--json").json["rates"] == {
+        "core_second": "0.0001"
+    }
+    assert "0.0001/core second" in run("pool", "offers", POOL).out
+    done = run("pool", "token", POOL)
+    assert done.out.strip() == "join-me-once"
+    assert f"gridfare agent join {url} join-me-once" in done.err
+    for verb, state in {"activate": "active", "drain": "draining", "resume": "active", "retire": "retired"}.items():
+        assert run("pool", verb, POOL, "--json").json["state"] == state
+    assert "disk_free" in run("pool", "show", POOL).out
+    assert POOL in run("pools").out
+    assert run("pool", "suspend", POOL).code == 3
+
+
+def test_a_publisher_publishes_a_folder(run: Run, platform: Platform, tmp_path: Path) -> None:
+    (tmp_path / "manifest.yaml").write_text("gridfare: 1\nname: wordcount\nversion: 1.0.0\n")
+    assert run("capability", "publish", str(tmp_path), "--draft", "--json").json["state"] == "draft"
+    done = run("capability", "publish", str(tmp_path))
+    assert (done.code, "acme/wordcount@1.0.0 is published" in done.out) == (0, True)
+    assert run("capability", "deprecate", "acme/wordcount@1.0.0", "--json").json["state"] == "deprecated"
+    assert run("capability", "withdraw", "acme/wordcount").code == 2
+    assert "Pictures of the flight" in run("capability", "show", "gridfare/render").out
+
+
+def test_failed_tests_of_a_capability_exit_1(run: Run, platform: Platform, tmp_path: Path) -> None:
+    (tmp_path / "manifest.yaml").write_text("gridfare: 1\nname: wordcount\nversion: 1.0.0\n")
+    platform.verdict = "draft"
+    done = run("capability", "publish", str(tmp_path))
+    assert done.code == 1
+    assert "one: failed video.mp4 is missing" in done.err
+
+
+def test_keys_are_made_rotated_and_revoked(run: Run, url: str, platform: Platform) -> None:
+    done = run("keys", "create", "robot", "--scope", "tasks:read", "--days", "30")
+    assert "gf_new02_secret" in done.out
+    assert platform.keys[0]["scopes"] == ["tasks:read"]
+    config.save(config.Config(profiles={"default": config.Profile(url, KEY)}))
+    assert run("keys", "rotate", "alice01", "--json").json["key"] == "gf_next03_secret"
+    assert config.load().profiles["default"].key == "gf_next03_secret"
+    assert run("keys", "revoke", "new02", "--json").json["revoked"] is True
+    assert platform.keys == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [(Fault("GET", 503, 99), 5), (Fault("GET", "drop", 99), 5), (Fault("GET", 403), 3), (Fault("GET", 500), 5)],
+)
+def test_faults_have_exit_codes(run: Run, platform: Platform, fault: Fault, code: int) -> None:
+    platform.faults.append(fault)
+    done = run("whoami", "--json")
+    assert (done.code, "error" in done.json) == (code, True)
+
+
+def test_what_is_not_there_exits_4(run: Run) -> None:
+    for words in (
+        ("show", "nope"),
+        ("logs", "nope"),
+        ("results", "nope"),
+        ("pool", "show", "nope"),
+        ("cancel", "nope"),
+    ):
+        assert run(*words).code == 4
+    assert run("submit", "gridfare/unknown").code == 4
+
+
+def test_every_command_takes_json_but_the_agent_that_runs(run: Run) -> None:
+    for words in COMMANDS:
+        assert ("--json" in run(*words, "--help").out) == (words != ("agent", "run")), words
+
+
+COMMANDS = [
+    *[(name,) for name in ("quote", "submit", "run", "wait", "tasks", "show", "logs", "events", "results", "cancel")],
+    *[
+        (name,)
+        for name in ("capabilities", "market", "regions", "pools", "login", "logout", "whoami", "bill", "version")
+    ],
+    *[("keys", name) for name in ("list", "create", "rotate", "revoke")],
+    *[("capability", name) for name in ("show", "publish", "deprecate", "withdraw", "trust")],
+    *[
+        ("pool", name)
+        for name in ("create", "show", "offer", "offers", "token", "activate", "drain", "resume", "retire")
+    ],
+    *[("agent", name) for name in ("join", "run", "drain", "selftest")],
+]
+
+
+def test_json_is_one_document_even_when_use_is_wrong(run: Run, platform: Platform) -> None:
+    platform.pools[POOL] = new_pool("west", "ningxia")
+    submitted(run)
+    for words in (("tasks",), ("pools",), ("market",), ("regions",), ("capabilities",), ("keys", "list"), ("bill",)):
+        done = run(*words, "--json")
+        json.loads(done.out)
+        assert (done.code, done.err) == (0, "")
+    done = run("tasks", "--json", "--nonsense")
+    assert (done.code, done.json["error"]["code"]) == (2, "usage")
+
+
+def test_the_version_is_said(run: Run) -> None:
+    assert run("version", "--json").json["gridfare"] in run("version").out

@@ -1,0 +1,82 @@
+"""Points the tests at a database of their own before Django is set up.
+
+Light on purpose: tests/agent and tests/capabilities run without Django, so nothing of it is imported here.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+WITHOUT_DJANGO = ("agent", "capabilities", "client")
+REFUSES_TRUNCATE = """
+SELECT tgrelid::regclass::text, quote_ident(tgname) FROM pg_trigger
+WHERE NOT tgisinternal AND tgtype & 32 = 32 AND tgenabled = 'A'
+"""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Real PostgreSQL and Redis: those of DATABASE_URL and REDIS_URL, or embedded ones in .gridfare/test."""
+    if _only_without_django(config.args):
+        return
+    os.environ.setdefault("GRIDFARE_DATA", str(ROOT / ".gridfare" / "test"))
+    Path(os.environ["GRIDFARE_DATA"], "static").mkdir(parents=True, exist_ok=True)
+    _point_at_servers()
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+    import django
+
+    django.setup()
+    _keep_regions()
+    _let_flushes_pass()
+
+
+def _only_without_django(args: list[str]) -> bool:
+    folders = tuple(str(ROOT / "tests" / name) for name in WITHOUT_DJANGO)
+    return bool(args) and all(str(Path(arg.split("::")[0]).resolve()).startswith(folders) for arg in args)
+
+
+def _point_at_servers() -> None:
+    if os.environ.get("DATABASE_URL") and os.environ.get("REDIS_URL"):
+        return
+    from core.embedded import ensure
+
+    urls = ensure(ROOT / ".gridfare" / "test", durable=False)
+    os.environ.setdefault("DATABASE_URL", urls.database_url)
+    os.environ.setdefault("REDIS_URL", urls.redis_url)
+
+
+def _keep_regions() -> None:
+    """Tests with real transactions end with a flush, which would take the regions that a migration loaded."""
+    from django.apps import apps
+    from django.db import connections
+    from django.db.models.signals import post_migrate
+
+    from marketplace.regions import load_regions
+
+    def again(using: str, **_: Any) -> None:
+        if "marketplace_region" in connections[using].introspection.table_names():
+            load_regions(apps)
+
+    post_migrate.connect(again, sender=apps.get_app_config("marketplace"), weak=False, dispatch_uid="regions")
+
+
+def _let_flushes_pass() -> None:
+    """Such a flush truncates every table; the triggers that refuse it (append-only) look away just then."""
+    from django.db import connections, transaction
+
+    operations: Any = type(connections["default"].ops)
+    flush = operations.execute_sql_flush
+
+    def execute_sql_flush(self: Any, sql_list: list[str]) -> None:
+        with transaction.atomic(using=self.connection.alias), self.connection.cursor() as cursor:
+            cursor.execute(REFUSES_TRUNCATE)
+            triggers = cursor.fetchall()
+            off = [f"ALTER TABLE {table} DISABLE TRIGGER {name}" for table, name in triggers]
+            on = [f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {name}" for table, name in triggers]
+            flush(self, [*off, *sql_list, *on])
+
+    operations.execute_sql_flush = execute_sql_flush
