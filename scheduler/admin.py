@@ -170,14 +170,22 @@ class LogChunkPage(Page):
 
 @admin.register(Pace)
 class PacePage(Page):
-    columns = ("capability_version", "stage", "pool", "wall", "samples", "updated_at")
+    columns = ("capability_version", "stage", "pool", "mean", "work", "seen", "updated_at")
     joins = ("capability_version__capability__organization",)
     list_filter = (exact("pool__identifier"), exact("capability_version"))
     search_fields = ("pool__identifier", "capability_version__capability__name")
 
-    @admin.display(description="seconds per TFLOP", ordering="ms_per_tflop")
-    def wall(self, obj: Pace) -> str:
-        return f"{obj.ms_per_tflop / 1000:,.3f}"
+    @admin.display(description="seconds a unit")
+    def mean(self, obj: Pace) -> str:
+        return f"{obj.seconds / obj.samples:,.3f}"
+
+    @admin.display(description="TFLOP a unit")
+    def work(self, obj: Pace) -> str:
+        return f"{obj.tflop / obj.samples:,.3f}"
+
+    @admin.display(description="samples", ordering="samples")
+    def seen(self, obj: Pace) -> str:
+        return f"{obj.samples:,.0f}"
 
 
 # What an operator may do to a task is the scheduler's service.

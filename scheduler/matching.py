@@ -17,6 +17,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from scheduler.pace import ANYWHERE, Fit, Key
+
 # Fixed precedence: a pool left out counts for the first dimension that speaks against it.
 DIMENSIONS: Final = (
     "architecture",
@@ -83,12 +85,12 @@ class Prices:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everything a round looks at. `offers[(pool, offers_at)]`, `pace[(version, stage, pool)]` in seconds per TFLOP."""
+    """Everything a round looks at. `offers[(pool, offers_at)]`, `pace[(version, stage, pool)]` is what units took."""
 
     classes: Sequence[ClassState]
     pools: Sequence[PoolState]
     offers: Mapping[tuple[int, str], Prices]
-    pace: Mapping[tuple[int, int, int], float] = field(default_factory=dict)
+    pace: Mapping[Key, Fit] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,14 +258,13 @@ def static_misfit(doc: Mapping[str, Any], pool: PoolState) -> str:
     return next((dimension for dimension, fits in checks if not fits), "")
 
 
-def run_seconds(doc: Mapping[str, Any], pool: PoolState, pace: Mapping[tuple[int, int, int], float]) -> float:
-    """Expected seconds of one unit: what it took here before, else its FP32 work over its share of the pool's speed."""
+def run_seconds(doc: Mapping[str, Any], pool: PoolState, pace: Mapping[Key, Fit]) -> float:
+    """Expected seconds of one unit: as it took here before, else anywhere, else its FP32 work over the pool's speed."""
     tflop = float(doc["tflop"])
-    seen = pace.get((doc["version"], doc["stage"], pool.id))
-    if seen is not None:
-        return min(max(seen * (tflop or 1.0), MIN_RUN_S), float(doc["run_s"]))
     speed = pool.mflops / 1e6 * doc["need"]["cores"] / max(pool.cores, 1)
-    run_s = tflop / speed if speed > 0 and tflop > 0 else UNKNOWN_RUN_S
+    slope = 1 / speed if speed > 0 else 0.0
+    seen = pace.get((doc["version"], doc["stage"], pool.id)) or pace.get((doc["version"], doc["stage"], ANYWHERE))
+    run_s = seen.at(tflop, slope) if seen is not None else tflop * slope or UNKNOWN_RUN_S
     return min(max(run_s, MIN_RUN_S), float(doc["run_s"]))
 
 

@@ -240,17 +240,19 @@ class LogChunk(models.Model):
 
 
 class Pace(models.Model):
-    """How long a capability version takes on a pool per FP32 TFLOP: an exponential mean over finished attempts.
+    """How long a capability version's units take on a pool: sums over finished attempts (`scheduler/pace.py`).
 
-    The manifest's model says how much work a unit is; this says how quick it goes here. Units whose model says 0
-    count as one TFLOP each.
+    Once more than a few hundred samples are in, older ones count less, so that a pool that changed is noticed.
     """
 
     capability_version = models.ForeignKey("marketplace.CapabilityVersion", models.CASCADE)
     stage = models.PositiveSmallIntegerField()
     pool = models.ForeignKey("marketplace.Pool", models.CASCADE)
-    ms_per_tflop = models.FloatField()
-    samples = models.BigIntegerField(default=0)
+    samples = models.FloatField()
+    tflop = models.FloatField(help_text="sum, FP32 TFLOP")
+    seconds = models.FloatField(help_text="sum of wall times")
+    tflop_squared = models.FloatField()
+    product = models.FloatField(help_text="sum of TFLOP x seconds")
     updated_at = models.DateTimeField()
 
     class Meta:

@@ -19,6 +19,7 @@ from marketplace.loads import Load
 from marketplace.models import Offer, Pool, Rate
 from scheduler.matching import ClassState, PoolState, Prices, Snapshot, dominant_share, run_seconds
 from scheduler.models import Need, Pace
+from scheduler.pace import Fit, Key, with_anywhere
 from scheduler.sql import rows, scalar
 
 WAITING_PER_CLASS = 20_000
@@ -99,13 +100,13 @@ def pool_state(pool: Pool) -> PoolState:
     )
 
 
-def _pace(versions: set[int]) -> dict[tuple[int, int, int], float]:
+def _pace(versions: set[int]) -> dict[Key, Fit]:
     found = Pace.objects.filter(capability_version_id__in=versions)
-    keys = found.values_list("capability_version_id", "stage", "pool_id", "ms_per_tflop")
-    return {(version, stage, pool): ms_per_tflop / 1000 for version, stage, pool, ms_per_tflop in keys}
+    keys = found.values_list("capability_version_id", "stage", "pool_id", *Fit._fields)
+    return with_anywhere({(version, stage, pool): Fit(*sums) for version, stage, pool, *sums in keys})
 
 
-def _loaded(pools: list[PoolState], pace: dict[tuple[int, int, int], float]) -> list[PoolState]:
+def _loaded(pools: list[PoolState], pace: dict[Key, Fit]) -> list[PoolState]:
     """Pools with the shares and the backlog of what is placed on them or leased by them."""
     by_id = {pool.id: pool for pool in pools}
     load = [(pool_id, need_id, n) for pool_id, need_id, n in rows(_LOAD) if pool_id in by_id]

@@ -1,15 +1,17 @@
 """How fast this machine is: single-precision floating point, memory and disk, in whole units per second.
 
-With numpy the figure comes from matrix products on all cores, which is what capabilities reach. Without it, sums of
-products over packed single-precision arrays are formed by the interpreter: a lower bound that is hundreds of times too
-small, and says so by its method.
+With numpy the figure comes from matrix products on the cores that the agent may use, which is what capabilities reach.
+Without it, sums of products over packed single-precision arrays are formed by the interpreter: a lower bound that is
+thousands of times too small, and says so by its method.
 """
 
 from __future__ import annotations
 
 import array
-import importlib
+import importlib.util
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -44,8 +46,21 @@ def best_rate(amount: float, action: Callable[[], object], budget_s: float) -> f
     return best
 
 
-def fp32_by_numpy(numpy: Any, budget_s: float, size: int = 512) -> float:
-    """FLOPS of a single-precision matrix product: 2 n^3 operations."""
+def fp32_by_numpy(budget_s: float, cores: int, size: int = 512) -> float:
+    """FLOPS of a single-precision matrix product, 2 n^3 operations, on so many threads.
+
+    In a process of its own: the libraries below numpy read their number of threads once, when they are loaded.
+    """
+    threads = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(cores))
+    command = [sys.executable, "-m", __name__, str(budget_s), str(size)]
+    done = subprocess.run(command, env={**os.environ, **threads}, capture_output=True, check=True, timeout=60)
+    return float(done.stdout)
+
+
+def matrix_rate(budget_s: float, size: int) -> float:
+    """FLOPS of matrix products in this process."""
+    import numpy
+
     left = numpy.full((size, size), 1.5, dtype=numpy.float32)
     right = numpy.full((size, size), 0.5, dtype=numpy.float32)
     return best_rate(2.0 * size**3, lambda: left @ right, budget_s)
@@ -81,14 +96,23 @@ def disk_rate(folder: Path, size: int = 64 * MIB) -> float:
         path.unlink(missing_ok=True)
 
 
-def measure(folder: Path, budget_s: float = 1.0) -> Benchmark:
-    """Measure everything in about three times ``budget_s``."""
-    try:
-        numpy = importlib.import_module("numpy")
-    except ImportError:
-        flops, method = fp32_by_interpreter(budget_s), "interpreter"
-    else:
-        flops, method = fp32_by_numpy(numpy, budget_s), "numpy"
+def measure(folder: Path, cores: int, budget_s: float = 1.0) -> Benchmark:
+    """Measure everything in about three times ``budget_s``; ``cores`` is what the agent may use."""
+    flops, method = fp32_rate(cores, budget_s)
     speeds = flops, memory_rate(budget_s), disk_rate(folder)
     fp32, memory, disk = (max(1, int(rate / 1e6)) for rate in speeds)
     return Benchmark(fp32, memory, disk, method)
+
+
+def fp32_rate(cores: int, budget_s: float) -> tuple[float, str]:
+    """FLOPS, and how they were measured."""
+    if importlib.util.find_spec("numpy") is not None:
+        try:
+            return fp32_by_numpy(budget_s, cores), "numpy"
+        except (subprocess.SubprocessError, ValueError, OSError):
+            pass  # an installation that is broken on this processor is no reason not to join
+    return fp32_by_interpreter(budget_s), "interpreter"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(f"{matrix_rate(float(sys.argv[1]), int(sys.argv[2]))}\n")

@@ -90,7 +90,7 @@ def _join(
     _forget_other_agent(place, identifier)
     config = AgentConfig(url, identifier, called, pool["identifier"], *amounts, tuple(names), devices, cache_mib)
     place.save_config(config)
-    result = tests.run(place.path, url, benchmark_s)
+    result = tests.run(place.path, url, benchmark_s, config.cores)
     state = asyncio.run(_send_selftest(place, config, result))
     return Joined(identifier, pool["identifier"], pool.get("name", ""), state, result)
 
@@ -124,7 +124,7 @@ def selftest(home: Path | str | None = None, send: bool = False, benchmark_s: fl
     place = Home(home)
     place.create()
     config = place.load_config() if place.config.exists() else None
-    result = tests.run(place.path, config.url if config else None, benchmark_s)
+    result = tests.run(place.path, config.url if config else None, benchmark_s, config.cores if config else None)
     if send:
         asyncio.run(_send_selftest(place, place.load_config(), result))
     return result

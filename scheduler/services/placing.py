@@ -129,7 +129,7 @@ def snapshot_document(snapshot: Snapshot) -> dict[str, Any]:
         "classes": [[one.need_id, one.waiting, list(one.avoid)] for one in snapshot.classes],
         "pools": [asdict(pool) for pool in snapshot.pools],
         "offers": [[*key, prices.offer_id, dict(prices.rates)] for key, prices in snapshot.offers.items()],
-        "pace": [[*key, seconds] for key, seconds in snapshot.pace.items()],
+        "pace": [[*key, *fit] for key, fit in snapshot.pace.items()],
     }
 
 

@@ -39,7 +39,7 @@ WITH r AS (
     FROM r
     WHERE a.id = r.attempt AND a.fence = r.fence AND a.agent_id = %(agent)s AND a.state IN ('leased', 'running')
     RETURNING a.id, a.unit_id, a.task_id, a.pool_id, a.need_id, a.state, r.reason, r.code, r.detail, r.wall_ms,
-              r.unit_state, r.counts, r.avoid
+              r.unit_state, r.counts, r.avoid, extract(epoch FROM now() - a.leased_at) * 1000 AS held_ms
 ), moved AS (
     UPDATE scheduler_unit u
     SET state = e.unit_state,
@@ -51,14 +51,21 @@ WITH r AS (
 ), queued AS (
     INSERT INTO scheduler_ended (attempt_id, at) SELECT id, now() FROM ended
 ), paced AS (
-    INSERT INTO scheduler_pace (capability_version_id, stage, pool_id, ms_per_tflop, samples, updated_at)
-    SELECT (n.document->>'version')::bigint, (n.document->>'stage')::int, e.pool_id,
-           avg(e.wall_ms / coalesce(nullif((n.document->>'tflop')::float, 0), 1)), count(*), now()
-    FROM ended e JOIN scheduler_need n ON n.id = e.need_id WHERE e.state = 'valid' GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+    INSERT INTO scheduler_pace AS p (capability_version_id, stage, pool_id, samples, tflop, seconds, tflop_squared,
+                                     product, updated_at)
+    SELECT (n.document->>'version')::bigint, (n.document->>'stage')::int, took.pool_id, sum(took.samples),
+           sum(took.samples * x.tflop), sum(took.seconds), sum(took.samples * x.tflop * x.tflop),
+           sum(took.seconds * x.tflop), now()
+    FROM (SELECT need_id, pool_id, count(*) AS samples, sum(least(wall_ms, held_ms)) / 1000.0 AS seconds
+          FROM ended WHERE state = 'valid' GROUP BY need_id, pool_id) took
+    JOIN scheduler_need n ON n.id = took.need_id CROSS JOIN LATERAL (SELECT (n.document->>'tflop')::float) x(tflop)
+    GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
     ON CONFLICT (capability_version_id, stage, pool_id) DO UPDATE
-    SET ms_per_tflop = scheduler_pace.ms_per_tflop + (excluded.ms_per_tflop - scheduler_pace.ms_per_tflop)
-            * greatest(0.2, least(1.0, excluded.samples::float / (scheduler_pace.samples + excluded.samples))),
-        samples = scheduler_pace.samples + excluded.samples, updated_at = now()
+    SET (samples, tflop, seconds, tflop_squared, product, updated_at) = (
+        SELECT p.samples * kept + excluded.samples, p.tflop * kept + excluded.tflop,
+               p.seconds * kept + excluded.seconds, p.tflop_squared * kept + excluded.tflop_squared,
+               p.product * kept + excluded.product, now()
+        FROM (SELECT least(1.0, %(memory)s / p.samples) AS kept) AS older)
 )
 SELECT id, unit_id, task_id, pool_id, state, reason, code, detail, unit_state FROM ended
 """
@@ -88,6 +95,7 @@ JOIN scheduler_attempt a ON a.id = o.attempt JOIN marketplace_blob b ON b.sha256
 ON CONFLICT (attempt_id, path) DO NOTHING
 """
 _ADVANCE: Final = "scheduler.advance"
+PACE_MEMORY: Final = 200.0  # samples that what was learned before counts for, at most
 
 
 @dataclass(frozen=True)
@@ -158,7 +166,7 @@ def _end(agent: Agent, batch_id: int | None, judged: list[tuple[Report, Verdict 
         return []
     decided = _with_history(judged)
     columns = {name: [row[name] for row in decided] for name in decided[0]}
-    params = columns | {"agent": agent.pk, "batch": batch_id, "delay": RETRY_DELAY}
+    params = columns | {"agent": agent.pk, "batch": batch_id, "delay": RETRY_DELAY, "memory": PACE_MEMORY}
     ended = dicts(_ADOPT, params)
     _tell_tasks(ended)
     return ended
@@ -279,7 +287,7 @@ def _lose(agent_id: UUID, attempts: list[dict[str, Any]], code: str, detail: str
         )
         judged.append(_column(report, verdict) | {"state": "lost"})
     columns = {name: [row[name] for row in judged] for name in judged[0]}
-    params = columns | {"agent": agent_id, "batch": None, "delay": timedelta(0)}
+    params = columns | {"agent": agent_id, "batch": None, "delay": timedelta(0), "memory": PACE_MEMORY}
     ended = dicts(_ADOPT, params)
     _tell_tasks(ended)
     return len(ended)

@@ -379,10 +379,19 @@ def test_accelerators_of_one_model_are_counted_together() -> None:
 
 
 def test_both_ways_to_measure_floating_point_give_a_figure(tmp_path: Path) -> None:
-    measured = benchmark.measure(tmp_path, 0.02)
+    measured = benchmark.measure(tmp_path, 1, 0.02)
     assert min(measured.fp32_mflops, measured.memory_mbps, measured.disk_mbps) >= 1
-    assert measured.method in ("numpy", "interpreter")
-    assert benchmark.fp32_by_interpreter(0.01) > 1e6
+    assert measured.method == "numpy"
+    assert measured.fp32_mflops * 1e6 > 10 * benchmark.fp32_by_interpreter(0.01) > 1e7
+
+
+def test_without_a_numpy_that_works_the_figure_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(benchmark, "fp32_by_numpy", lambda *_: float("no figure"))
+    rate, method = benchmark.fp32_rate(1, 0.01)
+    assert (rate > 1e6, method) == (True, "interpreter")
+    judged = checks.check_fp32(benchmark.Benchmark(45, 1, 1, method))
+    assert judged.status == "warn"
+    assert "numpy" in judged.hint
 
 
 def test_chaos_refuses_names_that_it_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,118 @@
+"""What finished attempts teach about the next one."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.db.models import F
+from hypothesis import given
+from hypothesis import strategies as st
+
+from marketplace.models import Pool
+from scheduler.matching import MIN_RUN_S, UNKNOWN_RUN_S, ClassState, PoolState, run_seconds
+from scheduler.models import Attempt, Pace
+from scheduler.pace import ANYWHERE, Fit, of_samples, with_anywhere
+from scheduler.services.expanding import need_of
+from scheduler.services.placing import run_round
+from scheduler.snapshots import market, pool_state
+from tests.builders import a_pool
+from tests.builders_tasks import FakeAgent, a_task, a_version
+
+TFLOP = st.floats(0, 1e6)
+SECONDS = st.floats(0.001, 1e6)
+SAMPLES = st.lists(st.tuples(TFLOP, SECONDS), min_size=1, max_size=30)
+
+
+def leased(pool: Pool, *, want: int, seconds_ago: float = 60) -> FakeAgent:
+    """An agent that has held what waits for the pool for a while."""
+    run_round()
+    agent = FakeAgent.of(pool)
+    agent.beat(want=want)
+    Attempt.objects.filter(pool=pool).update(leased_at=F("leased_at") - timedelta(seconds=seconds_ago))
+    return agent
+
+
+def test_a_line_through_units_of_two_sizes_is_found_whatever_was_predicted() -> None:
+    fit = of_samples([(1, 3), (1, 3), (100, 102), (100, 102)])
+    assert fit.at(50, slope=1000) == pytest.approx(52, rel=0.5)
+    assert fit.at(100, slope=1) == pytest.approx(102, rel=0.01)
+
+
+def test_with_one_size_seen_the_predicted_slope_leads_to_other_sizes() -> None:
+    tests_only = of_samples([(0.02, 0.3)] * 5)
+    assert tests_only.at(0.02, slope=8) == pytest.approx(0.3)
+    assert tests_only.at(2.02, slope=8) == pytest.approx(16.3)
+
+
+def test_a_machine_measured_far_too_slow_does_not_blow_up_what_was_seen() -> None:
+    """A slope above seconds over work would mean a negative start."""
+    assert of_samples([(0.02, 0.3)]).at(0.04, slope=1e6) == pytest.approx(0.6)
+
+
+def test_work_of_which_the_model_says_nothing_takes_its_mean() -> None:
+    assert of_samples([(0, 2), (0, 4)]).at(0, slope=5) == 3
+
+
+@given(SAMPLES, TFLOP, st.floats(0, 1e6))
+def test_an_estimate_is_never_negative_and_never_falls_with_more_work(
+    samples: list[tuple[float, float]], tflop: float, slope: float
+) -> None:
+    fit = of_samples(samples)
+    less, more = fit.at(tflop / 2, slope), fit.at(tflop, slope)
+    assert -1e-6 * fit.seconds <= less <= more + 1e-6 * abs(more)
+
+
+@given(SAMPLES, SAMPLES)
+def test_two_fits_add_up_to_the_fit_of_all_samples(one: list[tuple[float, float]], two: list[tuple[float, float]]) -> None:
+    assert of_samples(one).plus(of_samples(two)) == pytest.approx(of_samples([*one, *two]))
+
+
+def test_a_pool_that_is_new_to_a_version_borrows_from_the_others() -> None:
+    fits = with_anywhere({(1, 0, 7): of_samples([(1, 2)]), (1, 0, 8): of_samples([(1, 4)]), (2, 0, 7): Fit(1, 1, 9, 1, 9)})
+    assert fits[1, 0, ANYWHERE].at(1, slope=0) == 3
+    assert fits[2, 0, ANYWHERE].at(1, slope=0) == 9
+
+
+@pytest.mark.django_db
+def test_settling_teaches_the_pace_and_estimates_follow_it() -> None:
+    pool = a_pool()
+    task = a_task(version=a_version(demand={"tflop": "0.5"}), inputs={"count": 4})
+    document = need_of(task, stage=0, bytes_in=0)
+    one = ClassState(1, document, 1)
+    assert run_seconds(document, pool_state(pool), market([one]).pace) == pytest.approx(0.5 / (0.1 / 8))
+
+    agent = leased(pool, want=4)
+    agent.done(wall_ms=2_000)
+
+    pace = Pace.objects.get(pool=pool)
+    assert (pace.samples, pace.tflop, pace.seconds) == (4, 2.0, 8.0)
+    assert run_seconds(document, pool_state(pool), market([one]).pace) == pytest.approx(2.0)
+
+
+@pytest.mark.django_db
+def test_a_claim_longer_than_its_lease_does_not_slow_the_pool_down() -> None:
+    pool = a_pool()
+    a_task(inputs={"count": 1})
+    leased(pool, want=1, seconds_ago=5).done(wall_ms=10**9)
+    assert 5 <= Pace.objects.get(pool=pool).seconds < 60
+
+
+@pytest.mark.django_db
+def test_old_samples_count_less_once_there_are_many() -> None:
+    pool = a_pool(cores=8)
+    Pace.objects.create(
+        capability_version=(version := a_version()), stage=0, pool=pool, samples=10_000, tflop=10.0, seconds=10_000.0,
+        tflop_squared=0.01, product=10.0, updated_at="2026-01-01T00:00:00Z",
+    )  # fmt: skip
+    a_task(version=version, inputs={"count": 1})
+    leased(pool, want=1).done(wall_ms=0)
+    assert Pace.objects.get(pool=pool).samples == pytest.approx(201)
+
+
+def test_without_model_and_without_samples_a_unit_is_taken_to_last_a_second() -> None:
+    pool = PoolState(1, "p", "r", "bob", "x86_64", 8, 1024, 1024, (), ("process",), 0, 100)
+    document = {"tflop": "1", "version": 1, "stage": 0, "need": {"cores": 1}, "run_s": 60}
+    assert run_seconds(document, pool, {}) == UNKNOWN_RUN_S
+    assert run_seconds(document, pool, {(1, 0, 1): Fit(1, 1, 0, 1, 0)}) == MIN_RUN_S
+    assert run_seconds(document, pool, {(1, 0, 1): Fit(1, 1, 1e9, 1, 1e9)}) == 60
