@@ -35,7 +35,7 @@ def _activate(provider: Client, console: Console) -> None:
         pool = _verified(provider, identifier, until)
         if pool["state"] == "verified":
             pool = provider.move_pool(identifier, "activate")
-        power = f"{float(pool['fp32_gflops']):.0f} GFLOPS FP32, {pool['cores']} cores"
+        power = f"{float(pool['fp32_gflops']):.1f} GFLOPS FP32 on {pool['cores']} of its cores"
         console.print(f"[green]pool[/] {identifier}  {pool['name']}, {pool['region']}: {pool['state']}, {power}")
 
 

@@ -33,35 +33,37 @@ def print_summary(cast: Cast, outcomes: list[Outcome], url: str, console: Consol
 def _print_task(alice: Client, outcome: Outcome, console: Console) -> None:
     task = outcome.task
     table = Table(title=f"{outcome.job.title}  ({task['id']})", title_justify="left", show_edge=False)
-    for name in ("stage", "where", "units", "why"):
-        table.add_column(name)
+    for name in ("stage", "where", "units", "why there"):
+        table.add_column(name, justify="right" if name == "units" else "left")
     explanation = alice.explain(str(task["id"]))
-    units: Counter[tuple[str, str]] = Counter()
-    for row in explanation["where"]:
-        place = f"{row['region'] or '-'} ({row['pool'] or 'no pool'})"
-        units["merge" if row["stage"] else "units", place] += row["units"]
-    why = _why(explanation)
-    for (stage, place), count in sorted(units.items(), reverse=True):
-        table.add_row(stage, place, str(count), why.get(stage, ""))
+    for (stage, region, pool), count in sorted(_places(explanation).items(), reverse=True):
+        table.add_row(stage, f"{region} {pool}", str(count), _why(explanation["decisions"], stage, pool))
     console.print()
     console.print(table)
     cost = task["cost"]
-    console.print(f"  {task['state']}, {cost['amount']} {cost['currency']}, files: {outcome.folder or '-'}")
+    console.print(f"  {task['state']}, {cost['amount']} {cost['currency']}, files in {outcome.folder or '-'}", soft_wrap=True)
     for path in outcome.files:
-        console.print(f"    {path}  {path.stat().st_size:,} bytes", highlight=False)
+        console.print(f"    {path.name:22} {path.stat().st_size:>12,} bytes", highlight=False)
 
 
-def _why(explanation: dict[str, Any]) -> dict[str, str]:
-    """The best candidate's terms against the runner-up's, per stage."""
-    texts: dict[str, str] = {}
-    for decision in explanation["decisions"]:
-        stage = "merge" if decision["stage"] == "merge" else "units"
-        first, *others = decision["candidates"]
-        text = f"{first['region']}: {Decimal(str(first['price'])):.6f} CNY, {first['finish_s']:.1f} s a unit"
-        if others:
-            text += f"; next {others[0]['region']}: {Decimal(str(others[0]['price'])):.6f} CNY"
-        texts.setdefault(stage, text)
-    return texts
+def _places(explanation: dict[str, Any]) -> Counter[tuple[str, str, str]]:
+    """Units by stage, region and pool."""
+    places: Counter[tuple[str, str, str]] = Counter()
+    for row in explanation["where"]:
+        places["merge" if row["stage"] else "units", row["region"] or "-", row["pool"] or "no pool"] += row["units"]
+    return places
+
+
+def _why(decisions: list[dict[str, Any]], stage: str, pool: str) -> str:
+    """A pool's terms in the newest round that placed units there, against the best that round knew."""
+    for decision in decisions:
+        mine = [one for one in decision["candidates"] if one["pool"] == pool]
+        if mine and (decision["stage"] == "merge") == (stage == "merge") and pool in {p["pool"] for p in decision["placed"]}:
+            price = f"{Decimal(str(mine[0]['price'])):.6f} CNY, {mine[0]['finish_s']:.1f} s a unit"
+            best = decision["candidates"][0]
+            rank = f"best of {len(decision['candidates'])} pools" if best is mine[0] else f"while {best['region']} was full"
+            return f"{price}, {rank}"
+    return ""
 
 
 def _print_money(cast: Cast, balance: dict[str, Any], console: Console) -> None:

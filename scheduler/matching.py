@@ -2,7 +2,8 @@
 
 For each class and pool: leave out what is infeasible and say by which dimension; otherwise estimate the finish time
 and the cost, every term in money; then fill the cheapest pools wave by wave, each wave of a pool waiting longer than
-the one before. Ties go to the pool with the smaller identifier. The same snapshot always gives the same plan.
+the one before; units wait for a full pool as long as that is cheaper than going elsewhere. Ties go to the pool with the
+smaller identifier. The same snapshot always gives the same plan.
 
 Load is counted in shares: a unit's share of a pool is its dominant need (the largest of need / declared over cores,
 memory, disk, accelerators), so that sum of shares <= 1 means that all of them run at once.
@@ -33,14 +34,17 @@ DIMENSIONS: Final = (
     "offer",
     "price",
     "deadline",
+    "failed_before",
 )
 HORIZON_S: Final = 2.0  # a pool is given up to this much work ahead, so that short units never starve it
 MIN_SHARES: Final = 2.0  # and always one wave more than it can run
 MIN_RUN_S: Final = 0.001
 MAX_WAVES: Final = 2_000
-# CNY per hour that the user's waiting is worth, by objective: what trades price against time.
-VALUE_OF_HOUR: Final = {"cheapest": 0.5, "fastest": 100.0}
+# CNY per hour that a unit's waiting is worth, by objective: what trades price against time. A core-hour costs about
+# 0.1 CNY, so who asks for the cheapest waits ten times a unit's length before paying twice the price.
+VALUE_OF_HOUR: Final = {"cheapest": 0.01, "fastest": 100.0}
 UNKNOWN_RUN_S: Final = 1.0
+ROUNDING: Final = 1e-12  # caps have twelve decimals: a price that equals its cap must not fail by a float's last bit
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,21 +154,27 @@ def _by_cost(terms: dict[str, Any]) -> tuple[float, str]:
 
 
 def _fill(one: ClassState, arcs: list[Arc], shares: dict[int, float], backlog: dict[int, float]) -> dict[int, int]:
-    """Fill pools wave by wave, cheapest next wave first; updates `shares` and `backlog`."""
-    left, placed = one.waiting, Counter[int]()
+    """Fill pools wave by wave, cheapest next wave first; updates `shares` and `backlog`.
+
+    Where the cheapest is full, units wait for it: they are counted as its backlog, not placed, and so go elsewhere
+    only when waiting costs more than the dearer pool. Each time twice as many wait, which keeps the loop short.
+    """
+    left, placed, queued = one.waiting, Counter[int](), Counter[int]()
     queue = [(_wave_cost(one, arc, backlog[arc.pool.id]), arc.pool.identifier, i) for i, arc in enumerate(arcs)]
     heapq.heapify(queue)
     while left and queue:
         _, identifier, index = heapq.heappop(queue)
-        arc = arcs[index]
-        units = min(left, _wave(arc), _room(arc, shares[arc.pool.id]))
-        if units <= 0:
-            continue
+        arc, pool = arcs[index], arcs[index].pool.id
+        units = min(left, _wave(arc), _room(arc, shares[pool]))
+        if units > 0:
+            placed[pool] += units
+            shares[pool] += units * arc.share
+        else:
+            units = min(left, max(_wave(arc), queued[pool]))
+            queued[pool] += units
         left -= units
-        placed[arc.pool.id] += units
-        shares[arc.pool.id] += units * arc.share
-        backlog[arc.pool.id] += units * arc.share * arc.run_s
-        heapq.heappush(queue, (_wave_cost(one, arc, backlog[arc.pool.id]), identifier, index))
+        backlog[pool] += units * arc.share * arc.run_s
+        heapq.heappush(queue, (_wave_cost(one, arc, backlog[pool]), identifier, index))
     return dict(placed)
 
 
@@ -207,7 +217,7 @@ def terms_of(one: ClassState, arc: Arc, backlog_s: float) -> dict[str, Any]:
 def feasible_arcs(one: ClassState, snapshot: Snapshot) -> tuple[list[Arc], Counter[str]]:
     """The arcs of a class, and the pools left out counted by dimension.
 
-    Pools that failed these units before are left out only while another pool could take them.
+    Every pool is in one of the two. Pools that failed these units before are left out only while another could take them.
     """
     arcs: list[Arc] = []
     excluded: Counter[str] = Counter()
@@ -218,7 +228,10 @@ def feasible_arcs(one: ClassState, snapshot: Snapshot) -> tuple[list[Arc], Count
         else:
             arcs.append(arc)
     fresh = [arc for arc in arcs if arc.pool.id not in one.avoid]
-    return fresh or arcs, excluded
+    if not fresh or len(fresh) == len(arcs):
+        return arcs, excluded
+    excluded["failed_before"] += len(arcs) - len(fresh)
+    return fresh, excluded
 
 
 def _arc(one: ClassState, pool: PoolState, snapshot: Snapshot) -> tuple[Arc | None, str]:
@@ -231,7 +244,7 @@ def _arc(one: ClassState, pool: PoolState, snapshot: Snapshot) -> tuple[Arc | No
         return None, "offer"
     run_s = run_seconds(doc, pool, snapshot.pace)
     price = unit_price(doc, prices.rates, run_s)
-    if doc["cap"] is not None and price + float(doc["fee"]) > float(doc["cap"]):
+    if doc["cap"] is not None and price + float(doc["fee"]) > float(doc["cap"]) + ROUNDING:
         return None, "price"
     transfer_s = doc["bytes_in"] * 8 / (max(pool.bandwidth_mbps, 1) * 1e6)
     share = dominant_share(doc["need"], pool)
