@@ -39,15 +39,27 @@ class JournalEntryPage(Page):
     search_help_text = "an entry's or a task's whole number, or the entry's key"
     huge = True
 
+    def name_of(self, obj: Any) -> str:
+        return f"{obj.kind} {obj.pk}"
+
 
 @admin.register(Leg)
 class LegPage(Page):
-    columns = ("id", "entry", "account", "debit_micros", "credit_micros")
-    joins = ("account",)
+    columns = ("id", "entry", "whose", "debit_micros", "credit_micros")
+    joins = ("entry", "account__organization")
+    cards = (("Leg", ("entry", "whose", "debit_micros", "credit_micros")),)
     chain = ("entry__task", "entry")
     list_filter = (exact("entry"), exact("account"))
     search_fields = ("=pk", "=entry", "=account")
+    search_help_text = "a leg's, an entry's or an account's number"
     huge = True
+
+    def name_of(self, obj: Any) -> str:
+        return f"leg {obj.pk}"
+
+    @admin.display(description="account")
+    def whose(self, obj: Leg) -> SafeString:
+        return _account(obj.account)
 
 
 @admin.register(Charge)
@@ -71,6 +83,9 @@ class ChargePage(Page):
     search_fields = ("=pk", "=task", "=usage")
     search_help_text = "a charge's, a usage record's or a task's whole number"
     huge = True
+
+    def name_of(self, obj: Any) -> str:
+        return f"charge {obj.pk}"
 
     @admin.display(description="amount")
     def amount(self, obj: Charge) -> SafeString:

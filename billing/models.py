@@ -57,6 +57,9 @@ class JournalEntry(models.Model):
     memo = models.CharField(max_length=200, blank=True)
     posted_at = models.DateTimeField(db_index=True)
 
+    class Meta:
+        verbose_name_plural = "journal entries"
+
     def __str__(self) -> str:
         return self.key
 
@@ -170,6 +173,9 @@ class CostSoFar(models.Model):
     task = models.OneToOneField("marketplace.Task", models.CASCADE, primary_key=True, db_constraint=False)
     usage_id = models.BigIntegerField(default=0)
     micros = models.BigIntegerField(default=0, help_text="before the task's price cap")
+
+    class Meta:
+        verbose_name_plural = "costs so far"
 
     def __str__(self) -> str:
         return f"{self.task_id}: {self.micros} micros so far"

@@ -6,6 +6,10 @@ import os
 
 from django.core.asgi import get_asgi_application
 
+from config.cut_uploads import keeping_cut_uploads
+from config.long_polls import allow_many_connections, holding_without_threads
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
-application = get_asgi_application()
+allow_many_connections()
+application = holding_without_threads(keeping_cut_uploads(get_asgi_application()))

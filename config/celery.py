@@ -5,8 +5,13 @@ from __future__ import annotations
 import os
 
 from celery import Celery
+from kombu.transport.redis import Channel
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+
+# When Redis goes away kombu would put unacknowledged messages back through the lost connection, which ends the worker.
+# The sweeps find what they stood for.
+Channel.do_restore = False
 
 app = Celery("gridfare")
 app.config_from_object("django.conf:settings", namespace="CELERY")

@@ -11,7 +11,8 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 
-from config.river import Backlog, river
+from config.gauges import ledger_imbalance
+from config.river import COUNTED, Backlog, river
 from core.admin import limited, money
 from core.admin.cells import age_text, badge, link, list_url, to, when
 from core.admin.filters import first_key
@@ -33,7 +34,7 @@ class Gauge(NamedTuple):
 
 def first_page(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """Unfold's DASHBOARD_CALLBACK."""
-    steps = river()
+    steps = river(most=COUNTED)
     panels = [pools(), newest_tasks()]
     return context | {
         "title": "The market now",
@@ -108,21 +109,14 @@ def _midnight() -> datetime:
     return timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
 
 
-_LEDGER: Final = """
-SELECT a.currency, (sum(l.debit_micros) - sum(l.credit_micros))::bigint
-FROM billing_leg l JOIN billing_account a ON a.id = l.account_id GROUP BY a.currency
-HAVING sum(l.debit_micros) <> sum(l.credit_micros) ORDER BY 1
-"""
-
-
 def ledger() -> Gauge:
     """Debits minus credits: anything but zero is an alarm."""
     url = reverse("admin:billing_account_changelist")
-    found = limited(_LEDGER)
-    if found is None:
-        return Gauge("Ledger", "not added up", "too many legs to add up here; /metrics does", url=url)
-    if found:
-        off = format_html_join(", ", "{}", ((money(micros, currency),) for currency, micros in found))
+    sums = ledger_imbalance()
+    if sums is None:
+        return Gauge("Ledger", "not added up", "too many legs to add up here", url=url)
+    if any(sums.values()):
+        off = format_html_join(", ", "{}", ((money(micros, currency),) for currency, micros in sums.items() if micros))
         return Gauge("Ledger", off, "debits and credits differ", "bad", url)
     return Gauge("Ledger", money(0), "debits equal credits", "good", url)
 

@@ -1,44 +1,16 @@
-"""The operator's gauges: what each step of the river has still to do, read from rows.
-
-The earliest step whose count does not fall is the broken one. Also the numbers of /metrics.
-"""
+"""The numbers of /metrics, read from rows when somebody asks. The river's questions are those of `config.river`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Final, NamedTuple
+from collections.abc import Iterable, Iterator
+from math import inf
+from typing import Final
 
-from django.db import connection
 from prometheus_client.core import GaugeMetricFamily, Metric
 
+from config.river import Backlog, river
+from core.admin import limited
 
-class Step(NamedTuple):
-    """What a step's backlog is, in words and as a query for one number."""
-
-    backlog: str
-    query: str
-
-
-# The same questions that the sweeps ask.
-RIVER: Final = {
-    "expand": Step(
-        "tasks without all of their units",
-        """SELECT count(*) FROM marketplace_task
-        WHERE state IN ('queued', 'running') AND units_expanded < units_total""",
-    ),
-    "match": Step("units waiting for a pool", "SELECT count(*) FROM scheduler_unit WHERE state = 'waiting'"),
-    "lease": Step(
-        "leases past their time",
-        """SELECT count(*) FROM scheduler_attempt a JOIN marketplace_agent g ON g.id = a.agent_id
-        WHERE a.state IN ('leased', 'running') AND (g.lease_until < now() OR g.retired_at IS NOT NULL)""",
-    ),
-    "measure": Step("ended attempts without usage", "SELECT count(*) FROM scheduler_ended"),
-    "charge": Step(
-        "ended tasks that are not settled",
-        """SELECT count(*) FROM marketplace_task
-        WHERE settled_at IS NULL AND state NOT IN ('queued', 'running')""",
-    ),
-}
 _TASKS: Final = "SELECT state, count(*) FROM marketplace_task GROUP BY state"
 # Done units are counted by their tasks; only those of open tasks are looked at one by one.
 _UNITS: Final = """
@@ -50,47 +22,48 @@ _ATTEMPTS: Final = "SELECT count(*) FROM scheduler_attempt WHERE state IN ('leas
 _AGENTS: Final = "SELECT count(*) FROM marketplace_agent WHERE retired_at IS NULL AND lease_until > now()"
 _POOLS: Final = "SELECT state, count(*) FROM marketplace_pool GROUP BY state"
 _LEDGER: Final = """
-SELECT a.currency, abs(sum(l.debit_micros) - sum(l.credit_micros))
+SELECT a.currency, (sum(l.debit_micros) - sum(l.credit_micros))::bigint
 FROM billing_leg l JOIN billing_account a ON a.id = l.account_id GROUP BY a.currency
 """
 
 
-def river() -> dict[str, int]:
-    """What each step has still to do, in the order in which a task meets the steps."""
-    return {name: _number(step.query) for name, step in RIVER.items()}
-
-
-def ledger_imbalance() -> dict[str, int]:
-    """Debits minus credits per currency, in micros. Anything but 0 is an alarm."""
-    return {currency: int(off) for currency, off in _rows(_LEDGER)}
+def ledger_imbalance() -> dict[str, int] | None:
+    """Debits minus credits per currency, in micros: anything but 0 is an alarm. None: too many legs to add up in time."""
+    found = limited(_LEDGER)
+    return None if found is None else {currency: int(off) for currency, off in sorted(found)}
 
 
 def metrics() -> Iterator[Metric]:
-    """Everything that /metrics tells."""
-    yield _gauge("gridfare_tasks", "tasks by state", "state", dict(_rows(_TASKS)))
-    yield _gauge("gridfare_units", "units by state, of ended tasks only done", "state", dict(_rows(_UNITS)))
-    yield _gauge("gridfare_pools", "pools by state", "state", dict(_rows(_POOLS)))
-    yield GaugeMetricFamily("gridfare_attempts_live", "attempts under a lease", value=_number(_ATTEMPTS))
-    yield GaugeMetricFamily("gridfare_agents_online", "agents whose leases run", value=_number(_AGENTS))
-    yield _gauge("gridfare_river_backlog", "rows that a step has still to do", "step", river())
-    off = ledger_imbalance()
-    yield _gauge("gridfare_ledger_imbalance_micros", "debits minus credits, must be 0", "currency", off)
+    """Everything that /metrics tells. What takes too long to count is left out, but for the river, where it is +Inf."""
+    yield _gauge("gridfare_tasks", "tasks by state", "state", limited(_TASKS))
+    yield _gauge("gridfare_units", "units by state, of ended tasks only done", "state", limited(_UNITS))
+    yield _gauge("gridfare_pools", "pools by state", "state", limited(_POOLS))
+    yield _number("gridfare_attempts_live", "attempts under a lease", _ATTEMPTS)
+    yield _number("gridfare_agents_online", "agents whose leases run", _AGENTS)
+    yield from _river(river())
+    off = ledger_imbalance() or {}
+    yield _gauge("gridfare_ledger_imbalance_micros", "debits minus credits, must be 0", "currency", off.items())
 
 
-def _gauge(name: str, help_text: str, label: str, values: dict[str, int]) -> GaugeMetricFamily:
+def _river(found: list[Backlog]) -> Iterator[Metric]:
+    counts = [(one.step.key, inf if one.count is None else one.count) for one in found]
+    yield _gauge("gridfare_river_backlog", "rows that a step has still to do", "step", counts)
+    ages = [(one.step.key, one.age.total_seconds() if one.age else 0) for one in found if one.count is not None]
+    yield _gauge("gridfare_river_oldest_seconds", "how long the oldest of them waits", "step", ages)
+    late = [(one.step.key, int(one.is_late)) for one in found]
+    yield _gauge("gridfare_river_late", "1: look here, the earliest step first", "step", late)
+
+
+def _gauge(name: str, help_text: str, label: str, values: Iterable[tuple[str, float]] | None) -> GaugeMetricFamily:
     family = GaugeMetricFamily(name, help_text, labels=[label])
-    for key, value in values.items():
-        family.add_metric([key], value)
+    for key, value in values or ():
+        family.add_metric([key], float(value))
     return family
 
 
-def _rows(query: str) -> list[tuple[str, int]]:
-    with connection.cursor() as cursor:
-        cursor.execute(query)
-        return list(cursor.fetchall())
-
-
-def _number(query: str) -> int:
-    with connection.cursor() as cursor:
-        cursor.execute(query)
-        return int(cursor.fetchone()[0])
+def _number(name: str, help_text: str, query: str) -> GaugeMetricFamily:
+    found = limited(query)
+    family = GaugeMetricFamily(name, help_text)
+    if found is not None:
+        family.add_metric([], found[0][0])
+    return family

@@ -94,6 +94,7 @@ INSTALLED_APPS = [
     "scheduler",
     "metering",
     "billing",
+    "console",
     "config",
 ]
 MIDDLEWARE = [
@@ -118,6 +119,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "console.context.who",
             ]
         },
     }
@@ -138,7 +140,8 @@ USE_TZ = True
 STATIC_URL = "/static/"
 STATIC_ROOT = DATA_DIR / "static"
 WHITENOISE_USE_FINDERS = not PRODUCTION
-LOGIN_URL = "/admin/login/"
+LOGIN_URL = "/login/"
+LOGIN_REDIRECT_URL = "/"
 
 # Artifacts: a folder by default, any S3-compatible store by setting.
 ARTIFACT_DIR = Path(env("GRIDFARE_ARTIFACT_DIR", str(DATA_DIR / "artifacts")))
@@ -163,7 +166,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 64 * 1024 * 1024  # a batch of 20,000 reports is a
 # Limits of the market.
 JOIN_TOKEN_MINUTES = 15
 LEASE_SECONDS = env_int("GRIDFARE_LEASE_SECONDS", 60)
-LONG_POLL_SECONDS = 25
+LONG_POLL_SECONDS = min(25, LEASE_SECONDS // 2)  # an agent that waits must not seem to be away
 ROUND_SECONDS = 0.05  # matching rounds are at least this far apart
 CHUNK = 20_000  # rows that one statement of a background step moves
 PLATFORM_FEE_BASIS_POINTS = env_int("GRIDFARE_PLATFORM_FEE_BASIS_POINTS", 500)
@@ -174,7 +177,7 @@ AUTO_ACTIVATE_POOLS = env_bool("GRIDFARE_AUTO_ACTIVATE_POOLS", False)
 
 CELERY_BROKER_URL = REDIS_URL
 CELERY_TASK_IGNORE_RESULT = True
-CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_ACKS_LATE = False  # a message may be lost; one acknowledged after Redis restarted would end the worker (kombu)
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_TASK_PUBLISH_RETRY = True
 CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 0}
@@ -194,6 +197,7 @@ CELERY_BEAT_SCHEDULE = {
     "measure": {"task": "metering.sweep", "schedule": timedelta(seconds=3), "options": {"expires": 3}},
     "charge": {"task": "billing.sweep", "schedule": timedelta(seconds=3), "options": {"expires": 3}},
     "housekeep": {"task": "marketplace.housekeep", "schedule": timedelta(minutes=10), "options": {"expires": 600}},
+    "forget": {"task": "scheduler.housekeep", "schedule": timedelta(minutes=10), "options": {"expires": 600}},
 }
 
 REST_FRAMEWORK = {
@@ -210,6 +214,7 @@ REST_FRAMEWORK = {
     "EXCEPTION_HANDLER": "core.http.problem_of",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
     "PAGE_SIZE": 50,
+    "URL_FORMAT_OVERRIDE": None,  # what is answered is asked for by Accept alone
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Gridfare",
@@ -222,6 +227,14 @@ SPECTACULAR_SETTINGS = {
     "REDOC_DIST": "SIDECAR",
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_NAME_OVERRIDES": {
+        "ChargeKindEnum": "billing.models.Charge.Kind",
+        "PoolKindEnum": "marketplace.models.Pool.Kind",
+        "TaskKindEnum": "marketplace.models.Task.Kind",
+        "PoolStateEnum": "marketplace.models.Pool.State",
+        "TaskStateEnum": "marketplace.models.Task.State",
+        "VersionStateEnum": "marketplace.models.CapabilityVersion.State",
+    },
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
 }
 UNFOLD: dict[str, Any] = {

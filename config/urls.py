@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from django.contrib import admin
 from django.urls import include, path
+from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerView
 
 from config import views
 
 urlpatterns = [
+    path("admin/login/", RedirectView.as_view(pattern_name="console:login", query_string=True)),  # one log-in, one brake
     path("admin/", admin.site.urls),
     path("healthz", views.healthz),
     path("readyz", views.readyz),
@@ -23,7 +25,8 @@ urlpatterns = [
     path("api/v1/", include("scheduler.api.tasks")),
     path("api/v1/", include("billing.api")),
     path("agent/v1/", include("scheduler.api.agents")),
-    path("", views.home),
+    path("", include("console.urls")),
+    path("", views.home, name="home"),
 ]
 handler400 = "core.http.bad_request"
 handler404 = "core.http.not_found"

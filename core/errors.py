@@ -27,6 +27,12 @@ class DomainError(Exception):
         self.data = data
 
 
+class Malformed(DomainError):
+    """The request cannot be read at all (400)."""
+
+    status = 400
+
+
 class Invalid(DomainError):
     """The input is wrong, wherever it comes from (422)."""
 

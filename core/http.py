@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import orjson
+from django.conf import settings
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, ValidationError
-from django.db import DataError
+from django.db import DataError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from rest_framework import exceptions
 from rest_framework.pagination import CursorPagination
@@ -17,7 +18,7 @@ from rest_framework.renderers import BaseRenderer
 from rest_framework.response import Response
 from rest_framework.settings import api_settings
 
-from core.errors import DomainError, Invalid
+from core.errors import DomainError, Invalid, Malformed
 
 log = logging.getLogger(__name__)
 PROBLEM_TYPE = "application/problem+json"
@@ -37,13 +38,20 @@ class JSONRenderer(BaseRenderer):
 
 
 class JSONParser(BaseParser):
-    """JSON through orjson, which refuses NaN, bad UTF-8 and endless nesting. NUL characters are refused too."""
+    """JSON through orjson, which refuses NaN, bad UTF-8 and endless nesting. NUL characters are refused too.
+
+    No more is read than a request may have: the library reads a body as a stream, past Django's own bound.
+    """
 
     media_type = "application/json"
     renderer_class = JSONRenderer
 
     def parse(self, stream: Any, media_type: Any = None, parser_context: Any = None) -> Any:
-        return parse_json(stream.read())
+        most = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        body = stream.read(most + 1)
+        if len(body) > most:
+            raise RequestDataTooBig
+        return parse_json(body)
 
 
 def parse_json(body: bytes) -> Any:
@@ -51,7 +59,7 @@ def parse_json(body: bytes) -> Any:
     try:
         data = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise exceptions.ParseError(f"the body is not JSON: {error}") from None
+        raise Malformed("parse_error", f"the body is not JSON: {error}") from None
     if b"\\u0000" in body and _has_nul(data):
         raise Invalid("invalid_text", "text may not hold the character U+0000")
     return data
@@ -72,6 +80,28 @@ class KeysetPages(CursorPagination):
     page_size = 50
     max_page_size = 500
     page_size_query_param = "limit"
+
+    def get_page_size(self, request: Any) -> int:
+        """Rows of a page: `?limit=` cut to the most there may be. Invalid `invalid_parameter` for no such number."""
+        text = request.query_params.get(self.page_size_query_param)
+        if text is None:
+            return self.page_size
+        if not (text.isascii() and text.isdigit() and len(text) < 19 and int(text) > 0):
+            raise Invalid("invalid_parameter", "limit is a whole number, at least 1", field="limit")
+        return min(int(text), self.max_page_size)
+
+    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
+        """The two parameters of every list."""
+        limit = {"type": "integer", "minimum": 1, "description": f"at most so many rows; cut to {self.max_page_size}"}
+        cursor = {"type": "string", "description": "what `next` or `previous` of a page names"}
+        named = {self.page_size_query_param: limit, self.cursor_query_param: cursor}
+        return [{"name": name, "in": "query", "required": False, "schema": schema} for name, schema in named.items()]
+
+    def get_paginated_response_schema(self, schema: Any) -> dict[str, Any]:
+        """As the library draws it, in OpenAPI 3.1's words, and with what is always there."""
+        link = {"type": ["string", "null"], "format": "uri"}
+        properties = {"next": link, "previous": link, "results": schema}
+        return {"type": "object", "required": list(properties), "properties": properties}
 
     def paginate_queryset(self, queryset: Any, request: Any, view: Any = None) -> list[Any] | None:
         """A page. Invalid `invalid_cursor` for a cursor that nobody was ever given."""
@@ -94,6 +124,8 @@ def problem_of(error: Exception, context: dict[str, Any] | None = None) -> Respo
     """DRF's exception handler: every expected exception becomes a problem document."""
     if isinstance(error, DomainError):
         return _answer(problem(error.status, error.code, error.detail, field=error.field, **error.data))
+    if isinstance(error, OperationalError | InterfaceError):
+        return _database_away(error)
     if isinstance(error, Http404):
         error = exceptions.NotFound()
     if isinstance(error, PermissionDenied):
@@ -105,6 +137,14 @@ def problem_of(error: Exception, context: dict[str, Any] | None = None) -> Respo
     if isinstance(error, exceptions.APIException):
         return _of_api_exception(error)
     return None
+
+
+def _database_away(error: Exception) -> Response:
+    """The database restarts, or broke off what it was doing: nothing was written, and soon it may be asked again."""
+    log.warning("the database does not answer: %s", error)
+    answer = _answer(problem(503, "database_away", "the database cannot be reached just now; repeat the request"))
+    answer["Retry-After"] = "1"
+    return answer
 
 
 def _of_api_exception(error: exceptions.APIException) -> Response:
@@ -157,8 +197,17 @@ def not_found(request: HttpRequest, exception: Exception) -> JsonResponse:
     return JsonResponse(problem(404, "not_found", "no such thing"), status=404, content_type=PROBLEM_TYPE)
 
 
+def method_not_allowed(request: HttpRequest, *allowed: str) -> HttpResponse:
+    """405 for doors outside DRF."""
+    document = problem(405, "method_not_allowed", f"this path does not know {request.method}")
+    return JsonResponse(document, status=405, content_type=PROBLEM_TYPE, headers={"Allow": ", ".join(allowed)})
+
+
 def bad_request(request: HttpRequest, exception: Exception) -> JsonResponse:
-    """Django's handler400."""
+    """Django's handler400, which also hears of bodies that are too large."""
+    if isinstance(exception, RequestDataTooBig):
+        document = problem(413, "body_too_large", "the request's body is too large")
+        return JsonResponse(document, status=413, content_type=PROBLEM_TYPE)
     return JsonResponse(problem(400, "bad_request", "the request is malformed"), status=400, content_type=PROBLEM_TYPE)
 
 

@@ -26,12 +26,14 @@ REASONS = {
     "401": "no valid key or session",
     "403": "not allowed",
     "404": "no such thing, or none you may see",
+    "406": "no such answer in an accepted type",
     "409": "its state does not allow it",
     "413": "too many bytes",
     "415": "unsupported media type",
     "422": "invalid input",
     "429": "too many requests",
 }
+OF_DOWNLOADS = {"416": "no byte of the range exists"}
 
 
 class ProblemSchema(AutoSchema):
@@ -43,7 +45,7 @@ class ProblemSchema(AutoSchema):
             name="Problem", type=ResolvedComponent.SCHEMA, object="Problem", schema=PROBLEM
         )
         self.registry.register_on_missing(component)
-        for status, reason in REASONS.items():
+        for status, reason in (REASONS | (OF_DOWNLOADS if "206" in bodies else {})).items():
             content = {"application/problem+json": {"schema": component.ref}}
             bodies.setdefault(status, {"description": reason, "content": content})
         return bodies

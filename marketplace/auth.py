@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, cast
 
 from django.db.models import OuterRef, Q, QuerySet, Subquery
+from django.http import HttpRequest
 from django.utils import timezone
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication
@@ -29,6 +30,7 @@ _KEY: Final = re.compile(r"^gf_([a-z0-9]{8,16})_([A-Za-z0-9_-]{20,80})$")
 _SLUG: Final = re.compile(r"^[a-z][a-z0-9-]{1,62}$")
 _PREFIX_ALPHABET: Final = "abcdefghijkmnpqrstuvwxyz23456789"
 _SEEN_EVERY: Final = timedelta(minutes=1)
+CHOSEN: Final = "organization"  # where a session keeps the organization that its person chose on a page
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,7 @@ def caller_of(request: Request) -> Caller:
     caller: Caller | None = getattr(request, "_caller", None)
     if caller is None:
         key = request.auth
-        caller = _by_key(request, key) if isinstance(key, ApiKey) else _by_session(request)
+        caller = _by_key(request, key) if isinstance(key, ApiKey) else session_caller(request._request, cast("User", request.user))
         request._caller = caller  # type: ignore[attr-defined]
     return caller
 
@@ -148,14 +150,24 @@ def _by_key(request: Request, key: ApiKey) -> Caller:
     return Caller(key.user, organization, role, scopes, is_operator, key)
 
 
-def _by_session(request: Request) -> Caller:
-    user = cast("User", request.user)
-    wanted = request.headers.get("X-Organization")
-    organization, role = _membership(user, wanted)
-    if wanted and organization is None:
-        organization = _chosen_by_operator(wanted, is_operator=user.is_staff)
+def session_caller(request: HttpRequest, user: User) -> Caller:
+    """The caller behind a session: for the organization in X-Organization, else the one chosen on a page, else the only one.
+
+    A choice that is no longer theirs is forgotten. Raises NotFound `organization_unknown` as `caller_of` does.
+    """
+    wanted, chosen = request.headers.get("X-Organization"), _chosen_on_a_page(request)
+    organization, role = _membership(user, wanted or chosen)
+    if organization is None and (wanted or (chosen and user.is_staff)):
+        organization = _chosen_by_operator(wanted or chosen or "", is_operator=user.is_staff)
+    elif organization is None and chosen:
+        organization, role = _membership(user, None)
     scopes = granted(role, is_operator=user.is_staff, key_scopes=None)
     return Caller(user, organization, role, scopes, user.is_staff, None)
+
+
+def _chosen_on_a_page(request: HttpRequest) -> str | None:
+    session = getattr(request, "session", None)
+    return None if session is None else session.get(CHOSEN)
 
 
 def _membership(user: User, wanted: str | None) -> tuple[Organization | None, str | None]:

@@ -36,7 +36,7 @@ class HasScope(BasePermission):
             return True
         if not request.user.is_authenticated or not declared:
             return False
-        return _may(caller_of(request), scope)
+        return may(caller_of(request), scope)
 
 
 def scope_of(view: APIView, method: str) -> tuple[bool, str | None]:
@@ -54,7 +54,8 @@ def _will_be_refused_by_method(request: Request, view: APIView) -> bool:
     return not hasattr(view, (request.method or "").lower())
 
 
-def _may(caller: Caller, scope: str | None) -> bool:
+def may(caller: Caller, scope: str | None) -> bool:
+    """True for a caller who may do this; NotAllowed that says why not, for everybody else. None asks for any known caller."""
     if caller.is_operator or scope is None:
         return True
     if scope == OPERATOR:

@@ -51,15 +51,18 @@ def with_agent(pools: QuerySet[Pool]) -> QuerySet[Pool]:
 
 def market_pools(caller: Caller) -> QuerySet[Pool]:
     """Active pools of everybody that the caller may use, with the offer valid now in `offers_now`."""
-    now = timezone.now()
-    offers = Offer.objects.filter(valid__contains=now).prefetch_related("rates")
     rows = Pool.objects.filter(state=Pool.State.ACTIVE, organization__suspended_at__isnull=True)
     if not caller.is_operator:
         slug = caller.organization.slug if caller.organization else ""
         admitted = Q(allow_organizations=[]) | Q(allow_organizations__contains=[slug])
         rows = rows.filter(admitted).exclude(deny_organizations__contains=[slug])
-    rows = with_agent(rows.select_related("organization", "region"))
-    return rows.prefetch_related(Prefetch("offers", queryset=offers, to_attr="offers_now"))
+    return with_offers_now(with_agent(rows.select_related("organization", "region")))
+
+
+def with_offers_now(pools: QuerySet[Pool]) -> QuerySet[Pool]:
+    """Loads the offer valid now, if any, as the list `offers_now`."""
+    offers = Offer.objects.filter(valid__contains=timezone.now()).prefetch_related("rates")
+    return pools.prefetch_related(Prefetch("offers", queryset=offers, to_attr="offers_now"))
 
 
 def offers_of(pool: Pool) -> QuerySet[Offer]:

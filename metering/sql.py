@@ -108,12 +108,13 @@ _MEASURED: Final = f"""
     FROM ({_TIMED}) timed OFFSET 0
 """
 
+# A queue that is empty whenever PostgreSQL counts it looks like a single row: any join with it may come out as every row
+# compared with every other. Rows that are locked stay where they are, so they are deleted by their place.
 MEASURE: Final = f"""
-WITH oldest AS MATERIALIZED (
-  SELECT attempt_id FROM scheduler_ended ORDER BY attempt_id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
-), picked AS (
-  DELETE FROM scheduler_ended USING oldest WHERE scheduler_ended.attempt_id = oldest.attempt_id
-  RETURNING scheduler_ended.attempt_id
+WITH picked AS (
+  DELETE FROM scheduler_ended WHERE ctid = ANY(ARRAY(
+         SELECT ctid FROM scheduler_ended ORDER BY attempt_id LIMIT %(limit)s FOR UPDATE SKIP LOCKED))
+  RETURNING attempt_id
 ), ended AS MATERIALIZED ({_ENDED}
 ), needs AS MATERIALIZED ({_NEEDS}
 ), priced AS (

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any, Final
 
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -25,6 +26,7 @@ from core.admin import (
     when,
 )
 from core.admin.cells import list_url, short
+from core.admin.filters import Dropdown
 from core.admin.panels import SHOWN, table
 from marketplace.admin.tasks import TaskPage
 from marketplace.models import Agent, Blob, Pool, Task
@@ -69,6 +71,7 @@ class DecisionPage(Page):
     columns = ("id", "round", "need", "where", "left_out")
     heavy = ("candidates",)
     chain = ("round",)
+    cards = (("Decision", ("round", "need", "where", "left_out")),)
     list_filter = (exact("round"), exact("need"))
     search_fields = ("=pk", "=round", "=need")
     huge = True
@@ -105,6 +108,23 @@ class ReportBatchPage(Page):
     huge = True
 
 
+class Lease(Dropdown):
+    """Attempts whose lease runs, or should have been ended: the question of the sweep that ends them, and its index."""
+
+    title = "lease"
+    parameter_name = "lease"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("live", "live"), ("late", "past its time")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Attempt]) -> QuerySet[Attempt]:
+        if self.value() not in ("live", "late"):
+            return queryset
+        late = Q(agent__lease_until__lt=timezone.now()) | Q(agent__retired_at__isnull=False)
+        rows = queryset.filter(state__in=Attempt.LIVE)
+        return rows.filter(late) if self.value() == "late" else rows
+
+
 @admin.register(Attempt)
 class AttemptPage(Page):
     columns = ("id", "task", "unit", "state", "reason_class", "pool", "leased_at", "took", "exit_code")
@@ -116,7 +136,15 @@ class AttemptPage(Page):
         ("When", ("leased_at", "started_at", "ended_at", "took")),
         ("The agent's claim", ("usage",)),
     )
-    list_filter = ("state", one_of("reason_class", REASONS), exact("task"), exact("unit"), exact("agent"), exact("pool__identifier"))
+    list_filter = (
+        "state",
+        Lease,
+        one_of("reason_class", REASONS),
+        exact("task"),
+        exact("unit"),
+        exact("agent"),
+        exact("pool__identifier"),
+    )
     search_fields = ("=pk", "=task")
     search_help_text = "an attempt's or a task's whole number"
     huge = True
@@ -317,6 +345,15 @@ def decisions_of_need(need: Need) -> Panel | None:
     lines = ((to(Decision, d.pk), when(d.round.at), sum(units for _, units in d.placed), d.excluded) for d in rows)
     more = link(list_url(Decision, need=need.pk), "all decisions")
     return table("Decisions, newest first", ("decision", "at", "#units placed", "left out"), lines, more=more)
+
+
+@panel(Decision)
+def candidates(one: Decision) -> Panel | None:
+    """The best pools, each with the terms that it was compared by: those that every candidate has become columns."""
+    names = [name for name in one.candidates[0] if all(name in c for c in one.candidates)] if one.candidates else []
+    lines = ([candidate[name] for name in names] for candidate in one.candidates)
+    columns = [name if name in ("pool", "region") else f"#{name.replace('_', ' ')}" for name in names]
+    return table("Best candidates", columns, lines)
 
 
 @panel(ReportBatch)

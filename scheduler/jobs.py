@@ -10,7 +10,7 @@ from scheduler.services.concluding import conclude_tests_of
 from scheduler.services.expanding import expand_task
 from scheduler.services.expiring import expire_leases as expire
 from scheduler.services.expiring import sweep as find_work
-from scheduler.services.placing import run_round
+from scheduler.services.placing import forget_old_rounds, run_round
 
 MAX_ROUNDS = 200
 
@@ -46,6 +46,12 @@ def conclude(task_id: str) -> None:
 @shared_task(name="scheduler.expire_leases")
 def expire_leases() -> None:
     expire()
+
+
+@shared_task(name="scheduler.housekeep")
+def housekeep() -> None:
+    """Every ten minutes: rounds keep their whole input, so old ones are let go."""
+    forget_old_rounds()
 
 
 @shared_task(name="scheduler.sweep")

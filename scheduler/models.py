@@ -125,6 +125,7 @@ class ReportBatch(models.Model):
     created_at = models.DateTimeField()
 
     class Meta:
+        verbose_name_plural = "report batches"
         constraints: ClassVar = [models.UniqueConstraint(fields=["agent", "seq"], name="report_batch_once")]
 
 
@@ -208,6 +209,10 @@ class Ended(models.Model):
 
     attempt = models.OneToOneField(Attempt, models.CASCADE, primary_key=True)
     at = models.DateTimeField()
+
+    class Meta:
+        verbose_name = "attempt not yet measured"
+        verbose_name_plural = "attempts not yet measured"
 
 
 class Output(models.Model):

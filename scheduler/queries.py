@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import Count, QuerySet
 
 from marketplace.models import Organization, Task, TaskEvent
 from marketplace.splitting import unit_params
@@ -13,11 +13,17 @@ from scheduler.models import Attempt, Unit
 
 
 def tasks_of(organization: Organization | None, *, operator: bool) -> QuerySet[Task]:
-    """The tasks a caller may see: its organization's, or all for an operator who acts for none."""
+    """The tasks a caller may see: its organization's, and everybody's for an operator."""
     tasks = Task.objects.select_related("capability_version__capability__organization", "result")
-    if organization is not None:
-        return tasks.filter(organization=organization)
-    return tasks if operator else tasks.none()
+    if operator:
+        return tasks
+    return tasks.none() if organization is None else tasks.filter(organization=organization)
+
+
+def running_units(task_ids: list[UUID]) -> dict[UUID, int]:
+    """Units that an agent holds now, per task that has any. Looks at live attempts only, however many have ended."""
+    live = Attempt.objects.filter(task__in=task_ids, state__in=Attempt.LIVE)
+    return dict(live.order_by().values_list("task_id").annotate(running=Count("id")))
 
 
 def units_page(task: Task, *, after: int, limit: int) -> list[dict[str, Any]]:

@@ -9,8 +9,9 @@
 | invalid_result   | refused by a check               | yes     | yes             | yes             |
 | user_cancel      | the user's wish                  | no      | -               | -               |
 | platform_fault   | our own                          | yes     | no              | no              |
+| (released)       | given back unstarted             | yes     | no              | only if this pool cannot run it |
 
-Who pays for what is the other half of the table: `billing/pricing.py`.
+Whatever happened, a unit is leased MAX_FENCE times at most. Who pays for what is the other half of the table: `billing/pricing.py`.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ REASONS: Final = (
 )
 # What an agent may say of its own attempt; anything else is a node's fault.
 REPORTABLE: Final = ("capability_error", "limit_exceeded", "node_fault", "reclaimed", "user_cancel")
-MAX_FENCE: Final = 25  # leases of one unit, whatever happened: a unit that kills machines stops here
+MAX_FENCE: Final = 25  # leases of one unit, whatever happened: a unit that kills machines, or that nobody takes, stops here
 RETRY_DELAY: Final = timedelta(seconds=1)
 
 
@@ -77,3 +78,8 @@ def verdict_of(
     wanted = reason in _RETRIED or (reason == "capability_error" and policy.capability_error)
     left = tries + counts < policy.max_attempts and fence < MAX_FENCE and age.total_seconds() < policy.window_s
     return Verdict("waiting" if wanted and left else "failed", counts=counts, avoid_pool=reason in _AVOID)
+
+
+def verdict_of_release(*, fence: int, unable: bool) -> Verdict:
+    """An attempt given back unstarted is no try, but it was a lease. `unable`: this pool cannot run it at all."""
+    return Verdict("waiting" if fence < MAX_FENCE else "failed", counts=False, avoid_pool=unable)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ MAX_ITEMS: Final = 20_000
 MAX_OUTPUTS: Final = 10_000
 OUTCOMES: Final = ("done", "failed", "cancelled", "released")
 _INT64: Final = 2**63 - 1
+_INT32: Final = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +122,7 @@ def parse_report(item: Any, at: str) -> Report:
     usage: dict[str, Any] = claim if isinstance(claim, dict) else {}
     report = Report(
         attempt=_whole(item.get("attempt"), f"{at}.attempt"),
-        fence=_whole(item.get("fence"), f"{at}.fence"),
+        fence=_whole(item.get("fence"), f"{at}.fence", _INT32),
         outcome=outcome,
         reason_class=_reason(outcome, item.get("reason_class")),
         code=_text(item.get("code"), 30),
@@ -158,12 +159,25 @@ def judge(report: Report, promised: SpecOutputs, stored: Collection[str]) -> Rep
     return report
 
 
+def unasked(report: Report) -> Report:
+    """Cancelled, but nobody wished it: the machine dropped its work. Otherwise its unit would be gone, and its task never end."""
+    return _failed(report, "node_fault", "cancelled", "the agent stopped it though nobody had asked")
+
+
+def first_of_each(reports: Iterable[Report]) -> list[Report]:
+    """Reports without repeats: of several about one lease the first counts, as it would have in batches of their own."""
+    first: dict[tuple[int, int], Report] = {}
+    for report in reports:
+        first.setdefault((report.attempt, report.fence), report)
+    return list(first.values())
+
+
 def _failed(report: Report, reason: str, code: str, detail: str) -> Report:
     return replace(report, outcome="failed", reason_class=reason, code=code, detail=detail[:500], outputs=())
 
 
-def _whole(value: Any, at: str) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _INT64:
+def _whole(value: Any, at: str, most: int = _INT64) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
         raise Invalid("invalid_number", "a whole number, not negative", field=at)
     return value
 

@@ -142,12 +142,12 @@ def signed_batch(agent: Agent, seq: int, prev: str, items: list[dict[str, Any]])
     return {"seq": seq, "prev": prev, "digest": digest, "signature": signature, "items": items}
 
 
-def run_to_end(task: Task, agent: FakeAgent, *, rounds: int = 50) -> Task:
-    """Match, lease, report done and advance until the task has ended."""
+def run_to_end(task: Task, agent: FakeAgent, *, rounds: int = 50, **report: Any) -> Task:
+    """Match, lease, report done (`report`: more of each report) and advance until the task has ended."""
     for _ in range(rounds):
         run_round()
         agent.beat(want=10_000)
-        agent.done()
+        agent.done(**report)
         advance_task(task.pk)
         task.refresh_from_db()
         if task.ended_at is not None:

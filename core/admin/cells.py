@@ -11,6 +11,7 @@ from uuid import UUID
 from django.contrib.admin.utils import quote
 from django.core.exceptions import ObjectDoesNotExist
 from django.db import models
+from django.db.backends.postgresql.psycopg_any import Range
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 from django.utils.html import format_html
@@ -180,12 +181,16 @@ def _by_name(name: str, value: int) -> Any:
         return money(value)
     if "bytes" in name.split("_"):
         return bytes_text(value)
-    return f"{value / 1000:,.3f} s" if name.endswith("_ms") and "mib" not in name else value
+    if name.endswith("_mib_ms"):
+        return f"{value / 1024 / 1000:,.3f} GiB s"
+    return f"{value / 1000:,.3f} s" if name.endswith("_ms") else value
 
 
 def _by_type(value: Any) -> Any:
     if isinstance(value, datetime):
         return when(value)
+    if isinstance(value, Range):
+        return format_html("{} to {}", when(value.lower), when(value.upper) if value.upper else "open")
     if isinstance(value, list) and not any(isinstance(item, dict) for item in value):
         return ", ".join(str(item) for item in value) or NOTHING
     if isinstance(value, dict | list):

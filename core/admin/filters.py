@@ -13,10 +13,13 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 if TYPE_CHECKING:
-    from django.contrib.admin import SimpleListFilter as DropdownFilter
+    from django.contrib.admin import SimpleListFilter as Dropdown
     from django.contrib.admin import SimpleListFilter as TextFilter
 else:
-    from unfold.contrib.filters.admin import DropdownFilter, TextFilter
+    from unfold.contrib.filters.admin import DropdownFilter as Dropdown
+    from unfold.contrib.filters.admin import TextFilter
+
+__all__ = ["Dropdown", "Exact", "OneOf", "Since", "exact", "field_at", "first_key", "one_of", "parsed"]
 
 Rows = models.QuerySet[Any]
 
@@ -61,7 +64,7 @@ def exact(path: str, title: str = "") -> type[Exact]:
     return type(f"Exact_{path}", (Exact,), fields)
 
 
-class OneOf(DropdownFilter):
+class OneOf(Dropdown):
     """One of few words that the field holds."""
 
     words: tuple[str, ...] = ()
@@ -80,7 +83,7 @@ def one_of(field: str, words: Iterable[str], title: str = "") -> type[OneOf]:
     return type(f"OneOf_{field}", (OneOf,), fields)
 
 
-class Since(DropdownFilter):
+class Since(Dropdown):
     """Rows younger than a span, by their UUIDv7 key: the key's index answers, no date column is needed."""
 
     title = "age"

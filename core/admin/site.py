@@ -171,7 +171,8 @@ class Page(ModelAdmin[Any] if TYPE_CHECKING else ModelAdmin):
         obj: Any = None,
     ) -> HttpResponse:
         if obj is not None:
-            context |= {"gf": self._parts(request, obj), "subtitle": self.name_of(obj)}
+            name = self.name_of(obj)
+            context |= {"gf": self._parts(request, obj), "subtitle": name, "original": _Named(obj, name)}
         return super().render_change_form(request, context, add, change, form_url, obj)
 
     def _parts(self, request: HttpRequest, obj: models.Model) -> dict[str, Any]:
@@ -223,6 +224,19 @@ class Page(ModelAdmin[Any] if TYPE_CHECKING else ModelAdmin):
         answer = super().response_action(request, queryset)
         page = request.POST.get("_page", "")
         return HttpResponseRedirect(change_url(self.model, page)) if answer and page else answer
+
+
+class _Named:
+    """An object as templates read it, called what its page calls it: models of the river have no words of their own."""
+
+    def __init__(self, obj: models.Model, name: str) -> None:
+        self._obj, self._name = obj, name
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._obj, name)
+
+    def __str__(self) -> str:
+        return self._name
 
 
 class OperatorPage(Page):
@@ -277,7 +291,7 @@ def _target(field: models.ForeignKey[Any, Any]) -> type[models.Model]:
 
 
 def _title(field: models.Field[Any, Any]) -> str:
-    return str(field.verbose_name).removesuffix(" micros").replace(" ms", "")
+    return str(field.verbose_name).removesuffix(" micros").removesuffix(" mib ms").replace(" ms", "")
 
 
 def _match(model: type[models.Model], name: str, term: str) -> models.Q:

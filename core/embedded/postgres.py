@@ -30,6 +30,8 @@ DATABASE = "gridfare"
 ROLE = "gridfare"
 # A file in the data folder that tells that the database has been created.
 CREATED = "gridfare.created"
+# The same order of texts on every machine. docker-compose.yml says the same.
+ENCODING = ("--encoding=UTF8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C")
 START_ATTEMPTS = 10
 # Replaying what was written since the last checkpoint takes its time after a crash.
 START_SECONDS = 60.0
@@ -179,8 +181,7 @@ class Postgres:
         if _service_user():
             os.chown(self.folder, *_owner())
         command = [
-            str(_binary("initdb")), "-D", str(self.folder), "-U", ROLE, "--auth=trust", "--encoding=UTF8",
-            "--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C",
+            str(_binary("initdb")), "-D", str(self.folder), "-U", ROLE, "--auth=trust", *ENCODING,
         ]  # fmt: skip
         if not self.durable:
             command.append("--no-sync")

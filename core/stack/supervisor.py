@@ -102,6 +102,8 @@ class Supervisor:
                 time.sleep(TICK)
         finally:
             _finish(process)
+        if self._asked_to_stop:  # Ctrl-C reaches the program as well, which may be gone before we look
+            raise Stopped
         return int(process.returncode)
 
     def serve(self) -> None:

@@ -12,6 +12,7 @@ from core.embedded.process import tail
 from core.embedded.redis import Redis
 from core.stack import plan
 from core.stack.child import Child, end_leftover
+from core.stack.given import check_given
 from core.stack.lock import StackLock
 from core.stack.plan import Agent, Layout
 from core.stack.ports import HOST, choose_port
@@ -81,7 +82,7 @@ def _start_servers(layout: Layout, supervisor: Supervisor) -> tuple[str, str]:
     urls = {"postgres": os.environ.get("DATABASE_URL", ""), "redis": os.environ.get("REDIS_URL", "")}
     for server in servers(layout.data):
         if urls[server.name]:
-            supervisor.show.line(f"{server.title} is the one of {server.variable}")
+            supervisor.show.line(check_given(server.variable, urls[server.name]))
             continue
         with supervisor.show.step(f"Starting {server.title}", f"{server.title} runs"):
             urls[server.name] = _start_server(server, layout, supervisor)

@@ -114,6 +114,9 @@ class AgentPage(Page):
     list_filter = (("retired_at", admin.EmptyFieldListFilter), exact("pool__identifier"))
     search_fields = ("name", "pool__identifier", "=pk")
 
+    def name_of(self, obj: Any) -> str:
+        return str(obj.name)
+
     @admin.display(description="state")
     def heard(self, obj: Agent) -> SafeString:
         return heard(obj)

@@ -12,9 +12,9 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from core.admin import Page, Panel, Since, bytes_text, exact, link, money, one_of, panel, to, when
+from core.admin import Page, Panel, Since, badge, bytes_text, exact, link, money, one_of, panel, to, when
 from core.admin.cells import list_url, short
-from core.admin.filters import DropdownFilter
+from core.admin.filters import Dropdown
 from core.admin.panels import SHOWN, table
 from core.errors import DomainError
 from marketplace import storage
@@ -24,7 +24,7 @@ MANIFEST_READ: Final = 1024 * 1024  # bytes of a result's manifest that a page o
 REASONS: Final = ("capability_error", "limit_exceeded", "node_fault", "invalid_result", "user_cancel", "deadline", "platform_fault")
 
 
-class Settled(DropdownFilter):
+class Settled(Dropdown):
     """Ended tasks that wait for their bill: the question of the sweep that charges, and its index."""
 
     title = "bill"
@@ -41,7 +41,7 @@ class Settled(DropdownFilter):
 
 @admin.register(Task)
 class TaskPage(Page):
-    columns = ("key", "name", "state", "organization", "capability_version", "progress", "cost", "settled", "created_at")
+    columns = ("key", "name", "state", "organization", "capability_version", "progress", "cost", "bill", "created_at")
     joins = ("capability_version__capability__organization",)
     heavy = ("plan", "inputs", "units_index")
     cards = (
@@ -68,12 +68,16 @@ class TaskPage(Page):
         share = 100 * obj.units_done // max(obj.units_total, 1)
         return format_html(
             '<span class="gf-bar" title="{}%"><i style="width:{}%"></i></span> <span class="gf-num">{}/{}</span>',
-            share, share, obj.units_done, obj.units_total,
+            share, share, f"{obj.units_done:,}", f"{obj.units_total:,}",
         )  # fmt: skip
 
     @admin.display(description="cost")
     def cost(self, obj: Task) -> SafeString:
         return money(obj.cost_micros, obj.terms.get("currency", ""))
+
+    @admin.display(description="bill")
+    def bill(self, obj: Task) -> SafeString:
+        return badge("settled" if obj.settled_at else "so far" if obj.ended_at is None else "not yet")
 
     @admin.display(description="settled")
     def settled(self, obj: Task) -> SafeString | str:

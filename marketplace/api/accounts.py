@@ -62,9 +62,18 @@ class OrganizationIn(In):
     owner = serializers.CharField(max_length=150, help_text="user name of its first owner")
 
 
+class RegionField(serializers.SlugRelatedField[Region]):
+    """A region's code, or null for none; the library would read an empty text as null."""
+
+    def run_validation(self, data: Any = serializers.empty) -> Any:
+        if data == "":
+            self.fail("does_not_exist", slug_name=self.slug_field, value="")
+        return super().run_validation(data)
+
+
 class OrganizationPatchIn(In):
     name = serializers.CharField(max_length=200, required=False)
-    region = serializers.SlugRelatedField(
+    region = RegionField(
         slug_field="code", queryset=Region.objects.all(), allow_null=True, required=False
     )
     is_provider = serializers.BooleanField(required=False, help_text="operators only")

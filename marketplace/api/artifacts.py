@@ -39,6 +39,13 @@ OFFSET: Final = OpenApiParameter(
     description="bytes that have arrived so far",
 )
 RANGE: Final = OpenApiParameter("Range", str, OpenApiParameter.HEADER, description="one range, bytes=a-b")
+_ANY_TYPE: Final = "*/*"  # the type that was given at upload, or by the program
+DOWNLOAD: Final = {
+    (200, _ANY_TYPE): OpenApiResponse(bytes, description="the whole content"),
+    (206, _ANY_TYPE): OpenApiResponse(bytes, description="the range"),
+    304: OpenApiResponse(description="If-None-Match names these bytes"),
+    307: OpenApiResponse(description="at the object store, by signed URL"),
+}
 
 
 class ArtifactOut(Out):
@@ -171,13 +178,7 @@ class ArtifactContentView(APIView):
     @extend_schema(
         operation_id="artifacts_content",
         parameters=[RANGE],
-        responses={
-            (200, "application/octet-stream"): OpenApiResponse(bytes, description="the whole content"),
-            (206, "application/octet-stream"): OpenApiResponse(bytes, description="the range"),
-            304: OpenApiResponse(description="If-None-Match names these bytes"),
-            307: OpenApiResponse(description="at the object store, by signed URL"),
-            416: OpenApiResponse(description="no byte of the range exists"),
-        },
+        responses=DOWNLOAD,
     )
     def get(self, request: Request, id: UUID) -> HttpResponseBase:  # noqa: A002
         """The bytes; `Range`, `If-Range` and `If-None-Match` are honoured."""

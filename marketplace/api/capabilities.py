@@ -221,7 +221,7 @@ class TrustView(APIView):
     )
     def post(self, request: Request, org: str, name: str, version: str) -> Response:
         """An operator's word: it may run without a sandbox (or, with `trusted: false`, no longer)."""
-        given = valid(TrustIn(data=request.data or {}))
+        given = valid(TrustIn(data=request.data))
         own = own_version(caller_of(request), org, name, version)
         return Response(VersionOut(capabilities.trust(own, trusted=given["trusted"])).data)
 

@@ -19,6 +19,7 @@ class Capability(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
+        verbose_name_plural = "capabilities"
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["organization", "name"], name="capability_name_once_per_publisher")
         ]

@@ -162,11 +162,11 @@ def _use_token(text: str, now: datetime) -> JoinToken:
     taken = tokens.filter(used_at__isnull=True, expires_at__gt=now).update(used_at=now)
     token = tokens.select_related("pool").first()
     if token is None:
-        raise NotAllowed("token_unknown", "no such join token")
+        raise NotAllowed("token_unknown", "no such join token", field="token")
     if not taken and token.used_at is not None:
-        raise NotAllowed("token_used", "this join token was used already; make a new one")
+        raise NotAllowed("token_used", "this join token was used already; make a new one", field="token")
     if not taken:
-        raise NotAllowed("token_expired", "this join token has expired; make a new one")
+        raise NotAllowed("token_expired", "this join token has expired; make a new one", field="token")
     return token
 
 

@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import wraps
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
@@ -18,10 +19,9 @@ from django.db import close_old_connections
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
-from django.views.decorators.http import require_POST
 
 from core.errors import DomainError, Invalid
-from core.http import json_answer, parse_json, problem_answer
+from core.http import json_answer, method_not_allowed, parse_json, problem_answer
 from marketplace.agent_auth import authenticate
 from marketplace.models import Agent
 from marketplace.services.providers import enrol_agent, record_selftest
@@ -48,8 +48,18 @@ async def _run(work: Callable[..., T], *args: Any) -> T:
     return await asyncio.get_running_loop().run_in_executor(_threads, call)
 
 
+def post_only(view: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    """Other methods are told so in a problem document."""
+
+    @wraps(view)
+    def door(request: HttpRequest) -> HttpResponse:
+        return view(request) if request.method == "POST" else method_not_allowed(request, "POST")
+
+    return door
+
+
 @csrf_exempt
-@require_POST
+@post_only
 def enrol(request: HttpRequest) -> HttpResponse:
     """POST /agent/v1/enrol: a single-use token and a public key make an agent."""
     try:
@@ -64,7 +74,7 @@ def enrol(request: HttpRequest) -> HttpResponse:
 
 
 @csrf_exempt
-@require_POST
+@post_only
 def selftest(request: HttpRequest) -> HttpResponse:
     """POST /agent/v1/selftest: coded results and measurements."""
     try:
@@ -77,7 +87,7 @@ def selftest(request: HttpRequest) -> HttpResponse:
 
 
 @csrf_exempt
-@require_POST
+@post_only
 def logs(request: HttpRequest) -> HttpResponse:
     """POST /agent/v1/logs: pieces of output; the answer names the next offset of each stream."""
     try:
@@ -93,7 +103,7 @@ def logs(request: HttpRequest) -> HttpResponse:
 async def sync(request: HttpRequest) -> HttpResponse:
     """POST /agent/v1/sync: reports and held leases in, work and stops out; waits when there is nothing to say."""
     if request.method != "POST":
-        return HttpResponse(status=405)
+        return method_not_allowed(request, "POST")
     body = request.body
     center = hub()
     since = center.serial

@@ -9,7 +9,7 @@ from django.http.response import HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt
 
 from core.errors import Conflict, DomainError, NotFound
-from core.http import json_answer, problem_answer
+from core.http import json_answer, method_not_allowed, problem_answer
 from marketplace import storage
 from marketplace.agent_auth import authenticate
 from marketplace.models import Agent, Blob
@@ -49,7 +49,7 @@ def blob(request: HttpRequest, attempt: int, fence: int, sha256: str) -> HttpRes
         if "offset" in error.data:
             answer["Upload-Offset"] = str(error.data["offset"])
         return answer
-    return HttpResponse(status=405)
+    return method_not_allowed(request, "GET", "HEAD", "PUT")
 
 
 def _live(agent: Agent, attempt: int, fence: int) -> dict[str, Any]:

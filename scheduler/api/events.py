@@ -11,7 +11,8 @@ import orjson
 from asgiref.sync import sync_to_async
 from django.http import StreamingHttpResponse
 from django.http.response import HttpResponseBase
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -27,16 +28,21 @@ from scheduler.queries import events_after, tasks_of
 
 KEEP_ALIVE_S: Final = 15.0
 MAX_STREAM_S: Final = 3_600.0
+_SEQ: Final = {"type": "integer", "minimum": 0, "maximum": 999_999_999}
+AFTER: Final = OpenApiParameter("after", _SEQ, description="the last event's `seq`; 0 = all")
+LAST_EVENT_ID: Final = OpenApiParameter(
+    "Last-Event-ID", _SEQ, OpenApiParameter.HEADER, description="what a browser says when it connects again"
+)
 
 
 class EventStream(BaseRenderer):
-    """Lets content negotiation choose the stream; the view itself writes it."""
+    """Lets content negotiation choose the stream, which the view itself writes. Errors are JSON here too."""
 
     media_type = "text/event-stream"
     format = "sse"
 
     def render(self, data: Any, accepted_media_type: Any = None, renderer_context: Any = None) -> bytes:
-        return b"event: problem\ndata: " + orjson.dumps(data, default=str) + b"\n\n"
+        return JSONRenderer().render(data)
 
 
 class TaskEvents(APIView):
@@ -45,7 +51,13 @@ class TaskEvents(APIView):
     scopes = {"GET": "tasks:read"}
     renderer_classes = (JSONRenderer, EventStream)
 
-    @extend_schema(parameters=[OpenApiParameter("after", int)], responses=EventOut(many=True))
+    @extend_schema(
+        parameters=[AFTER, LAST_EVENT_ID],
+        responses={
+            (200, "application/json"): EventOut(many=True),
+            (200, "text/event-stream"): OpenApiResponse(OpenApiTypes.STR, description="server-sent events"),
+        },
+    )
     def get(self, request: Request, task_id: UUID) -> HttpResponseBase:
         caller = caller_of(request)
         task = tasks_of(caller.organization, operator=caller.is_operator).filter(pk=task_id).first()
@@ -62,7 +74,7 @@ class TaskEvents(APIView):
 
 def _after(request: Request) -> int:
     """Where to go on: the query's `after`, or what a reconnecting browser says it saw last."""
-    text = request.query_params.get("after") or request.headers.get("Last-Event-ID") or "0"
+    text = request.query_params.get("after", request.headers.get("Last-Event-ID", "0"))
     if not (text.isascii() and text.isdigit() and len(text) < 10):
         raise Invalid("invalid_parameter", "after is a whole number, not negative", field="after")
     return int(text)

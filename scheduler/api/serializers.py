@@ -10,10 +10,12 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from core.money import text_of
+from marketplace.api.serializers import In
 from marketplace.models import Task
+from scheduler.queries import running_units
 
 
-class ConstraintsIn(serializers.Serializer[Any]):
+class ConstraintsIn(In):
     """Where a task may run and what it may cost at most."""
 
     regions = serializers.ListField(child=serializers.CharField(max_length=63), required=False, max_length=100)
@@ -26,7 +28,7 @@ class ConstraintsIn(serializers.Serializer[Any]):
     )
 
 
-class TaskIn(serializers.Serializer[Any]):
+class TaskIn(In):
     """A task as asked for."""
 
     capability = serializers.RegexField(
@@ -53,6 +55,8 @@ class TaskIn(serializers.Serializer[Any]):
 class ProgressOut(serializers.Serializer[Any]):
     units_total = serializers.IntegerField()
     units_done = serializers.IntegerField()
+    units_running = serializers.IntegerField(help_text="held by an agent now")
+    units_waiting = serializers.IntegerField(help_text="neither done nor running; 0 when the task has ended")
     fraction = serializers.FloatField()
 
 
@@ -67,6 +71,14 @@ class ResultOut(serializers.Serializer[Any]):
     bytes = serializers.IntegerField()
     result_hash = serializers.CharField()
     manifest_url = serializers.CharField()
+
+
+class TaskListSerializer(serializers.ListSerializer[Any]):
+    """Asks what runs for a whole page at once."""
+
+    def to_representation(self, data: Any) -> Any:
+        self._context = {**self.context, "running": running_units([task.pk for task in data])}
+        return super().to_representation(data)
 
 
 class TaskOut(serializers.ModelSerializer[Task]):
@@ -102,11 +114,18 @@ class TaskOut(serializers.ModelSerializer[Task]):
             "ended_at",
         )
         read_only_fields = fields
+        list_serializer_class = TaskListSerializer
 
     @extend_schema_field(ProgressOut)
     def get_progress(self, task: Task) -> dict[str, Any]:
-        fraction = round(task.units_done / task.units_total, 4)
-        return {"units_total": task.units_total, "units_done": task.units_done, "fraction": fraction}
+        total, done, running = task.units_total, task.units_done, self._running(task)
+        waiting = 0 if task.ended_at else max(0, total - done - running)
+        counts = {"units_total": total, "units_done": done, "units_running": running, "units_waiting": waiting}
+        return counts | {"fraction": round(done / total, 4)}
+
+    def _running(self, task: Task) -> int:
+        known: dict[Any, int] | None = self.context.get("running")
+        return (running_units([task.pk]) if known is None else known).get(task.pk, 0)
 
     @extend_schema_field(CostOut)
     def get_cost(self, task: Task) -> dict[str, Any]:
@@ -158,6 +177,7 @@ class AttemptOut(serializers.Serializer[Any]):
 
 
 class UnitOut(serializers.Serializer[Any]):
+    id = serializers.IntegerField(help_text="what `after` takes")
     stage = serializers.CharField()
     index = serializers.IntegerField()
     state = serializers.CharField()
@@ -166,6 +186,12 @@ class UnitOut(serializers.Serializer[Any]):
     tries = serializers.IntegerField()
     params = serializers.DictField()
     attempts = AttemptOut(many=True)
+
+
+class UnitsOut(serializers.Serializer[Any]):
+    next = serializers.CharField(allow_null=True, help_text="path of the next page")
+    previous = serializers.CharField(allow_null=True, help_text="always null: pages only go forward")
+    results = UnitOut(many=True)
 
 
 class EventOut(serializers.Serializer[Any]):

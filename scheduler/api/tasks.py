@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 from django.http.response import HttpResponseBase
 from django.urls import path
 from django_filters import rest_framework as filters
-from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import generics, status
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -18,6 +18,7 @@ from rest_framework.views import APIView
 
 from core.errors import Invalid, NotFound
 from marketplace import storage
+from marketplace.api.artifacts import DOWNLOAD, RANGE, AnyAccept
 from marketplace.auth import caller_of
 from marketplace.models import Result, Task
 from scheduler.api.events import TaskEvents
@@ -28,7 +29,7 @@ from scheduler.api.serializers import (
     QuoteOut,
     TaskIn,
     TaskOut,
-    UnitOut,
+    UnitsOut,
 )
 from scheduler.queries import tasks_of, units_page
 from scheduler.services.advancing import cancel_task
@@ -37,9 +38,20 @@ from scheduler.services.logs import STREAMS, read_logs
 from scheduler.services.submitting import Asker, submit_task
 from scheduler.services.submitting import Request as TaskRequest
 
+MAX_INT4, MAX_INT8 = 999_999_999, 10**18 - 1  # digits that fit; a unit's index is an int4
 KEY = OpenApiParameter(
-    "Idempotency-Key", str, OpenApiParameter.HEADER, description="same key, same body: the same task again"
+    "Idempotency-Key",
+    {"type": "string", "minLength": 1, "maxLength": 200},
+    OpenApiParameter.HEADER,
+    description="same key, same body: the same task again; same key, other body: 422",
 )
+LIMIT = OpenApiParameter("limit", {"type": "integer", "minimum": 1}, description="at most this many; cut to 500")
+LINES = OpenApiParameter("limit", {"type": "integer", "minimum": 1}, description="at most this many; cut to 1000")
+NAME = OpenApiParameter("name", str, OpenApiParameter.PATH, description="a path of the manifest, may hold `/`")
+
+
+def _whole(name: str, description: str, most: int = MAX_INT8) -> OpenApiParameter:
+    return OpenApiParameter(name, {"type": "integer", "minimum": 0, "maximum": most}, description=description)
 
 
 class TaskFilters(filters.FilterSet):  # type: ignore[misc]  # the library has no types
@@ -56,9 +68,11 @@ class TaskFilters(filters.FilterSet):  # type: ignore[misc]  # the library has n
         fields: tuple[str, ...] = ()
 
     def by_capability(self, tasks: QuerySet[Task], name: str, value: str) -> QuerySet[Task]:
-        publisher, _, capability = value.partition("@")[0].partition("/")
+        full_name, _, version = value.partition("@")
+        publisher, _, capability = full_name.partition("/")
         of = "capability_version__capability__"
-        return tasks.filter(**{f"{of}organization__slug": publisher, f"{of}name": capability})
+        found = tasks.filter(**{f"{of}organization__slug": publisher, f"{of}name": capability})
+        return found.filter(capability_version__version=version) if version else found
 
     def by_label(self, tasks: QuerySet[Task], name: str, value: str) -> QuerySet[Task]:
         key, _, wanted = value.partition(":")
@@ -103,7 +117,16 @@ class Tasks(generics.ListAPIView[Task]):
     filterset_class = TaskFilters
 
     def get_queryset(self) -> QuerySet[Task]:
+        if getattr(self, "swagger_fake_view", False):  # the API's description is drawn without a caller
+            return Task.objects.none()
         return tasks_for(self.request)
+
+    def filter_queryset(self, queryset: Any) -> Any:
+        """The tasks that the query asks for. A filter left empty is a mistake, not a wish for everything."""
+        empty = [name for name in TaskFilters.base_filters if self.request.query_params.get(name) == ""]
+        if empty:
+            raise Invalid("invalid_parameter", f"{empty[0]} is empty", field=empty[0])
+        return super().filter_queryset(queryset)
 
     @extend_schema(request=TaskIn, responses={201: TaskOut, 200: TaskOut}, parameters=[KEY])
     def post(self, request: Request) -> Response:
@@ -152,13 +175,10 @@ class TaskUnits(APIView):
 
     scopes = {"GET": "tasks:read"}
 
-    @extend_schema(
-        parameters=[OpenApiParameter("after", int), OpenApiParameter("limit", int)],
-        responses=UnitOut(many=True),
-    )
+    @extend_schema(parameters=[_whole("after", "the last unit's `id`"), LIMIT], responses=UnitsOut)
     def get(self, request: Request, task_id: UUID) -> Response:
         task = task_for(request, task_id)
-        after, limit = whole(request, "after", 0), whole(request, "limit", 100, most=500)
+        after, limit = whole(request, "after", 0), limit_of(request, 100, most=500)
         units = units_page(task, after=after, limit=limit)
         more = f"/api/v1/tasks/{task.pk}/units?after={units[-1]['id']}&limit={limit}" if len(units) == limit else None
         return Response({"next": more, "previous": None, "results": units})
@@ -170,8 +190,14 @@ class TaskLogs(APIView):
     scopes = {"GET": "tasks:read"}
 
     @extend_schema(
-        parameters=[OpenApiParameter(n, int) for n in ("after", "limit", "attempt", "unit")]
-        + [OpenApiParameter("stage", str, enum=["unit", "merge"]), OpenApiParameter("stream", str, enum=STREAMS)],
+        parameters=[
+            _whole("after", "`next` of the answer before"),
+            LINES,
+            _whole("attempt", "only this attempt's"),
+            _whole("unit", "only the unit of this index", MAX_INT4),
+            OpenApiParameter("stage", str, enum=["unit", "merge"]),
+            OpenApiParameter("stream", str, enum=STREAMS),
+        ],
         responses=LogsOut,
     )
     def get(self, request: Request, task_id: UUID) -> Response:
@@ -180,7 +206,7 @@ class TaskLogs(APIView):
         stage = choice(request, "stage", ("unit", "merge"))
         only["stage"] = None if stage is None else int(stage == "merge")
         only["stream"] = choice(request, "stream", STREAMS)
-        after, limit = whole(request, "after", 0), whole(request, "limit", 200, most=1000)
+        after, limit = whole(request, "after", 0), limit_of(request, 200, most=1000)
         return Response(read_logs(task.pk, after=after, limit=limit, **only))
 
 
@@ -195,11 +221,12 @@ class TaskResult(APIView):
 
 
 class TaskResultFile(APIView):
-    """One file of a result; `Range` is honoured."""
+    """One file of a result; `Range`, `If-Range` and `If-None-Match` are honoured."""
 
     scopes = {"GET": "tasks:read"}
+    content_negotiation_class = AnyAccept
 
-    @extend_schema(responses={(200, "application/octet-stream"): OpenApiResponse(response=bytes)})
+    @extend_schema(parameters=[NAME, RANGE], responses=DOWNLOAD)
     def get(self, request: Request, task_id: UUID, name: str) -> HttpResponseBase:
         manifest = manifest_for(request, task_id)
         file = next((one for one in manifest["files"] if one["path"] == name), None)
@@ -222,8 +249,12 @@ class ExplainTask(APIView):
 
 
 def manifest_for(request: Request, task_id: UUID) -> dict[str, Any]:
-    """The manifest of a task's result, read from the store. NotFound while there is none."""
-    task = task_for(request, task_id)
+    """The manifest of the result of a task that this caller may see."""
+    return manifest_of(task_for(request, task_id))
+
+
+def manifest_of(task: Task) -> dict[str, Any]:
+    """The manifest of a task's result, read from the store. NotFound `no_result` while there is none."""
     result = Result.objects.filter(task=task).select_related("manifest").first()
     if result is None:
         raise NotFound("no_result", f"the task is {task.state}; it has no result")
@@ -231,18 +262,27 @@ def manifest_for(request: Request, task_id: UUID) -> dict[str, Any]:
     return manifest
 
 
-def whole(request: Request, name: str, default: int, *, most: int = 2**63 - 1) -> int:
-    """A whole number of the query string between 0 and `most`; Invalid names the parameter."""
+def whole(request: Request, name: str, default: int) -> int:
+    """A whole number of the query string, not negative; Invalid names the parameter."""
     value = optional_whole(request, name)
-    return default if value is None else min(value, most)
+    return default if value is None else value
+
+
+def limit_of(request: Request, default: int, *, most: int) -> int:
+    """How many rows to answer with: `?limit=`, at least 1, cut to `most`."""
+    limit = whole(request, "limit", default)
+    if limit == 0:
+        raise Invalid("invalid_parameter", "limit is at least 1", field="limit")
+    return min(limit, most)
 
 
 def optional_whole(request: Request, name: str) -> int | None:
+    """A whole number of the query string, None when it is not given; Invalid names the parameter."""
     text = request.query_params.get(name)
     if text is None:
         return None
-    longest = 9 if name == "unit" else 18  # a unit's index is an int4
-    if not (text.isascii() and text.isdigit() and len(text) <= longest):
+    most = MAX_INT4 if name == "unit" else MAX_INT8
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(most))):
         raise Invalid("invalid_parameter", f"{name} is a whole number, not negative", field=name)
     return int(text)
 

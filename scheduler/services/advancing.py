@@ -39,14 +39,22 @@ SELECT count(*) FILTER (WHERE state = 'failed') AS failed,
        count(*) FILTER (WHERE stage = 1 AND state = 'blocked') AS merges_blocked
 FROM scheduler_unit WHERE task_id = %s
 """
+# The attempt that decided: the last one of a failed unit; of several such units the one that was decided first.
 _FAILURE: Final = """
-SELECT a.reason_class, a.code, a.detail, a.exit_code, u.stage, u.index FROM scheduler_unit u
-JOIN scheduler_attempt a ON a.unit_id = u.id
-WHERE u.task_id = %s AND u.state = 'failed' ORDER BY a.id LIMIT 1
+SELECT * FROM (
+    SELECT DISTINCT ON (u.id) a.id, a.reason_class, a.code, a.detail, u.stage, u.index
+    FROM scheduler_attempt a JOIN scheduler_unit u ON u.id = a.unit_id
+    WHERE a.task_id = %s AND u.state = 'failed' ORDER BY u.id, a.id DESC
+) decided ORDER BY id LIMIT 1
 """
+# Steps that hold a unit may be waiting for the task, which is locked here: what they hold is left to the next look.
 _CANCEL_UNITS: Final = """
-UPDATE scheduler_unit SET state = 'cancelled'
-WHERE task_id = %s AND state IN ('blocked', 'waiting', 'placed')
+UPDATE scheduler_unit SET state = 'cancelled' WHERE id IN (
+    SELECT id FROM scheduler_unit WHERE task_id = %s AND state IN ('blocked', 'waiting', 'placed')
+    FOR NO KEY UPDATE SKIP LOCKED)
+"""
+_OPEN_UNIT: Final = """
+SELECT 1 FROM scheduler_unit WHERE task_id = %s AND state NOT IN ('done', 'failed', 'cancelled') LIMIT 1
 """
 ENDINGS: Final = {"user_cancel": Task.State.CANCELLED, "deadline": Task.State.EXPIRED}
 
@@ -75,7 +83,9 @@ def advance_task(task_id: UUID | str) -> str | None:
 
 
 def _lock_open(task_id: UUID | str) -> Task | None:
-    return Task.objects.select_for_update().filter(pk=task_id, state__in=["queued", "running"]).first()
+    """Locked against other changes, but not against rows that name it: leases go on meanwhile."""
+    open_ones = Task.objects.filter(pk=task_id, state__in=["queued", "running"])
+    return open_ones.select_for_update(no_key=True).first()
 
 
 def _maybe_whole(task: Task) -> bool:
@@ -83,10 +93,10 @@ def _maybe_whole(task: Task) -> bool:
 
 
 def _ending_of(task: Task) -> Ending | None:
+    if task.reason_class:  # the first cause stands, whatever comes while it waits for its attempts
+        return Ending(task.reason_class, task.reason)
     if task.cancel_requested_at is not None:
         return Ending("user_cancel", "cancelled by the user")
-    if task.reason_class:
-        return Ending(task.reason_class, task.reason)
     if task.deadline is not None and task.deadline <= timezone.now():
         return Ending("deadline", "the deadline passed before the result was there")
     found = dicts(_FAILURE, [task.pk]) if _any_failed(task.pk) else []
@@ -99,7 +109,7 @@ def _any_failed(task_id: UUID) -> bool:
 
 def _failure(row: dict[str, Any]) -> Ending:
     part = "the merge" if row["stage"] else f"unit {row['index']}"
-    told = row["detail"] or row["code"] or row["reason_class"]
+    told = row["detail"] or row["code"] or row["reason_class"] or "given back by its pools, again and again"
     return Ending(row["reason_class"] or "platform_fault", f"{part}: {told}"[:500])
 
 
@@ -109,10 +119,9 @@ def _end_badly(task: Task, ending: Ending) -> str:
     if not task.reason_class:
         Task.objects.filter(pk=task.pk).update(reason_class=ending.reason_class, reason=ending.reason)
         add_events([(task.pk, "task.stopping", {"reason_class": ending.reason_class, "reason": ending.reason})])
-    live = Attempt.objects.filter(task=task, state__in=Attempt.LIVE)
-    pools = sorted(live.values_list("pool_id", flat=True).distinct())
-    if pools:
-        for pool_id in pools:
+    if rows(_OPEN_UNIT, [task.pk]):
+        live = Attempt.objects.filter(task=task, state__in=Attempt.LIVE)
+        for pool_id in sorted(live.values_list("pool_id", flat=True).distinct()):
             notify_pool(pool_id)
         return task.state
     state = ENDINGS.get(ending.reason_class, Task.State.FAILED)
@@ -146,7 +155,7 @@ def _forward(task: Task, counts: dict[str, Any]) -> str:
     if counts["units_done"] == task.plan["units"] and counts["merges_done"] == int(merges):
         if deliver_task(task):
             after_end(task.pk)
-        return Task.State.DELIVERED
+        task.refresh_from_db(fields=["state"])  # somebody may have been quicker, or wished to cancel
     return task.state
 
 

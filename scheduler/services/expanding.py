@@ -37,7 +37,7 @@ def expand_task(task_id: UUID | str) -> int:
 
 def _locked(task_id: UUID | str) -> Task | None:
     open_ones = Task.objects.filter(state__in=["queued", "running"], cancel_requested_at=None, reason_class="")
-    locked = open_ones.select_for_update(of=("self",)).select_related("organization", "capability_version")
+    locked = open_ones.select_for_update(of=("self",), no_key=True).select_related("organization", "capability_version")
     return locked.filter(pk=task_id).first()
 
 

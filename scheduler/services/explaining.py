@@ -7,14 +7,17 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
-from marketplace.models import Task
-from scheduler.matching import ClassDecision, ClassState, Snapshot, decide, feasible_arcs, terms_of
+from django.db.models import Max
+
+from marketplace.models import Pool, Task
+from scheduler.matching import DIMENSIONS, ClassDecision, ClassState, Snapshot, decide, feasible_arcs, terms_of
 from scheduler.models import Decision, Unit
 from scheduler.services.expanding import need_of
 from scheduler.services.submitting import Asker, Draft, Request, draft_task, find_version
 from scheduler.snapshots import documents_of, market
 from scheduler.sql import dicts, rows
 
+MAX_DECISIONS: Final = 20
 QUOTE_UNITS: Final = 200_000  # enough to know the price of one; larger tasks are scaled from it
 
 _BY_POOL: Final = """
@@ -32,15 +35,18 @@ def explain_task(task: Task) -> dict[str, Any]:
 
 
 def _decisions(task: Task) -> list[dict[str, Any]]:
-    """The newest decisions that placed units of this task, with their best candidates."""
-    placed = Unit.objects.filter(task=task, decision__isnull=False).order_by("-decision_id")
-    ids = list(placed.values_list("decision_id", flat=True).distinct()[:5])
+    """For each stage and pool the newest decision that placed units of this task there, with its best candidates."""
+    placed = Unit.objects.filter(task=task, decision__isnull=False)
+    newest = placed.values("stage", "pool").annotate(newest=Max("decision_id")).order_by("-newest")
+    ids = list(newest.values_list("newest", flat=True)[:MAX_DECISIONS])
     found = Decision.objects.filter(id__in=ids).select_related("round", "need").order_by("-id")
+    pools = dict(Pool.objects.filter(id__in={p for d in found for p, _ in d.placed}).values_list("id", "identifier"))
     return [
         {
             "at": decision.round.at,
             "stage": Unit.Stage(decision.need.document["stage"]).label.lower(),
             "decided_by": decision.round.decided_by,
+            "placed": [{"pool": pools[pool_id], "units": units} for pool_id, units in decision.placed],
             "candidates": decision.candidates,
             "excluded": decision.excluded,
         }
@@ -57,7 +63,7 @@ def _waiting(task: Task) -> dict[str, Any] | None:
     one = ClassState(need_id, documents_of([need_id])[need_id], count)
     snapshot = market([one], online_only=True)
     arcs, excluded = feasible_arcs(one, snapshot)
-    reason, detail = _primary(one, bool(arcs), excluded)
+    reason, detail, excluded = _primary(one, bool(arcs), excluded)
     candidates = [terms_of(one, arc, arc.pool.backlog_s) for arc in arcs]
     return {
         "units": count,
@@ -68,15 +74,20 @@ def _waiting(task: Task) -> dict[str, Any] | None:
     }
 
 
-def _primary(one: ClassState, any_online: bool, excluded: Counter[str]) -> tuple[str, str]:
-    """Exactly one reason, by fixed precedence: no pool ever, pools away, pools full."""
+def _primary(one: ClassState, any_online: bool, excluded: Counter[str]) -> tuple[str, str, Counter[str]]:
+    """Exactly one reason, by fixed precedence: pools full, pools away, no pool ever; and whom it leaves out.
+
+    Where no pool fits, those that are away are counted too: their coming back would not help.
+    """
     if any_online:
-        return "waiting_for_capacity", "pools that can run it are full; it is next in line as they free up"
-    arcs, _ = feasible_arcs(one, market([one], online_only=False, with_load=False))
+        return "waiting_for_capacity", "pools that can run it are full; it is next in line as they free up", excluded
+    arcs, everywhere = feasible_arcs(one, market([one], online_only=False, with_load=False))
     if arcs:
-        return "pools_offline", f"{len(arcs)} pools could run it, but their agents have not been heard of"
-    dimension = excluded.most_common(1)[0][0] if excluded else "pool"
-    return "no_pool_fits", f"no pool of the market fits; most are left out by {dimension}"
+        return "pools_offline", f"{len(arcs)} pools could run it, but their agents have not been heard of", excluded
+    if not everywhere:
+        return "no_pool_fits", "the market has no active pool", everywhere
+    most = min(everywhere, key=lambda dimension: (-everywhere[dimension], DIMENSIONS.index(dimension)))
+    return "no_pool_fits", f"no pool of the market fits; most are left out by {most}", everywhere
 
 
 @dataclass(frozen=True)
@@ -111,11 +122,12 @@ def _class_of(draft: Draft, stage: int) -> ClassState:
 def _option(draft: Draft, objective: str, snapshot: Snapshot) -> dict[str, Any] | None:
     draft.task.objective = objective
     stages = range(1 + bool(draft.task.plan["merge_stage"]))
-    parts = [_estimate(_class_of(draft, stage), snapshot) for stage in stages]
+    units = [draft.task.plan["units"], 1]
+    parts = [_estimate(_class_of(draft, stage), units[stage], snapshot) for stage in stages]
     if any(part is None for part in parts):
         return None
     known = [part for part in parts if part is not None]
-    fee = Decimal(draft.task.terms["fee_per_unit"]) * draft.task.plan["units"]
+    fee = Decimal(draft.task.terms["fee_per_unit"]) * units[0]
     fee += Decimal(draft.task.terms["fee_per_task"])
     price = sum((part["price"] for part in known), fee)
     return {
@@ -126,7 +138,7 @@ def _option(draft: Draft, objective: str, snapshot: Snapshot) -> dict[str, Any] 
     }
 
 
-def _estimate(one: ClassState, snapshot: Snapshot) -> dict[str, Any] | None:
+def _estimate(one: ClassState, units: int, snapshot: Snapshot) -> dict[str, Any] | None:
     """Fill the market with this class alone, as a round would; what does not fit waits its turn at the same pools."""
     decision: ClassDecision = decide(Snapshot([one], snapshot.pools, snapshot.offers, snapshot.pace))[0]
     arcs, _ = feasible_arcs(one, snapshot)
@@ -135,7 +147,7 @@ def _estimate(one: ClassState, snapshot: Snapshot) -> dict[str, Any] | None:
     best = sorted(arcs, key=lambda arc: (terms_of(one, arc, arc.pool.backlog_s)["cost"], arc.pool.identifier))
     placed = {p.pool_id: p.units for p in decision.placements} or {best[0].pool.id: 1}
     used = [arc for arc in arcs if arc.pool.id in placed]
-    scale = one.waiting / sum(placed.values())
+    scale = units / sum(placed.values())
     price = sum((Decimal(str(arc.price)) * placed[arc.pool.id] for arc in used), Decimal(0)) * Decimal(str(scale))
     seconds = max(_seconds(arc, placed[arc.pool.id] * scale) for arc in used)
     pools = [

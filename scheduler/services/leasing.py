@@ -26,29 +26,31 @@ from scheduler.sql import dicts, rows
 MAX_LEASES: Final = 5_000  # units one answer hands out
 PHASES_RUNNING: Final = ("running", "uploading")
 
+# Joins go by the table's key and nothing else: PostgreSQL's statistics know of no placed units, so it expects a single row of
+# every part, and would compare each row of one with each of the other.
 _LEASE: Final = """
 WITH picked AS (
     SELECT id FROM scheduler_unit WHERE pool_id = %(pool)s AND state = 'placed'
+      AND EXISTS (SELECT 1 FROM marketplace_pool p WHERE p.id = %(pool)s AND p.state = 'active')
     ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 ), leased AS (
     UPDATE scheduler_unit u SET state = 'leased', fence = u.fence + 1
-    FROM picked WHERE u.id = picked.id AND u.state = 'placed'
+    FROM picked WHERE u.id = picked.id
     RETURNING u.id, u.task_id, u.stage, u.index, u.need_id, u.offer_id, u.fence
 ), made AS (
     INSERT INTO scheduler_attempt (unit_id, task_id, pool_id, agent_id, offer_id, need_id, session, fence, state,
                                    reason_class, code, detail, leased_at)
     SELECT id, task_id, %(pool)s, %(agent)s, offer_id, need_id, %(session)s, fence, 'leased', '', '', '', now()
-    FROM leased RETURNING id, unit_id
+    FROM leased RETURNING id, unit_id, fence, task_id
 )
-SELECT made.id AS attempt, leased.fence, leased.task_id, leased.stage, leased.index
-FROM made JOIN leased ON leased.id = made.unit_id ORDER BY leased.id
+SELECT made.id AS attempt, made.fence, made.task_id, u.stage, u.index
+FROM made JOIN scheduler_unit u ON u.id = made.unit_id ORDER BY u.id
 """
 # Live attempts the agent did not name: of this session an answer was lost, of an older one it has forgotten them.
 _UNNAMED: Final = """
 SELECT a.id AS attempt, a.id, a.fence, a.agent_id, a.task_id, a.session, u.stage, u.index
 FROM scheduler_attempt a JOIN scheduler_unit u ON u.id = a.unit_id
-LEFT JOIN unnest(%s::bigint[]) AS h(id) ON h.id = a.id
-WHERE a.agent_id = %s AND a.state IN ('leased', 'running') AND h.id IS NULL ORDER BY a.id
+WHERE a.id <> ALL(%s::bigint[]) AND a.agent_id = %s AND a.state IN ('leased', 'running') ORDER BY a.id
 """
 _UNKNOWN: Final = """
 SELECT h.id, h.fence FROM unnest(%s::bigint[], %s::int[]) AS h(id, fence)
@@ -69,8 +71,9 @@ WHERE a.id = h.id AND a.agent_id = %s AND a.state IN ('leased', 'running')
   AND (a.state = 'leased' OR a.progress_ppm IS DISTINCT FROM h.progress)
 """
 _STARTED: Final = """
-UPDATE marketplace_task SET state = 'running', started_at = now()
-WHERE id = ANY(%s) AND state = 'queued' RETURNING id
+UPDATE marketplace_task SET state = 'running', started_at = now() WHERE id IN (
+    SELECT id FROM marketplace_task WHERE id = ANY(%s) AND state = 'queued' ORDER BY id FOR NO KEY UPDATE
+) RETURNING id
 """
 
 
@@ -128,8 +131,14 @@ def keep_in_touch(agent: Agent, beat: Beat) -> Answer:
 
 @transaction.atomic
 def look_again(agent: Agent, beat: Beat) -> Answer:
-    """The second look of a long poll: what to stop, and work that has come meanwhile. Renews nothing."""
-    pool = Pool.objects.get(pk=agent.pool_id)
+    """The second look of a long poll: what to stop, and work that has come meanwhile. Renews nothing.
+
+    A poll that its agent has left behind (it restarted, or was replaced) hears nothing and takes nothing.
+    """
+    present = Agent.objects.filter(pk=agent.pk, session=beat.session, retired_at=None).select_related("pool").first()
+    if present is None:
+        return Answer()
+    pool = present.pool
     answer = Answer(drain=pool.state == Pool.State.DRAINING)
     answer.stop = _stops(agent, beat)
     if beat.want > 0 and pool.state == Pool.State.ACTIVE and not beat.draining:

@@ -24,11 +24,11 @@ _STREAM_ENDS: Final = """
 SELECT a.id, a.fence, coalesce(max(c.offset + length(c.data)) FILTER (WHERE c.stream = 'stdout'), 0) AS stdout,
        coalesce(max(c.offset + length(c.data)) FILTER (WHERE c.stream = 'stderr'), 0) AS stderr,
        coalesce(max(c.offset + length(c.data)) FILTER (WHERE c.stream = 'agent'), 0) AS agent,
-       (t.plan->'limits'->>'log_kib')::bigint * 1024 AS quota
-FROM scheduler_attempt a JOIN marketplace_task t ON t.id = a.task_id
+       ((CASE WHEN u.stage = 1 THEN t.plan->'merge_stage' ELSE t.plan END)->'limits'->>'log_kib')::bigint * 1024 AS quota
+FROM scheduler_attempt a JOIN marketplace_task t ON t.id = a.task_id JOIN scheduler_unit u ON u.id = a.unit_id
 LEFT JOIN scheduler_logchunk c ON c.attempt_id = a.id
 WHERE a.id = ANY(%s) AND a.agent_id = %s AND (a.ended_at IS NULL OR a.ended_at > now() - interval '10 minutes')
-GROUP BY a.id, a.fence, t.plan
+GROUP BY a.id, a.fence, t.plan, u.stage
 """
 _READ: Final = """
 SELECT c.id, c.attempt_id AS attempt, u.stage, u.index AS unit, c.stream, c."offset", c.data
@@ -63,7 +63,7 @@ class LogPiece:
             numbers = [int(chunk[name]) for name in ("attempt", "fence", "offset")]
             data = base64.b64decode(chunk["data"], validate=True)
             stream = chunk["stream"]
-        except (KeyError, TypeError, ValueError, binascii.Error):
+        except (KeyError, TypeError, ValueError, OverflowError, binascii.Error):
             raise Invalid("invalid_chunk", "attempt, fence, stream, offset and base64 data", field=at) from None
         if stream not in STREAMS or not all(0 <= number < 2**63 for number in numbers):
             raise Invalid("invalid_chunk", "an unknown stream or a negative number", field=at)
@@ -85,12 +85,12 @@ def store_logs(agent: Agent, pieces: list[LogPiece]) -> list[list[Any]]:
         if row is None or row["fence"] != piece.fence:
             continue
         key = (piece.attempt, piece.stream)
-        end = ends.setdefault(key, row[piece.stream])
-        if piece.offset == end and end + len(piece.data) <= row["quota"] + SLACK_BYTES and piece.data:
+        end, after = ends.setdefault(key, row[piece.stream]), piece.offset + len(piece.data)
+        if piece.offset >= end and after > row["quota"] + SLACK_BYTES:
+            ends[key] = after  # dropped; nothing tells the next call so, thus its offset is taken as it comes
+        elif piece.offset == end and piece.data:
             kept.append(LogChunk(attempt_id=piece.attempt, stream=piece.stream, offset=end, data=piece.data))
-            ends[key] = end + len(piece.data)
-        elif piece.offset == end:
-            ends[key] = end + len(piece.data)
+            ends[key] = after
     LogChunk.objects.bulk_create(kept, ignore_conflicts=True)
     _announce(sorted({chunk.attempt_id for chunk in kept}))
     return [[attempt, stream, end] for (attempt, stream), end in sorted(ends.items())]

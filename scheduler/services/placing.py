@@ -8,21 +8,25 @@ time (an advisory lock that is only tried), so free capacity is never promised t
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, Final
 
 from django.db import connection, transaction
 from django.utils import timezone
 
-from scheduler.matching import ClassDecision, Placement, Snapshot, decide
+from scheduler.matching import ClassDecision, ClassState, Placement, PoolState, Prices, Snapshot, decide
 from scheduler.models import Decision, Round
-from scheduler.snapshots import WAITING_PER_CLASS, market, waiting_classes
+from scheduler.pace import Fit
+from scheduler.snapshots import WAITING_PER_CLASS, documents_of, market, waiting_classes
 from scheduler.sql import rows, scalar
 
 ROUND_LOCK: Final = 0x67726964  # any constant: "grid"
 CHANNEL: Final = "gridfare_pool"
 KEEP_ROUNDS: Final = 2_000
 
+# What `picked` locked is waiting until we commit. Asking for the state once more would make PostgreSQL, whose statistics know
+# of no waiting units, expect a single row, and compare every unit picked with every unit waiting.
 _COMMIT = """
 WITH plan AS (
     SELECT * FROM unnest(%(need)s::bigint[], %(avoid)s::text[], %(pool)s::bigint[], %(offer)s::bigint[],
@@ -42,7 +46,7 @@ UPDATE scheduler_unit u
 SET state = 'placed', pool_id = plan.pool_id, offer_id = plan.offer_id, decision_id = plan.decision_id
 FROM picked JOIN plan ON plan.need_id = picked.need_id AND plan.avoid = picked.avoid
                      AND picked.n > plan.after AND picked.n <= plan.upto
-WHERE u.id = picked.id AND u.state = 'waiting'
+WHERE u.id = picked.id
 RETURNING u.pool_id
 """
 
@@ -124,7 +128,7 @@ def _record(snapshot: Snapshot, placing: list[ClassDecision], micros: int) -> li
 
 
 def snapshot_document(snapshot: Snapshot) -> dict[str, Any]:
-    """The matcher's input as JSON values; `snapshot_from` reads it back."""
+    """The matcher's input as JSON values; `snapshot_from` reads it back. Needs are rows that never change: by id."""
     return {
         "classes": [[one.need_id, one.waiting, list(one.avoid)] for one in snapshot.classes],
         "pools": [asdict(pool) for pool in snapshot.pools],
@@ -133,18 +137,50 @@ def snapshot_document(snapshot: Snapshot) -> dict[str, Any]:
     }
 
 
+def snapshot_from(document: dict[str, Any], needs: Mapping[int, Mapping[str, Any]]) -> Snapshot:
+    """The matcher's input as it was, from `snapshot_document` and the need documents by id."""
+    return Snapshot(
+        classes=[ClassState(need, needs[need], waiting, tuple(avoid)) for need, waiting, avoid in document["classes"]],
+        pools=[_pool_from(values) for values in document["pools"]],
+        offers={(pool, at): Prices(offer, rates) for pool, at, offer, rates in document["offers"]},
+        pace={(version, stage, pool): Fit(*sums) for version, stage, pool, *sums in document["pace"]},
+    )
+
+
+def _pool_from(values: dict[str, Any]) -> PoolState:
+    """Lists become tuples again, accelerators pairs."""
+    flat = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    return PoolState(**flat | {"accelerators": tuple((model, count) for model, count in values["accelerators"])})
+
+
+def replay_round(this: Round) -> list[ClassDecision]:
+    """Decide a stored round again from its snapshot: what it decided, if the code has not changed since."""
+    needs = documents_of(need for need, *_ in this.snapshot["classes"])
+    return [one for one in decide(snapshot_from(this.snapshot, needs)) if one.placements]
+
+
 def notify_pool(pool_id: int) -> None:
     """Wake the long poll of a pool's agent when this transaction commits. PostgreSQL folds repeats."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_notify(%s, %s)", [CHANNEL, str(pool_id)])
 
 
-def forget_old_rounds() -> None:
-    """Housekeeping: keep the last rounds; units keep what was decided through their decision only while it is here."""
-    newest = Round.objects.order_by("-id").values_list("id", flat=True)[KEEP_ROUNDS : KEEP_ROUNDS + 1].first()
-    if newest is not None:
-        rows(
-            "DELETE FROM scheduler_decision d WHERE d.round_id <= %s AND NOT EXISTS (SELECT 1 FROM scheduler_unit u "
-            "JOIN marketplace_task t ON t.id = u.task_id WHERE u.decision_id = d.id AND t.ended_at IS NULL)",
-            [newest],
-        )
+_FORGET_DECISIONS: Final = """
+DELETE FROM scheduler_decision d WHERE d.round_id <= %s AND NOT EXISTS (
+    SELECT 1 FROM scheduler_unit u JOIN marketplace_task t ON t.id = u.task_id
+    WHERE u.decision_id = d.id AND t.ended_at IS NULL)
+"""
+_FORGET_ROUNDS: Final = """
+DELETE FROM scheduler_round r WHERE r.id <= %s
+AND NOT EXISTS (SELECT 1 FROM scheduler_decision d WHERE d.round_id = r.id) RETURNING r.id
+"""
+
+
+@transaction.atomic
+def forget_old_rounds(keep: int = KEEP_ROUNDS) -> int:
+    """Housekeeping: keep the last rounds, and older ones that placed units of a task still open. Returns the rounds gone."""
+    last = Round.objects.order_by("-id").values_list("id", flat=True)[keep : keep + 1].first()
+    if last is None:
+        return 0
+    rows(_FORGET_DECISIONS, [last])
+    return len(rows(_FORGET_ROUNDS, [last]))

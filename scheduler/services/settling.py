@@ -16,11 +16,12 @@ import orjson
 from django.db import transaction
 from django.utils import timezone
 
+from core.errors import Conflict
 from core.wake import wake
 from marketplace.models import Agent
 from scheduler.models import ReportBatch
-from scheduler.reasons import RETRY_DELAY, Policy, Verdict, verdict_of
-from scheduler.reports import Report, ReportedBatch, SpecOutputs, judge
+from scheduler.reasons import RETRY_DELAY, Policy, Verdict, verdict_of, verdict_of_release
+from scheduler.reports import Report, ReportedBatch, SpecOutputs, first_of_each, judge, unasked
 from scheduler.services.events import add_events
 from scheduler.sql import dicts, rows
 
@@ -37,8 +38,8 @@ WITH r AS (
         usage = r.usage::jsonb, batch_id = %(batch)s, ended_at = now(), progress_ppm = NULL,
         started_at = coalesce(a.started_at, greatest(a.leased_at, now() - r.wall_ms * interval '1 millisecond'))
     FROM r
-    WHERE a.id = r.attempt AND a.fence = r.fence AND a.agent_id = %(agent)s AND a.state IN ('leased', 'running')
-    RETURNING a.id, a.unit_id, a.task_id, a.pool_id, a.need_id, a.state, r.reason, r.code, r.detail, r.wall_ms,
+    WHERE a.id = r.attempt AND a.fence = r.fence AND a.agent_id = ANY(%(agents)s) AND a.state IN ('leased', 'running')
+    RETURNING a.id, a.fence, a.unit_id, a.task_id, a.pool_id, a.need_id, a.state, r.reason, r.code, r.detail, r.wall_ms,
               r.unit_state, r.counts, r.avoid, extract(epoch FROM now() - a.leased_at) * 1000 AS held_ms
 ), moved AS (
     UPDATE scheduler_unit u
@@ -67,17 +68,22 @@ WITH r AS (
                p.product * kept + excluded.product, now()
         FROM (SELECT least(1.0, %(memory)s / p.samples) AS kept) AS older)
 )
-SELECT id, unit_id, task_id, pool_id, state, reason, code, detail, unit_state FROM ended
+SELECT id, fence, unit_id, task_id, pool_id, state, reason, code, detail, unit_state FROM ended
 """
+# Tasks are locked in the order of their ids, so that two batches that end units of the same tasks never wait for each other.
 _PROGRESS: Final = """
-UPDATE marketplace_task t SET units_done = t.units_done + p.done
-FROM unnest(%s::uuid[], %s::int[]) AS p(task_id, done) WHERE t.id = p.task_id
+WITH p AS (
+    SELECT t.id, p.done FROM unnest(%s::uuid[], %s::int[]) AS p(task_id, done)
+    JOIN marketplace_task t ON t.id = p.task_id ORDER BY t.id FOR NO KEY UPDATE OF t
+)
+UPDATE marketplace_task t SET units_done = t.units_done + p.done FROM p WHERE t.id = p.id
 RETURNING t.id, t.units_done - p.done AS before, t.units_done AS after, t.units_total AS total,
-          t.plan->'merge_stage' <> 'null' AS merges
+          t.plan->'merge_stage' <> 'null' AS merges, t.cancel_requested_at IS NOT NULL OR t.reason_class <> '' AS stopping
 """
 # What verdicts need to know of the attempts that did not go well.
 _CONTEXT: Final = """
-SELECT a.id, u.tries, u.fence, now() - t.created_at AS age, t.plan->'retry' AS retry
+SELECT a.id, u.tries, u.fence, now() - t.created_at AS age, t.plan->'retry' AS retry,
+       t.cancel_requested_at IS NOT NULL OR t.reason_class <> '' AS stopping
 FROM scheduler_attempt a JOIN scheduler_unit u ON u.id = a.unit_id JOIN marketplace_task t ON t.id = a.task_id
 WHERE a.id = ANY(%s)
 """
@@ -107,16 +113,19 @@ class Settled:
 
 
 def settle_reports(agent: Agent, batch: ReportedBatch) -> Settled:
-    """Adopt a verified batch of reports. Safe to repeat with the same batch."""
+    """Adopt a verified batch of reports. Safe to repeat with the same batch.
+
+    Raises Conflict("broken_chain") when another batch of this number was adopted meanwhile.
+    """
     with transaction.atomic():
         row, new = _store_batch(agent, batch)
         if not new:
             return Settled(batch.seq, [])
-        reports = _judged(batch.reports)
-        ended = _end(agent, row.pk, [(report, _verdict(report)) for report in reports])
-        adopted = {attempt["id"] for attempt in ended}
-        _save_outputs([report for report in reports if report.attempt in adopted])
-    refused = [(report.attempt, report.fence) for report in reports if report.attempt not in adopted]
+        reports = _judged(first_of_each(batch.reports))
+        ended = _end([agent.pk], _decided(reports), batch=row.pk, delay=RETRY_DELAY)
+        adopted = {(attempt["id"], attempt["fence"]) for attempt in ended}
+        _save_outputs([report for report in reports if (report.attempt, report.fence) in adopted])
+    refused = [lease for report in reports if (lease := (report.attempt, report.fence)) not in adopted]
     return Settled(batch.seq, refused)
 
 
@@ -134,6 +143,10 @@ def _store_batch(agent: Agent, batch: ReportedBatch) -> tuple[ReportBatch, bool]
     )
     if new:
         Agent.objects.filter(pk=agent.pk).update(report_seq=batch.seq, report_digest=batch.digest)
+    elif row.digest != batch.digest:  # two processes with one key: what the second says must not be lost in silence
+        raise Conflict(
+            "broken_chain", "another batch of this number was adopted", last_seq=row.seq, last_digest=row.digest
+        )
     return row, new
 
 
@@ -152,44 +165,46 @@ def _loads(value: Any) -> Any:
     return orjson.loads(value) if isinstance(value, (str, bytes)) else value
 
 
-def _verdict(report: Report) -> Verdict | None:
-    """The verdict of reports that need no context; None for failures, which `_end` decides with their history."""
+def _decided(reports: list[Report]) -> list[dict[str, Any]]:
+    """The columns of `_ADOPT` for judged reports; what did not go well is decided with its unit's history."""
+    history = _history([report.attempt for report in reports if report.outcome != "done"])
+    return [_decide(report, history.get(report.attempt)) for report in reports]
+
+
+def _history(attempts: list[int]) -> dict[int, dict[str, Any]]:
+    found = dicts(_CONTEXT, [attempts]) if attempts else []
+    return {row["id"]: row | {"policy": Policy.of(_loads(row["retry"]) or {})} for row in found}
+
+
+def _decide(report: Report, past: dict[str, Any] | None) -> dict[str, Any]:
     if report.outcome == "done":
-        return Verdict("waiting", counts=False, avoid_pool=False)  # unit becomes done, see _unit_state
+        return _column(report, Verdict("waiting", counts=False, avoid_pool=False))  # the unit becomes done
+    if past is None:  # nobody knows this attempt: it will be refused
+        return _column(report, Verdict("failed", counts=True, avoid_pool=False))
     if report.outcome == "released":
-        return Verdict("waiting", counts=False, avoid_pool=report.code == "executor_missing")
-    return None
+        unable = report.code == "executor_missing"
+        return _column(report, verdict_of_release(fence=past["fence"], unable=unable))
+    if report.outcome == "cancelled" and not past["stopping"]:
+        report = unasked(report)
+    return _column(report, _verdict(report, past, lost=False))
 
 
-def _end(agent: Agent, batch_id: int | None, judged: list[tuple[Report, Verdict | None]]) -> list[dict[str, Any]]:
-    if not judged:
+def _verdict(report: Report, past: dict[str, Any], *, lost: bool) -> Verdict:
+    facts = {name: past[name] for name in ("tries", "fence", "age", "policy")}
+    return verdict_of(report.reason_class, lost=lost, **facts)
+
+
+def _end(
+    agents: list[UUID], decided: list[dict[str, Any]], *, batch: int | None, delay: timedelta
+) -> list[dict[str, Any]]:
+    """End attempts of these agents, in the order of their ids: no deadlocks between batches. Returns those ended."""
+    if not decided:
         return []
-    decided = _with_history(judged)
-    columns = {name: [row[name] for row in decided] for name in decided[0]}
-    params = columns | {"agent": agent.pk, "batch": batch_id, "delay": RETRY_DELAY, "memory": PACE_MEMORY}
-    ended = dicts(_ADOPT, params)
+    ordered = sorted(decided, key=lambda row: int(row["attempt"]))
+    columns = {name: [row[name] for row in ordered] for name in ordered[0]}
+    ended = dicts(_ADOPT, columns | {"agents": agents, "batch": batch, "delay": delay, "memory": PACE_MEMORY})
     _tell_tasks(ended)
     return ended
-
-
-def _with_history(judged: list[tuple[Report, Verdict | None]]) -> list[dict[str, Any]]:
-    open_ones = [report.attempt for report, verdict in judged if verdict is None]
-    history = {row["id"]: row for row in dicts(_CONTEXT, [open_ones])} if open_ones else {}
-    decided = [_column(r, v or _from_history(r, history.get(r.attempt))) for r, v in judged]
-    return sorted(decided, key=lambda row: int(row["attempt"]))  # one order for all: no deadlocks between batches
-
-
-def _from_history(report: Report, row: dict[str, Any] | None) -> Verdict:
-    if row is None:
-        return Verdict("failed", counts=True, avoid_pool=False)
-    return verdict_of(
-        report.reason_class,
-        lost=False,
-        tries=row["tries"],
-        fence=row["fence"],
-        age=row["age"],
-        policy=Policy.of(_loads(row["retry"]) or {}),
-    )
 
 
 def _column(report: Report, verdict: Verdict) -> dict[str, Any]:
@@ -218,7 +233,7 @@ def _tell_tasks(ended: list[dict[str, Any]]) -> None:
     troubled: dict[UUID, dict[str, Any]] = {}
     for row in ended:
         done[row["task_id"]] = done.get(row["task_id"], 0) + (row["unit_state"] == "done")
-        if row["state"] not in ("valid", "released"):
+        if row["state"] not in ("valid", "released") or row["unit_state"] == "failed":
             troubled[row["task_id"]] = row
     tasks = sorted(done)
     progress = dicts(_PROGRESS, [tasks, [done[task] for task in tasks]])
@@ -226,7 +241,7 @@ def _tell_tasks(ended: list[dict[str, Any]]) -> None:
     events += [(task, "attempt.failed", _event_of(row)) for task, row in sorted(troubled.items())]
     add_events(events)
     for row in progress:
-        if row["after"] >= row["total"] - bool(row["merges"]) or row["id"] in troubled:
+        if row["after"] >= row["total"] - bool(row["merges"]) or row["stopping"] or row["id"] in troubled:
             wake(_ADVANCE, str(row["id"]))
     if any(row["unit_state"] == "waiting" for row in ended):
         wake("scheduler.match", delay_s=RETRY_DELAY.total_seconds())
@@ -263,31 +278,15 @@ def end_attempts(attempts: Iterable[dict[str, Any]], *, code: str, detail: str) 
 
     `attempts` rows hold id, fence, agent_id. Returns how many ended.
     """
-    by_agent: dict[UUID, list[dict[str, Any]]] = {}
-    for row in attempts:
-        by_agent.setdefault(row["agent_id"], []).append(row)
-    return sum(_lose(agent_id, listed, code, detail) for agent_id, listed in sorted(by_agent.items()))
+    listed = list(attempts)
+    history = _history([row["id"] for row in listed])
+    decided = [_lost(row, history[row["id"]], code, detail) for row in listed]
+    agents = sorted({row["agent_id"] for row in listed})
+    return len(_end(agents, decided, batch=None, delay=timedelta(0)))
 
 
-def _lose(agent_id: UUID, attempts: list[dict[str, Any]], code: str, detail: str) -> int:
-    history = {row["id"]: row for row in dicts(_CONTEXT, [[row["id"] for row in attempts]])}
-    judged = []
-    for row in sorted(attempts, key=lambda one: int(one["id"])):
-        report = Report(
-            attempt=row["id"], fence=row["fence"], outcome="failed", reason_class="node_fault", code=code, detail=detail
-        )
-        past = history[row["id"]]
-        verdict = verdict_of(
-            "node_fault",
-            lost=True,
-            tries=past["tries"],
-            fence=past["fence"],
-            age=past["age"] if isinstance(past["age"], timedelta) else timedelta(0),
-            policy=Policy.of(_loads(past["retry"]) or {}),
-        )
-        judged.append(_column(report, verdict) | {"state": "lost"})
-    columns = {name: [row[name] for row in judged] for name in judged[0]}
-    params = columns | {"agent": agent_id, "batch": None, "delay": timedelta(0), "memory": PACE_MEMORY}
-    ended = dicts(_ADOPT, params)
-    _tell_tasks(ended)
-    return len(ended)
+def _lost(row: dict[str, Any], past: dict[str, Any], code: str, detail: str) -> dict[str, Any]:
+    report = Report(
+        attempt=row["id"], fence=row["fence"], outcome="failed", reason_class="node_fault", code=code, detail=detail
+    )
+    return _column(report, _verdict(report, past, lost=True)) | {"state": "lost"}
