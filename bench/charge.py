@@ -1,6 +1,6 @@
 """Steps 8 and 9 of the river alone: measure and charge N ended attempts, beside a plain copy of the same rows.
 
-    python -m bench.charge [N ...]          default 20000 200000
+    python -m bench charge [N ...]          default 20000 200000
 
 A scratch database is made and dropped again. The reference is INSERT ... SELECT of the finished rows, in the same
 chunks, into a table with the same indexes and checks: what PostgreSQL takes to store them when there is nothing to
@@ -25,7 +25,7 @@ def main(sizes: list[int]) -> None:
 
     django.setup()
     with scratch_database():
-        figures = [figures_of(size) for size in sizes]
+        figures = [figures_of(size) for size in sizes or [20_000, 200_000]]
     report(figures)
 
 
@@ -129,4 +129,4 @@ def shown(micros: dict[str, float]) -> str:
 
 
 if __name__ == "__main__":
-    main([int(size) for size in sys.argv[1:]] or [20_000, 200_000])
+    main([int(size) for size in sys.argv[1:]])

@@ -1,0 +1,29 @@
+"""`python -m bench NAME [SIZE ...]`: the benchmarks, each beside its reference (docs/benchmarks.md)."""
+
+from __future__ import annotations
+
+import importlib
+import signal
+import sys
+
+NAMES = {
+    "s1": "results: real processes, beside raw Celery",
+    "s2": "control plane: a null executor, beside plain SQL",
+    "agents": "a thousand idle agents at one web process",
+    "charge": "measuring and charging alone, beside a plain copy",
+}
+
+
+def main(words: list[str]) -> int:
+    """Run one benchmark with its sizes; without a name, list them."""
+    name, sizes = (words[0] if words else ""), words[1:]
+    if name not in NAMES or not all(size.isdecimal() for size in sizes):
+        print("usage: make bench ARGS=\"NAME [SIZE ...]\"\n" + "\n".join(f"  {n:8} {what}" for n, what in NAMES.items()))
+        return 2
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the scratch servers are stopped
+    importlib.import_module(f"bench.{name}").main([int(size) for size in sizes])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
