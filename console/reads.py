@@ -1,0 +1,49 @@
+"""Reads that only a task's page needs: bounded, whatever the task's size."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from marketplace.models import Task
+from scheduler.models import Attempt, LogChunk, Unit
+
+FAILURES: Final = 20
+_LOG_ATTEMPTS: Final = 200
+_LOG_CHUNKS: Final = 60
+_LOG_CHARACTERS: Final = 12_000
+_BAD_ENDS: Final = (Attempt.State.FAILED, Attempt.State.LOST, Attempt.State.INVALID)
+
+
+def failed_attempts(task: Task) -> list[Attempt]:
+    """The newest attempts that came to nothing, with their unit and pool."""
+    rows = Attempt.objects.filter(task=task, state__in=_BAD_ENDS).select_related("unit", "pool")
+    return list(rows.order_by("-pk")[:FAILURES])
+
+
+def log_tail(task: Task) -> str:
+    """The last that the task's programs printed, each run of lines headed by where it comes from.
+
+    Looks at the newest attempts only, so a task of a million units costs no more than one of ten.
+    """
+    newest = Attempt.objects.filter(task=task).order_by("-pk").values("pk")[:_LOG_ATTEMPTS]
+    rows = LogChunk.objects.filter(attempt__in=newest).select_related("attempt__unit").order_by("-pk")[:_LOG_CHUNKS]
+    parts: list[str] = []
+    last = None
+    for chunk in reversed(rows):
+        if (source := _source(chunk)) != last:
+            parts.append(f"\n── {source} ──\n")
+        parts.append(bytes(chunk.data).decode("utf-8", "replace"))
+        last = source
+    return "".join(parts)[-_LOG_CHARACTERS:].strip("\n")
+
+
+def _source(chunk: LogChunk) -> str:
+    unit = chunk.attempt.unit
+    name = "merge" if unit.stage == Unit.Stage.MERGE else f"unit {unit.index}"
+    return f"{name}, {chunk.stream}"
+
+
+def last_event(task: Task) -> int:
+    """The number of the task's newest event, 0 for none: where a live page goes on listening."""
+    newest: Any = task.events.order_by("-seq").values_list("seq", flat=True).first()
+    return int(newest or 0)

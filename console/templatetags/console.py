@@ -1,0 +1,122 @@
+"""How values look on a page: states, money, times."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final
+
+from django import template
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.timesince import timesince
+
+register = template.Library()
+_TONES: Final = {
+    "good": "delivered done valid active published owner online",
+    "busy": "running leased placed verified",
+    "wait": "queued waiting blocked draining testing registered enrolled reported",
+    "bad": "failed lost invalid suspended expired offline",
+}
+_TONE_OF: Final = {word: tone for tone, words in _TONES.items() for word in words.split()}
+_UPPER: Final = {"gb": "GB", "fp32": "FP32", "tflop": "TFLOP"}
+_MINUTE: Final = 60
+_HOUR: Final = 3600
+
+
+@register.filter
+def badge(word: Any) -> SafeString:
+    """A state as a coloured word."""
+    return format_html('<span class="badge {}">{}</span>', _TONE_OF.get(str(word), "plain"), word)
+
+
+@register.filter
+def money(amount: Any) -> str:
+    """Decimal text without needless zeros, but with the cents.
+
+    >>> money("1.500000"), money("0.000012"), money("-0.10")
+    ('1.50', '0.000012', '-0.10')
+    """
+    try:
+        number = Decimal(str(amount)).normalize()
+    except InvalidOperation:
+        return str(amount)
+    exponent = number.as_tuple().exponent
+    return f"{number:f}" if isinstance(exponent, int) and exponent < -2 else f"{number:.2f}"
+
+
+@register.filter
+def when(moment: datetime | str | None) -> SafeString | str:
+    """How long ago, with the exact time for those who point at it."""
+    at = parse_datetime(moment) if isinstance(moment, str) else moment
+    if at is None:
+        return "-"
+    text = _ago(at) if timezone.now() >= at else f"in {timesince(timezone.now(), now=at, depth=1)}"
+    exact = at.astimezone(timezone.get_default_timezone()).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return format_html('<time datetime="{}" title="{}">{}</time>', at.isoformat(), exact, text)
+
+
+def _ago(at: datetime) -> str:
+    return "just now" if timezone.now() - at < timedelta(minutes=1) else f"{timesince(at, depth=1)} ago"
+
+
+@register.filter
+def duration(seconds: Any) -> str:
+    """Seconds as people say them.
+
+    >>> duration(0.25), duration(75), duration(7300)
+    ('0.2 s', '1 min 15 s', '2 h 1 min')
+    """
+    if seconds is None:
+        return "-"
+    whole = round(float(seconds))
+    if whole < _MINUTE:
+        return f"{float(seconds):.1f} s"
+    if whole < _HOUR:
+        return f"{whole // _MINUTE} min {whole % _MINUTE} s"
+    return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE} min"
+
+
+@register.filter
+def compact(value: Any) -> str:
+    """An input's value on one line, as JSON, cut where it is long."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 300 else f"{text[:300]} …"
+
+
+@register.filter
+def words(name: Any) -> str:
+    """`core_second` as people write it.
+
+    >>> words("gb_moved")
+    'GB moved'
+    """
+    return " ".join(_UPPER.get(word, word) for word in str(name).split("_"))
+
+
+@register.filter
+def gib(mib: Any) -> float:
+    """MiB as GiB."""
+    return round(float(mib) / 1024, 1)
+
+
+@register.filter
+def fee(manifest: Mapping[str, Any]) -> str:
+    """The publisher's fee in words.
+
+    >>> fee({"fee": {"per_unit": "0.002", "per_task": "0"}}), fee({})
+    ('0.002 per unit', 'none')
+    """
+    given = manifest.get("fee", {})
+    parts = [(given.get(name, "0"), words(name)) for name in ("per_unit", "per_task")]
+    return ", ".join(f"{money(amount)} {name}" for amount, name in parts if Decimal(str(amount))) or "none"
+
+
+@register.filter
+def at(line: Mapping[str, Any], name: str) -> Any:
+    """One member of a line."""
+    return line.get(name)
