@@ -254,8 +254,9 @@ class Loop:
     def _check_leases(self) -> None:
         """Stop by ourselves before the platform may give the units to somebody else."""
         bound = max(self.line.lease_s - 10, self.line.lease_s / 2)
-        if self.holdings.held and uptime() - self.line.renewed > bound:
-            log.warning("leases could not be renewed", held=len(self.holdings.held))
+        going_on = sum(not attempt.stopped() for attempt in self.holdings.held.values())
+        if going_on and uptime() - self.line.renewed > bound:
+            log.warning("leases could not be renewed", held=going_on)
             self.holdings.end_all("lease_unrenewed", "the platform could not be reached in time")
 
     def _check_idle(self) -> None:

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import typer
@@ -19,6 +21,9 @@ from typer.core import TyperGroup
 
 from gridfare.cli.output import clean, console_on
 from gridfare.sdk import errors
+
+# What typer raises for wrong words on the line. It has no public name, but is what its BadParameter is a kind of.
+_WrongUse: Any = typer.BadParameter.__mro__[1]
 
 FAILED, USAGE, FORBIDDEN, MISSING, AWAY, LATE, CANCELLED, INTERRUPTED = 1, 2, 3, 4, 5, 6, 7, 130
 _CODES: list[tuple[type[Exception], int]] = [
@@ -62,11 +67,23 @@ class Doors(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         self.json_asked = wants_json(list(args))
-        return super().parse_args(ctx, args)
+        with self._said_once():
+            return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
-        try:
+        with self._said_once():
             return super().invoke(ctx)
+
+    @contextmanager
+    def _said_once(self) -> Iterator[None]:
+        try:
+            yield
+        except _WrongUse as wrong:
+            if not self.json_asked:
+                raise  # typer shows people how it is used
+            raise self._exit(errors.Refused("usage", wrong.format_message())) from None
+        except typer.Abort:
+            raise self._exit(_no_answer()) from None
         except errors.GridfareError as error:
             raise self._exit(error) from None
         except KeyboardInterrupt:
@@ -85,6 +102,13 @@ class Doors(TyperGroup):
             for line in _lines(error):
                 err.print(line, soft_wrap=True)
         return typer.Exit(exit_code_of(error))
+
+
+def _no_answer() -> errors.GridfareError:
+    """A question was not answered: Ctrl-C at a terminal, or the end of an input that is none."""
+    if sys.stdin.isatty():
+        return Interrupted("stopped")
+    return errors.Refused("usage", "something was asked for and the input ended; give it as an option")
 
 
 def _document(error: errors.GridfareError) -> dict[str, Any]:

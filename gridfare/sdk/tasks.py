@@ -12,8 +12,9 @@ from typing import Any
 from gridfare.sdk.answers import ENDED, LogChunk, Quote, Task, Unit
 from gridfare.sdk.artifacts import ArtifactCalls, Progress, no_progress
 from gridfare.sdk.downloads import DownloadCalls
-from gridfare.sdk.errors import WaitTimeout
+from gridfare.sdk.errors import PlatformFault, Unreachable, WaitTimeout
 from gridfare.sdk.events import EventCalls
+from gridfare.sdk.http import BUSY
 
 POLL_FIRST_S = 0.2
 POLL_MOST_S = 2.0
@@ -120,7 +121,8 @@ class TaskCalls(ArtifactCalls, EventCalls, DownloadCalls):
     ) -> Task:
         """Wait until the task has ended, in whatever way, and return it. WaitTimeout after `timeout` seconds.
 
-        `on_change` sees the task at every look. `settle_s`: how long to wait further for the final cost.
+        `on_change` sees the task at every look. `settle_s`: how long to wait further for the final cost. A platform
+        that goes away meanwhile, to restart say, is waited for: for `retry.patience_s`, then Unreachable is raised.
         """
         until = None if timeout is None else time.monotonic() + timeout
         task, pause = self._look(task_id, on_change), POLL_FIRST_S
@@ -130,12 +132,22 @@ class TaskCalls(ArtifactCalls, EventCalls, DownloadCalls):
                 raise WaitTimeout(f"task {task_id} is still {task['state']} after {timeout:g} s; it goes on", task)
             time.sleep(min(pause, left))
             pause = min(POLL_MOST_S, pause * 1.3)
-            task = self._look(task_id, on_change)
+            task = self._look_again(task_id, on_change)
         settled = time.monotonic() + settle_s
         while not task["cost"]["final"] and time.monotonic() < settled:
             time.sleep(POLL_FIRST_S)
-            task = self._look(task_id, on_change)
+            task = self._look_again(task_id, on_change)
         return task
+
+    def _look_again(self, task_id: str, on_change: Callable[[Task], None] | None) -> Task:
+        patient = time.monotonic() + self.http.retry.patience_s
+        while True:
+            try:
+                return self._look(task_id, on_change)
+            except (Unreachable, PlatformFault) as error:
+                if error.status not in (None, *BUSY) or time.monotonic() > patient:
+                    raise
+            time.sleep(self.http.retry.delay(1))
 
     def _look(self, task_id: str, on_change: Callable[[Task], None] | None) -> Task:
         task = self.task(task_id)
@@ -157,9 +169,9 @@ class TaskCalls(ArtifactCalls, EventCalls, DownloadCalls):
         answer: dict[str, Any] = self.http.get(f"/tasks/{task_id}/explain")
         return answer
 
-    def charges(self, task_id: str) -> Any:
-        """What the task was charged, with lines and journal entries."""
-        return self.http.get(f"/tasks/{task_id}/charges")
+    def charges(self, task_id: str, *, limit: int | None = None) -> Iterator[dict[str, Any]]:
+        """What the task was charged, with lines and journal entries, oldest first; nothing until it is settled."""
+        return self.http.pages(f"/tasks/{task_id}/charges", most=limit)
 
     def logs(
         self,

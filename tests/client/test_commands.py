@@ -362,7 +362,35 @@ def test_json_is_one_document_even_when_use_is_wrong(run: Run, platform: Platfor
         done = run(*words, "--json")
         json.loads(done.out)
         assert (done.code, done.err) == (0, "")
-    done = run("tasks", "--json", "--nonsense")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("tasks", "--nonsense"), "--nonsense"),
+        (("--nonsense", "tasks"), "--nonsense"),
+        (("tasks", "--limit", "many"), "--limit"),
+        (("show",), "ID"),
+        (("show", "a", "b"), "b"),
+        (("nonsense",), "nonsense"),
+        (("keys", "nonsense"), "nonsense"),
+    ],
+)
+def test_a_wrong_use_is_one_json_document_for_programs_and_a_hint_for_people(
+    run: Run, words: tuple[str, ...], said: str
+) -> None:
+    done = run(*words, "--json")
+    assert (done.code, done.json["error"]["code"], done.err) == (2, "usage", "")
+    assert said in done.json["error"]["detail"]
+    done = run(*words)
+    assert (done.code, done.out) == (2, "")
+    assert "Usage" in done.err
+
+
+def test_a_question_that_nobody_answers_is_a_wrong_use(run: Run, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GRIDFARE_KEY")
+    assert run("login", url, given="").code == 2
+    done = run("login", url, "--json", given="")
     assert (done.code, done.json["error"]["code"]) == (2, "usage")
 
 

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-APPS = ("config", "billing", "metering", "scheduler", "marketplace", "core")
+APPS = ("config", "console", "billing", "metering", "scheduler", "marketplace", "core")
 STATUS_OF = {
+    "Malformed": 400,
     "AuthenticationFailed": 401,
     "Unauthorized": 401,
     "NotAllowed": 403,
@@ -17,6 +18,7 @@ STATUS_OF = {
     "NotFound": 404,
     "Conflict": 409,
     "TooLarge": 413,
+    "RangeRefused": 416,
     "Invalid": 422,
 }
 ROW = re.compile(r"^\| `([a-z0-9_]+)` \| (\d{3}(?:, \d{3})*) \| \S", re.MULTILINE)
