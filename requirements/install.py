@@ -107,26 +107,34 @@ def _make_venv():  # type: () -> None
 
 
 def _pip(*arguments):  # type: (*str) -> None
+    subprocess.run(_pip_command() + ["--quiet", "--disable-pip-version-check"] + list(arguments), check=True)
+
+
+def _pip_command():  # type: () -> list[str]
     """pip inside .venv, or the system's pip working on .venv where there is no ensurepip."""
     inside = _quiet(PYTHON, "-m", "pip", "--version")
-    pip = [PYTHON, "-m", "pip"] if inside else [sys.executable, "-m", "pip", "--python", PYTHON]
-    subprocess.run(pip + ["--quiet", "--disable-pip-version-check"] + list(arguments), check=True)
+    return [PYTHON, "-m", "pip"] if inside else [sys.executable, "-m", "pip", "--python", PYTHON]
 
 
 def _uv(*arguments):  # type: (*str) -> None
-    """uv, told of the package index that pip is configured with: it does not read pip's files."""
+    """uv, told of the package index and of the certificates that pip is configured with: it does not read pip's files."""
     environment = dict(os.environ, UV_PYTHON_DOWNLOADS="never", UV_LINK_MODE="copy")
-    found = subprocess.run(
-        [PYTHON, "-m", "pip", "config", "get", "global.index-url"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        check=False,
-    )
-    index = os.environ.get("PIP_INDEX_URL") or found.stdout.decode().strip()
-    if index and "UV_INDEX_URL" not in environment:
-        environment.setdefault("UV_DEFAULT_INDEX", index)
+    settings = _pip_settings()
+    if "index-url" in settings and "UV_INDEX_URL" not in environment:
+        environment.setdefault("UV_DEFAULT_INDEX", settings["index-url"])
+    if "cert" in settings:
+        environment.setdefault("SSL_CERT_FILE", settings["cert"])
     command = [UV, "pip", "install", "--quiet", "--python", PYTHON] + list(arguments)
     subprocess.run(command, check=True, env=environment)
+
+
+def _pip_settings():  # type: () -> dict[str, str]
+    """What pip goes by, from all its files and the environment. `pip config get` would read the user's file alone."""
+    command = _pip_command() + ["config", "list"]
+    found = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False).stdout.decode()
+    lines = [line.partition("=") for line in found.splitlines()]
+    strength = ("global.", "install.", ":env:.")  # the later wins, as in pip
+    return {key[len(part) :]: text.strip("'") for part in strength for key, _, text in lines if key.startswith(part)}
 
 
 def _quiet(*command):  # type: (*str) -> bool

@@ -24,8 +24,9 @@ def pytest_configure(config: pytest.Config) -> None:
     if _only_without_django(config.args):
         return
     os.environ.setdefault("GRIDFARE_DATA", str(ROOT / ".gridfare" / "test"))
-    Path(os.environ["GRIDFARE_DATA"], "static").mkdir(parents=True, exist_ok=True)
     _point_at_servers()
+    _keep_apart(os.environ.get("PYTEST_XDIST_WORKER", ""))
+    Path(os.environ["GRIDFARE_DATA"], "static").mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     import django
 
@@ -47,6 +48,15 @@ def _point_at_servers() -> None:
     urls = ensure(ROOT / ".gridfare" / "test", durable=False)
     os.environ.setdefault("DATABASE_URL", urls.database_url)
     os.environ.setdefault("REDIS_URL", urls.redis_url)
+
+
+def _keep_apart(worker: str) -> None:
+    """Processes that test side by side (gw0, gw1 ...) share the servers, and nothing in them: Django names the databases."""
+    if not worker:
+        return
+    os.environ["GRIDFARE_DATA"] = str(Path(os.environ["GRIDFARE_DATA"]) / worker)
+    address, _, number = os.environ["REDIS_URL"].rpartition("/")
+    os.environ["REDIS_URL"] = f"{address}/{int(number or 0) + 1 + int(worker.removeprefix('gw'))}"
 
 
 def _keep_regions() -> None:

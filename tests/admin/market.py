@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count as numbers
 from typing import Any
 
 from django.contrib import admin
@@ -18,8 +19,10 @@ from metering.services import measure
 from scheduler.models import Attempt, Ended, LogChunk
 from scheduler.services.placing import run_round
 from scheduler.stores import store_bytes
-from tests.builders import a_join_token, a_key, a_pool, alice, olga
+from tests.builders import Person, a_join_token, a_key, a_person, a_pool, alice, an_organization, olga
 from tests.builders_tasks import FakeAgent, a_task, a_version, run_to_end
+
+_serial = numbers(1)
 
 
 def operator() -> Client:
@@ -29,12 +32,20 @@ def operator() -> Client:
     return client
 
 
+def a_provider() -> Person:
+    """Somebody whom no other story knows."""
+    name = f"provider-{next(_serial)}"
+    return a_person(name, an_organization(name, is_provider=True))
+
+
 def a_settled_task(count: int = 2) -> Task:
     """A task of so many units that ran on a pool of its own, was delivered, measured and charged."""
-    pool = a_pool(rates={"core_second": "10"})
+    owner = a_provider()
+    agent = FakeAgent.of(a_pool(owner, rates={"core_second": "10"}))
     version = a_version(fee={"per_unit": "0.01", "per_task": "0"})
-    agent = FakeAgent.of(pool)
-    task = run_to_end(a_task(version=version, inputs={"count": count}, name="a flight"), agent)
+    only_there = {"providers": [owner.organization.slug]}
+    task = a_task(version=version, inputs={"count": count}, name="a flight", constraints=only_there)
+    assert run_to_end(task, agent).state == Task.State.DELIVERED
     measure()
     charge_tasks([task.pk])
     task.refresh_from_db()

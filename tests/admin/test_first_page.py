@@ -14,7 +14,8 @@ from config import river
 from config.dashboard import ledger
 from core.admin import limited
 from marketplace.models import Agent, Task
-from scheduler.models import Attempt
+from scheduler.models import Attempt, Round, Unit
+from scheduler.services.placing import run_round
 from tests.admin.market import a_settled_task, an_open_task, everything, operator
 from tests.builders import a_pool
 from tests.builders_tasks import FakeAgent, a_task
@@ -24,7 +25,14 @@ pytestmark = pytest.mark.django_db
 
 def standing() -> dict[str, tuple[str, str]]:
     """Of every step: how many rows wait there, and its state."""
-    return {one.step.name.split()[0]: (one.number, one.state) for one in river.river()}
+    return {one.step.key: (one.number, one.state) for one in river.river(most=river.COUNTED)}
+
+
+def made_earlier(task: Task, minutes: float) -> None:
+    """As if the task had been submitted, and its last event had happened, so long ago."""
+    at = timezone.now() - timedelta(minutes=minutes)
+    Task.objects.filter(pk=task.pk).update(created_at=at)
+    task.events.update(at=at)
 
 
 def test_a_river_without_work_is_well() -> None:
@@ -33,6 +41,7 @@ def test_a_river_without_work_is_well() -> None:
 
 
 def test_every_step_counts_what_waits_for_it() -> None:
+    a_pool()  # what no pool could ever run is refused
     a_task(inputs={"count": 3}, expanded=False)
     assert standing()["expand"] == ("1", "busy")
     a_task(inputs={"count": 2})
@@ -44,12 +53,36 @@ def test_every_step_counts_what_waits_for_it() -> None:
 
 
 def test_a_step_is_late_when_its_oldest_row_waits_too_long() -> None:
-    task = a_task(expanded=False)
-    Task.objects.filter(pk=task.pk).update(created_at=timezone.now() - timedelta(minutes=2))
+    a_pool()
+    made_earlier(a_task(expanded=False), minutes=2)
     page = operator().get("/admin/")
     assert standing()["expand"] == ("1", "late")
     assert page.context["first_late"] == "expand 拆解"
     assert page.context["river"][0]["age"].startswith("2 min")
+
+
+def test_a_long_queue_is_late_only_when_it_stands_still() -> None:
+    a_pool()
+    made_earlier(a_task(inputs={"count": 2}), minutes=11)
+    assert standing()["match"] == ("2", "late")
+    run_round()
+    made_earlier(a_task(inputs={"count": 3}), minutes=11)
+    assert (standing()["match"], standing()["fetch"]) == (("3", "busy"), ("2", "busy"))
+    Round.objects.update(at=timezone.now() - timedelta(minutes=11))
+    assert (standing()["match"], standing()["fetch"]) == (("3", "late"), ("2", "late"))
+
+
+def test_open_tasks_with_a_step_that_nobody_took_are_seen() -> None:
+    running, failed, wished, overdue = (an_open_task(1) for _ in range(4))
+    assert standing()["advance"] == ("0", "ok")
+    Unit.objects.filter(task=failed).update(state=Unit.State.FAILED)
+    Task.objects.filter(pk=wished.pk).update(cancel_requested_at=timezone.now())
+    Task.objects.filter(pk=overdue.pk).update(deadline=timezone.now() - timedelta(minutes=1))
+    assert standing()["advance"] == ("3", "busy")
+    made_earlier(failed, minutes=6)
+    assert standing()["advance"] == ("3", "late")
+    made_earlier(running, minutes=60)
+    assert standing()["advance"] == ("3", "late")
 
 
 def test_leases_past_their_time_are_seen() -> None:
@@ -61,6 +94,8 @@ def test_leases_past_their_time_are_seen() -> None:
     assert standing()["lease"] == ("0", "ok")
     Agent.objects.update(lease_until=timezone.now() - timedelta(minutes=1))
     assert standing()["lease"] == ("1", "late")
+    page = operator().get("/admin/scheduler/attempt/?lease=late")
+    assert len(page.context["cl"].result_list) == 1
     assert agent.agent.retired_at is None
 
 
@@ -72,6 +107,7 @@ def test_ended_tasks_without_their_bill_are_seen() -> None:
 
 def test_counting_stops(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(river, "COUNTED", 3)
+    a_pool()
     a_task(inputs={"count": 9})
     assert standing()["match"] == ("3+", "busy")
 
@@ -110,7 +146,7 @@ def test_a_read_that_takes_too_long_is_given_up() -> None:
 
 
 def test_a_step_that_cannot_be_counted_in_time_is_late(monkeypatch: pytest.MonkeyPatch) -> None:
-    slow: Any = river.Step("slow", "rows", "SELECT now() AS since, pg_sleep(1)", timedelta(0))
+    slow: Any = river.Step("slow", "slow", "rows", "SELECT now() AS since, pg_sleep(1)", timedelta(0))
     monkeypatch.setattr(river, "limited", lambda sql: limited(sql, seconds=0.05))
     found = river.backlog_of(slow)
     assert (found.number, found.state) == ("too many", "late")

@@ -13,8 +13,9 @@ from django.utils import timezone
 from redis import Redis
 
 from billing.models import Account, JournalEntry, Leg
-from config import gauges, views
+from config import gauges, river, views
 from tests import builders as build
+from tests.builders_tasks import a_task
 
 pytestmark = pytest.mark.django_db
 
@@ -51,8 +52,27 @@ def test_metrics_count_what_is_there(client: Client) -> None:
     text = client.get("/metrics").content.decode()
     assert 'gridfare_pools{state="active"} 1.0' in text
     assert "gridfare_agents_online 1.0" in text
-    for step in gauges.RIVER:
+    for step in ("expand", "match", "fetch", "lease", "advance", "measure", "charge"):
         assert f'gridfare_river_backlog{{step="{step}"}} 0.0' in text
+        assert f'gridfare_river_late{{step="{step}"}} 0.0' in text
+
+
+def test_metrics_count_further_than_the_first_page(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(river, "COUNTED", 3)
+    build.a_pool()
+    a_task(inputs={"count": 5})
+    assert 'gridfare_river_backlog{step="match"} 5.0' in client.get("/metrics").content.decode()
+
+
+def test_metrics_of_a_river_that_cannot_be_counted_in_time_are_an_alarm(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(river, "limited", lambda sql: None)
+    monkeypatch.setattr(gauges, "limited", lambda sql: None)
+    text = client.get("/metrics").content.decode()
+    assert 'gridfare_river_backlog{step="match"} +Inf' in text
+    assert 'gridfare_river_late{step="match"} 1.0' in text
+    assert "gridfare_tasks{" not in text
 
 
 def test_in_production_metrics_are_for_operators(client: Client, settings: Any) -> None:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import io
+import socket
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+import uvicorn
 from django.db import connection
 from django.utils import timezone
 
@@ -106,15 +111,48 @@ def test_a_body_longer_than_announced_is_refused() -> None:
     assert client.get(f"/api/v1/uploads/{upload}").json()["offset"] == 10
 
 
-def test_a_truncated_body_only_leaves_what_arrived() -> None:
-    client = build.client_of(build.alice())
+@contextmanager
+def served() -> Iterator[int]:
+    """The port of the real web server, in a thread: only a real connection can be cut."""
+    server = uvicorn.Server(uvicorn.Config("config.asgi:application", port=0, lifespan="off", log_config=None))
+    with ThreadPoolExecutor(1) as threads:
+        running = threads.submit(server.run)
+        try:
+            within(10, lambda: server.started)
+            yield server.servers[0].sockets[0].getsockname()[1]
+        finally:
+            server.should_exit = True
+            running.result(10)
+
+
+def within(seconds: float, answered: Callable[[], Any]) -> Any:
+    """What is answered once it is true."""
+    until = time.monotonic() + seconds
+    while not (found := answered()):
+        assert time.monotonic() < until, "waited in vain"
+        time.sleep(0.02)
+    return found
+
+
+def patch_and_hang_up(port: int, upload: str, key: str, body: bytes, announced: int) -> None:
+    """Send fewer bytes than announced, and end the connection."""
+    head = f"PATCH /api/v1/uploads/{upload} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\n"
+    head += f"Upload-Offset: 0\r\nContent-Type: application/octet-stream\r\nContent-Length: {announced}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(head.encode() + body)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_truncated_body_leaves_what_arrived(caplog: pytest.LogCaptureFixture) -> None:
+    client, key = build.client_of(build.alice()), build.a_key(build.alice())
     upload = begin(client).json()["id"]
-    cut = client.generic(
-        "PATCH", f"/api/v1/uploads/{upload}", DATA[:700], content_type="application/octet-stream",
-        headers={"Upload-Offset": "0", "Content-Length": str(len(DATA))},
-    )  # fmt: skip
-    assert cut.json()["offset"] == 700
-    assert cut.json()["artifact"] is None
+    with served() as port:
+        patch_and_hang_up(port, upload, key, DATA[:700], len(DATA))
+        within(10, lambda: client.get(f"/api/v1/uploads/{upload}").json()["offset"])
+    shown = client.get(f"/api/v1/uploads/{upload}").json()
+    assert (shown["offset"], shown["artifact"]) == (700, None)
+    assert [line for line in caplog.records if line.levelname in ("ERROR", "CRITICAL")] == []
+    assert send_bytes(client, upload, 700, DATA[700:]).json()["artifact"]
 
 
 @pytest.mark.parametrize("offset", ["", "-1", "1.5", "many", "9" * 30, "٣"])

@@ -229,7 +229,7 @@ def test_a_missing_input_is_named() -> None:
 @pytest.mark.parametrize(
     ("schema", "value"),
     [
-        ({"pattern": "^(a|a|b?)+$"}, "a" * 200 + "!"),
+        ({"pattern": "^(a|aa)+$"}, "a" * 200 + "!"),  # as many ways as a Fibonacci number has
         ({"$ref": "#/$defs/e0"}, [[]] * 3),
         ({"$ref": "#/properties/x"}, 1),
     ],

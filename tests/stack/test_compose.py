@@ -9,6 +9,8 @@ import pytest
 import yaml
 from django.core.management import get_commands
 
+from core.embedded.postgres import ENCODING
+
 ROOT = Path(__file__).resolve().parents[2]
 PLATFORM = ["setup", "web", "worker", "beat", "seed"]
 AGENTS = ["agent-1", "agent-2", "agent-3"]
@@ -42,6 +44,7 @@ def test_the_database_is_the_version_that_is_embedded() -> None:
     assert SERVICES["postgres"]["image"] == "postgres:18"
     # Since version 18 the image keeps its data one folder deeper.
     assert SERVICES["postgres"]["volumes"] == ["postgres:/var/lib/postgresql"]
+    assert SERVICES["postgres"]["environment"]["POSTGRES_INITDB_ARGS"].split() == list(ENCODING)
 
 
 @pytest.mark.parametrize(("name", "service"), [pair for pair in EVERY if pair[0] not in ONE_SHOT])
@@ -84,6 +87,13 @@ def test_an_agent_is_told_where_the_market_is_and_no_secret_of_the_platform(serv
     assert "GRIDFARE_URL" in service["environment"]
 
 
+@pytest.mark.parametrize("service", [*(SERVICES[name] for name in AGENTS), ALONE["agent"]])
+def test_an_agent_may_make_its_sandbox_and_has_no_other_right(service: dict[str, Any]) -> None:
+    assert service["cap_drop"] == ["ALL"]
+    assert "no-new-privileges:true" in service["security_opt"]
+    assert {"seccomp=unconfined", "apparmor=unconfined", "systempaths=unconfined"} < set(service["security_opt"])
+
+
 def test_web_and_worker_share_the_artifacts() -> None:
     for name in ("web", "worker", "seed"):
         assert "artifacts:/data/artifacts" in SERVICES[name]["volumes"]
@@ -116,7 +126,12 @@ def test_the_image_runs_as_an_ordinary_user_from_pinned_packages() -> None:
     assert re.search(r"^ARG PYTHON_IMAGE=python:3\.\d+-slim-\w+$", text, re.MULTILINE)
 
 
+def test_the_image_has_what_the_capabilities_take_from_the_system() -> None:
+    text = (ROOT / "Dockerfile").read_text()
+    assert re.search(r"apt-get install .*\bbubblewrap\b.*\blibatomic1\b", text)
+
+
 def test_everything_the_image_needs_passes_the_ignore_file() -> None:
     kept = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
-    needed = {"billing", "config", "core", "gridfare", "marketplace", "metering", "scheduler"}
+    needed = {"billing", "config", "console", "core", "gridfare", "marketplace", "metering", "scheduler"}
     assert needed | {"capabilities", "docker", "manage.py", "requirements/server.txt"} <= kept

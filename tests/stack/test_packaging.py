@@ -2,6 +2,7 @@
 
 import os
 import re
+import runpy
 import subprocess
 import sys
 import tomllib
@@ -47,6 +48,18 @@ def test_an_old_python_is_told_what_is_missing() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "Gridfare needs Python 3.11 or newer" in done.stderr
+
+
+def test_the_quick_installer_goes_by_what_pip_is_configured_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "pip.conf").write_text("[global]\ncert = /ours.pem\nindex-url = https://files.example/simple\n")
+    for name in ("PIP_CERT", "PIP_INDEX_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.conf"))
+    settings = runpy.run_path(str(REQUIREMENTS / "install.py"))["_pip_settings"]
+    assert settings().items() >= {"cert": "/ours.pem", "index-url": "https://files.example/simple"}.items()
+
+    monkeypatch.setenv("PIP_INDEX_URL", "https://nearer.example/simple")
+    assert settings()["index-url"] == "https://nearer.example/simple"
 
 
 @pytest.mark.parametrize(("arguments", "last"), [(["ONCE=1"], "up --once"), ([], "up"), (["ONCE=0"], "up")])

@@ -191,6 +191,17 @@ def test_a_signal_ends_a_step_that_is_under_way(supervisor: Supervisor, tmp_path
             signal.signal(number, handler)
 
 
+def test_a_program_that_ctrl_c_ended_before_we_looked_is_no_failure(supervisor: Supervisor, tmp_path: Path) -> None:
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    supervisor.listen()
+    try:
+        with pytest.raises(Stopped):
+            supervisor.run(Step(["sh", "-c", f"kill -INT {os.getpid()}; exit 130"], {}, tmp_path, tmp_path / "log"))
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def sleeper(folder: Path, command: list[str] | None = None) -> Child:
     """A supervised process that sleeps, or runs the command."""
     return Child(

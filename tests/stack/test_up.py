@@ -183,6 +183,19 @@ def test_a_port_in_use_is_a_clear_error_when_it_was_asked_for(market: Market) ->
     assert f"Port {taken} is in use by another program" in output
 
 
+@pytest.mark.parametrize(
+    ("variable", "url"),
+    [("DATABASE_URL", "postgresql://us:secret@127.0.0.1:9/market"), ("REDIS_URL", "redis://:secret@127.0.0.1:9/0")],
+)
+def test_a_real_server_that_does_not_answer_is_a_clear_error_at_once(market: Market, variable: str, url: str) -> None:
+    up = market.start("--once", **{variable: url})
+    output, _ = up.communicate(timeout=60)
+    assert up.returncode == 1
+    assert f"{variable} names a server that cannot be used ({url.replace('us:secret@', '').replace(':secret@', '')})" in output
+    assert "secret" not in output
+    assert "Traceback" not in output
+
+
 def read_until(up: "subprocess.Popen[str]", words: str) -> None:
     """Reads the output up to a line with these words."""
     assert up.stdout is not None
