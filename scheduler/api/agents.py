@@ -110,7 +110,7 @@ async def sync(request: HttpRequest) -> HttpResponse:
     try:
         agent, beat, settled, answer, wait_s = await _run(_sync, request, body)
         if answer.silent and settled is None and wait_s > 0:
-            answer = await _wait(agent, beat, wait_s, since)
+            answer = await _wait(agent, beat, answer, wait_s, since)
         document = await _run(answer.document)
     except DomainError as error:
         return problem_answer(error)
@@ -136,9 +136,9 @@ def _settle(agent: Agent, batch: ReportedBatch) -> Settled:
     return settle_reports(agent, batch)
 
 
-async def _wait(agent: Agent, beat: Beat, wait_s: float, since: int) -> Answer:
-    """Suspended until the pool is announced or the time is over; then one look at the rows."""
-    answer, until = Answer(), time.monotonic() + wait_s
+async def _wait(agent: Agent, beat: Beat, answer: Answer, wait_s: float, since: int) -> Answer:
+    """Suspended until the pool is announced or the time is over; then one look at the rows. `answer` says nothing yet."""
+    until = time.monotonic() + wait_s
     with hub().waiting(f"gridfare_pool:{agent.pool_id}", since) as event:
         while answer.silent and (left := until - time.monotonic()) > 0:
             if not await wait_for(event, left):

@@ -100,16 +100,17 @@ class Beat:
 
 @dataclass
 class Answer:
-    """What it hears: attempts to stop, work to do, whether its pool drains."""
+    """What it hears: attempts to stop, work to do, whether its pool drains. `knows`: it drains already."""
 
     stop: list[list[Any]] = field(default_factory=list)
     leased: list[dict[str, Any]] = field(default_factory=list)
     drain: bool = False
+    knows: bool = False
 
     @property
     def silent(self) -> bool:
         """Nothing that the agent could not also hear later: the poll may wait."""
-        return not (self.stop or self.leased or self.drain)
+        return not (self.stop or self.leased or (self.drain and not self.knows))
 
     def document(self) -> dict[str, Any]:
         specs, leases = lease_rows(self.leased)
@@ -120,7 +121,7 @@ class Answer:
 def keep_in_touch(agent: Agent, beat: Beat) -> Answer:
     """Renew, reconcile, and lease. The agent's row lock makes its syncs one after the other."""
     _renew(agent, beat)
-    answer = Answer(drain=agent.pool.state == Pool.State.DRAINING)
+    answer = Answer(drain=agent.pool.state == Pool.State.DRAINING, knows=beat.draining)
     _mark_running(agent, beat.held)
     answer.leased = _reconcile(agent, beat)
     answer.stop = _stops(agent, beat)
@@ -139,7 +140,7 @@ def look_again(agent: Agent, beat: Beat) -> Answer:
     if present is None:
         return Answer()
     pool = present.pool
-    answer = Answer(drain=pool.state == Pool.State.DRAINING)
+    answer = Answer(drain=pool.state == Pool.State.DRAINING, knows=beat.draining)
     answer.stop = _stops(agent, beat)
     if beat.want > 0 and pool.state == Pool.State.ACTIVE and not beat.draining:
         answer.leased = lease_units(agent, beat.session, min(beat.want, MAX_LEASES))

@@ -162,6 +162,15 @@ def test_a_draining_pool_is_told_so_and_finishes_what_it_has() -> None:
     assert len(agent.done().refused) == 0
 
 
+def test_an_agent_that_drains_already_waits_in_its_poll_instead_of_asking_for_ever() -> None:
+    agent = an_agent_with_work(4)
+    move_pool(Pool.objects.get(), "drain")
+    assert not agent.beat().silent
+    known = keep_in_touch(agent.agent, Beat(agent.session, 0, [], [], draining=True))
+    again = look_again(agent.agent, Beat(agent.session, 0, [], [], draining=True))
+    assert (known.drain, known.silent, again.drain, again.silent) == (True, True, True, True)
+
+
 def test_an_agent_that_leaves_gets_nothing_though_its_pool_is_active() -> None:
     agent = an_agent_with_work(4)
     assert not keep_in_touch(agent.agent, Beat(agent.session, 4, [], [], draining=True)).leased
