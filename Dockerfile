@@ -8,9 +8,8 @@ RUN python -m venv /opt/gridfare && /opt/gridfare/bin/pip install --require-hash
 
 FROM ${PYTHON_IMAGE}
 # bubblewrap is the agent's sandbox; without it the agent says so and takes trusted capabilities only.
-# libatomic1 is what the renderer of capabilities/render is linked with and slim images lack.
 RUN apt-get update \
- && apt-get install -y --no-install-recommends bubblewrap libatomic1 \
+ && apt-get install -y --no-install-recommends bubblewrap \
  && rm -rf /var/lib/apt/lists/* \
  && useradd --uid 10001 --create-home gridfare \
  && install -d -o gridfare -g gridfare /data /data/artifacts /data/static /data/run /tokens /agent

@@ -26,6 +26,21 @@ with av.open(sys.argv[1]) as film:
 """
 
 
+LINKED = """
+import mitsuba
+mitsuba.set_variant("scalar_rgb")
+print(*{line.split()[-1] for line in open("/proc/self/maps") if "libatomic" in line})
+"""
+
+
+def test_the_renderer_brings_the_library_that_a_bare_machine_lacks() -> None:
+    """libatomic.so.1 is no part of a Python; without it Mitsuba cannot be imported."""
+    python = run_local.environment(CAPABILITIES / "render")
+    done = subprocess.run([str(python), "-c", LINKED], check=True, capture_output=True, text=True)
+    assert done.stdout.split()
+    assert all(path.startswith(str(python.parents[1])) for path in done.stdout.split())
+
+
 def probe(film: Path) -> list[Any]:
     """Codec, pixel format, width, height, number of frames that decode, frames per second."""
     words = [str(run_local.environment(CAPABILITIES / "render")), "-c", PROBE, str(film)]
