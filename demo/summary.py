@@ -61,9 +61,14 @@ def _why(decisions: list[dict[str, Any]], stage: str, pool: str) -> str:
         if mine and (decision["stage"] == "merge") == (stage == "merge") and pool in {p["pool"] for p in decision["placed"]}:
             price = f"{Decimal(str(mine[0]['price'])):.6f} CNY, {mine[0]['finish_s']:.1f} s a unit"
             best = decision["candidates"][0]
-            rank = f"best of {len(decision['candidates'])} pools" if best is mine[0] else f"while {best['region']} was full"
-            return f"{price}, {rank}"
+            return f"{price}, {_rank(mine[0], best, len(decision['candidates']))}"
     return ""
+
+
+def _rank(mine: dict[str, Any], best: dict[str, Any], candidates: int) -> str:
+    if mine is not best:
+        return f"while {best['region']} was full"
+    return "the only pool there" if candidates == 1 else f"best of {candidates} pools"
 
 
 def _print_money(cast: Cast, balance: dict[str, Any], console: Console) -> None:
