@@ -97,7 +97,7 @@ class Market:
         command = [*_agent("join"), self.url, token, "--home", str(self.home(name)), "--name", name]
         command += ["--cores", str(cores), "--memory-mib", str(memory_mib), "--benchmark-s", "0.1"]
         self.run(f"join-{name}", command, self.agent_environment)
-        bob.move_pool(pool, "activate")
+        self.people.olga.move_pool(pool, "activate")
 
     @property
     def agent_environment(self) -> dict[str, str]:

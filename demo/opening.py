@@ -21,20 +21,21 @@ TESTS_S: Final = 900.0
 
 
 def open_market(cast: Cast, console: Console) -> None:
-    """Activate the pools whose agents passed their self-test, then publish what is not published yet."""
+    """Admit the pools whose agents passed their self-test, then publish what is not published yet."""
     for provider in (cast.bob, cast.erin):
-        _activate(provider, console)
+        _admit(provider, cast.olga, console)
     with ThreadPoolExecutor(len(CAPABILITIES)) as workers:
         for line in workers.map(lambda name: _publish(cast, name), CAPABILITIES):
             console.print(line)
 
 
-def _activate(provider: Client, console: Console) -> None:
+def _admit(provider: Client, operator: Client, console: Console) -> None:
+    """The provider waits for its machines, the operator lets them in."""
     until = time.monotonic() + POOLS_S
     for identifier in [pool["identifier"] for pool in provider.pools()]:
         pool = _verified(provider, identifier, until)
         if pool["state"] == "verified":
-            pool = provider.move_pool(identifier, "activate")
+            pool = operator.move_pool(identifier, "activate")
         power = f"{float(pool['fp32_gflops']):.1f} GFLOPS FP32 on {pool['cores']} of its cores"
         console.print(f"[green]pool[/] {identifier}  {pool['name']}, {pool['region']}: {pool['state']}, {power}")
 

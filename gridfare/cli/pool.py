@@ -123,9 +123,9 @@ def _verb(verb: str, help_text: str) -> None:
     pool_app.command(verb, help=help_text)(move)
 
 
-_verb("activate", "Take work.")
 _verb("drain", "Finish what it has, take nothing new.")
 _verb("resume", "Take work again after draining.")
 _verb("retire", "Leave the market, for ever.")
+_verb("activate", "Operators: admit a verified pool, so that it takes work.")
 _verb("suspend", "Operators: stop it.")
 _verb("reinstate", "Operators: let a suspended pool back.")

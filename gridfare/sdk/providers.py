@@ -48,7 +48,7 @@ class ProviderCalls(Calls):
         return answer
 
     def move_pool(self, identifier: str, verb: str) -> Pool:
-        """`verb` one of activate, drain, resume, retire; operators also suspend, reinstate."""
+        """`verb` one of drain, resume, retire; operators also activate, suspend, reinstate."""
         answer: Pool = self.http.post(f"/pools/{identifier}/{verb}", repeatable=True)
         return answer
 

@@ -42,7 +42,7 @@ class Verb:
 
 
 VERBS: Final = {
-    "activate": Verb(State.ACTIVE, (State.VERIFIED,)),
+    "activate": Verb(State.ACTIVE, (State.VERIFIED,), operators_only=True),
     "resume": Verb(State.ACTIVE, (State.DRAINING,)),
     "drain": Verb(State.DRAINING, (State.ACTIVE,)),
     "retire": Verb(State.RETIRED, tuple(sources_of(Pool.MOVES, State.RETIRED))),

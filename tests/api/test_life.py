@@ -20,7 +20,7 @@ PERIOD = "from=2020-01-01&to=2100-01-01"
 
 
 def a_machine_joins(owner: Any) -> tuple[HttpAgent, str]:
-    """Register, join, test, price, activate; returns the agent and the pool's identifier."""
+    """Register, join, test, price, admitted by olga; returns the agent and the pool's identifier."""
     pool = owner.post("/api/v1/pools", {"name": "west", "region": "ningxia"}).json()
     url = f"/api/v1/pools/{pool['identifier']}"
     agent = HttpAgent("west-1")
@@ -29,7 +29,8 @@ def a_machine_joins(owner: Any) -> tuple[HttpAgent, str]:
     rates = {"core_second": "0.01"}
     assert owner.post(f"{url}/offers", {"basis": "consumption", "rates": rates}).status_code == 201
     assert agent.sync().status_code == 200
-    assert owner.post(f"{url}/activate").json()["state"] == "active"
+    assert owner.post(f"{url}/activate").json()["code"] == "operators_only"
+    assert build.client_of(build.olga()).post(f"{url}/activate").json()["state"] == "active"
     return agent, pool["identifier"]
 
 

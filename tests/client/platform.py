@@ -581,7 +581,7 @@ def create_offer(handler: Handler, variables: Json) -> Any:
 
 @route("POST", "/pools/(?P<id>[^/]+)/(?P<verb>[a-z]+)")
 def move_pool(handler: Handler, variables: Json) -> Json:
-    states = {"activate": "active", "drain": "draining", "resume": "active", "retire": "retired"}
+    states = {"drain": "draining", "resume": "active", "retire": "retired"}
     if variables["verb"] not in states:
         raise Problem(403, "not_allowed", "operators only")
     handler.platform.pools[variables["id"]]["state"] = states[variables["verb"]]

@@ -276,11 +276,12 @@ def test_a_provider_sets_up_a_pool(run: Run, platform: Platform, url: str) -> No
     done = run("pool", "token", POOL)
     assert done.out.strip() == "join-me-once"
     assert f"gridfare agent join {url} join-me-once" in done.err
-    for verb, state in {"activate": "active", "drain": "draining", "resume": "active", "retire": "retired"}.items():
+    for verb, state in {"drain": "draining", "resume": "active", "retire": "retired"}.items():
         assert run("pool", verb, POOL, "--json").json["state"] == state
     assert "disk_free" in run("pool", "show", POOL).out
     assert POOL in run("pools").out
     assert run("pool", "suspend", POOL).code == 3
+    assert run("pool", "activate", POOL).code == 3
 
 
 def test_a_publisher_publishes_a_folder(run: Run, platform: Platform, tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ GET pools                                                      bob   401 401 200
 POST pools                                                     bob   401 401 201 403 403 201 201 201
 GET pools/<identifier>                                         bob   401 401 404 200 200 200 200 200
 PATCH pools/<identifier>                                       bob   401 401 404 403 403 200 200 200
-POST pools/<identifier>/activate                               bob   401 401 404 403 403 200 200 200
+POST pools/<identifier>/activate                               bob   401 401 403 403 403 403 403 200
 POST pools/<identifier>/drain                                  bob   401 401 404 403 403 200 200 200
 POST pools/<identifier>/join-tokens                            bob   401 401 404 403 403 201 201 201
 GET pools/<identifier>/offers                                  bob   401 401 404 200 200 200 200 200

@@ -68,7 +68,7 @@ def _open(stack: Stack) -> Market:
     alice, bob, carol, olga = (client_of(stack, name) for name in (ALICE.username, BOB.username, CAROL.username, OPERATOR))
     pools = {name: config_of(stack, name)["pool"] for name in names}
     for name, identifier in pools.items():
-        bob.move_pool(identifier, "activate")
+        olga.move_pool(identifier, "activate")
         stack.run_agent(name)
     market = Market(stack, alice, bob, carol, olga, pools)
     with ThreadPoolExecutor(2) as workers:

@@ -99,7 +99,7 @@ def edge(market: Market) -> Iterator[str]:
     (pool,) = erin.pools()
     identifier = pool["identifier"]
     market.stack.join({"shanghai": erin.join_token(identifier)["token"]}, bare)
-    erin.move_pool(identifier, "activate")
+    market.olga.move_pool(identifier, "activate")
     market.stack.run_agent("shanghai", bare)
     yield identifier
     erin.move_pool(identifier, "drain")

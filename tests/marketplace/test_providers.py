@@ -50,14 +50,17 @@ def test_a_pools_life_through_the_api() -> None:
 
     providers.record_selftest(agent, results=build.PASSED, benchmark=build.BENCHMARK)
     assert client.get(url).json()["fp32_gflops"] == 100.0
-    refused = client.post(f"{url}/activate")
+    assert client.post(f"{url}/activate").json()["code"] == "operators_only"
+    olga = build.client_of(build.olga())
+    refused = olga.post(f"{url}/activate")
     assert (refused.status_code, refused.json()["code"]) == (409, "offer_missing")
 
     offer = {"basis": "consumption", "rates": {"core_second": "0.0001"}}
     assert client.post(f"{url}/offers", offer).status_code == 201
-    for verb, state in [("activate", "active"), ("drain", "draining"), ("resume", "active"), ("retire", "retired")]:
+    assert olga.post(f"{url}/activate").json()["state"] == "active"
+    for verb, state in [("drain", "draining"), ("resume", "active"), ("retire", "retired")]:
         assert client.post(f"{url}/{verb}").json()["state"] == state
-    assert client.post(f"{url}/activate").json()["code"] == "pool_state"
+    assert olga.post(f"{url}/activate").json()["code"] == "pool_state"
 
 
 def test_repeating_a_verb_is_one_effect() -> None:
@@ -85,7 +88,7 @@ def test_a_strangers_pool_is_not_found() -> None:
     url = f"{POOLS}/{build.a_pool().identifier}"
     client = build.client_of(build.mallory())
     answers = [client.get(url), client.patch(url, {"name": "mine"}), client.get(f"{url}/offers")]
-    answers += [client.post(f"{url}/{verb}") for verb in ("join-tokens", "offers", "activate", "retire")]
+    answers += [client.post(f"{url}/{verb}") for verb in ("join-tokens", "offers", "drain", "retire")]
     assert {answer.status_code for answer in answers} == {404}
     assert client.get(POOLS).json()["results"] == []
 
@@ -95,7 +98,7 @@ def test_operators_suspend_and_reinstate_and_owners_do_not() -> None:
     assert build.client_of(build.bob()).post(f"{url}/suspend").json()["code"] == "operators_only"
     olga = build.client_of(build.olga())
     assert olga.post(f"{url}/suspend").json()["state"] == "suspended"
-    assert build.client_of(build.bob()).post(f"{url}/activate").json()["code"] == "pool_state"
+    assert olga.post(f"{url}/activate").json()["code"] == "pool_state"
     assert olga.post(f"{url}/reinstate").json()["state"] == "verified"
 
 
