@@ -3,8 +3,8 @@ ARG PYTHON_IMAGE=python:3.12-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS packages
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
-COPY requirements/server.txt /tmp/server.txt
-RUN python -m venv /opt/gridfare && /opt/gridfare/bin/pip install --require-hashes -r /tmp/server.txt
+COPY requirements/server.txt requirements/agent.txt /tmp/
+RUN python -m venv /opt/gridfare && /opt/gridfare/bin/pip install --require-hashes -r /tmp/server.txt -r /tmp/agent.txt
 
 FROM ${PYTHON_IMAGE}
 # bubblewrap is the agent's sandbox; without it the agent says so and takes trusted capabilities only.

@@ -50,6 +50,7 @@ lock: ## pin the newest versions that requirements/*.in allow (ARGS="--upgrade")
 	$(LOCK) tools.in -o tools.txt
 	$(LOCK) --no-deps redis.in -o redis.txt
 	$(LOCK) server.in -o server.txt
+	$(LOCK) agent.in -o agent.txt
 	$(LOCK) local.in -o local.txt
 	$(LOCK) dev.in -o dev.txt
 

@@ -122,7 +122,7 @@ def test_only_the_web_server_is_published_and_only_to_this_machine_by_default() 
 def test_the_image_runs_as_an_ordinary_user_from_pinned_packages() -> None:
     text = (ROOT / "Dockerfile").read_text()
     assert re.search(r"^USER gridfare$", text, re.MULTILINE)
-    assert "pip install --require-hashes -r /tmp/server.txt" in text
+    assert "pip install --require-hashes -r /tmp/server.txt -r /tmp/agent.txt" in text
     assert re.search(r"^ARG PYTHON_IMAGE=python:3\.\d+-slim-\w+$", text, re.MULTILINE)
 
 
