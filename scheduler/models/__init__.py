@@ -1,0 +1,16 @@
+"""The scheduler's rows, by subject."""
+
+from scheduler.models.units import (
+    Attempt,
+    Decision,
+    Ended,
+    LogChunk,
+    Need,
+    Output,
+    Pace,
+    ReportBatch,
+    Round,
+    Unit,
+)
+
+__all__ = ["Attempt", "Decision", "Ended", "LogChunk", "Need", "Output", "Pace", "ReportBatch", "Round", "Unit"]
