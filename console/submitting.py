@@ -20,8 +20,9 @@ from marketplace.permissions import Scopes, may
 from marketplace.queries import owned
 from marketplace.scopes import ARTIFACTS_WRITE, CAPABILITIES_READ, TASKS_READ, TASKS_WRITE
 from scheduler.api.tasks import request_of
-from scheduler.services.explaining import quote_task
-from scheduler.services.submitting import Asker, submit_task
+from scheduler.services.drafting import Asker
+from scheduler.services.quoting import quote_task
+from scheduler.services.submitting import submit_task
 
 PAGE: Final = 50
 PUBLISHED: Final = CapabilityVersion.State.PUBLISHED

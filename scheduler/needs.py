@@ -7,20 +7,32 @@ Document (all JSON values):
   tflop        FP32 TFLOP of one unit, decimal text
   run_s        time limit of one unit
   bytes_in     input bytes of one unit       organization  the user's slug
-  trusted      may run without a sandbox     objective     cheapest | fastest
+  trusted      may run without a sandbox     objective     cheapest | fastest | greenest | balanced
   regions, providers, exclude_providers      allowed slugs; an empty list allows all
   cap          highest price of one unit, decimal text or null
   fee          publisher's fee of one unit, decimal text (for the cap)
   offers_at    the moment whose offers price it (ISO 8601): the last change of any offer before submit
+Only where there is something to say:
+  weights      own weights instead of the objective's, decimal texts (matching/goals.py)
+  deadline     seconds since the epoch by which nine of ten units must be over; rounded down to ten seconds
+  min_trust    lowest probability of a valid result, decimal text
+  network      {from: region, jitter_class, max_latency_s}: the class of the way from the user
+  gang         units that must start together on one pool
+  inputs       [[sha256, bytes]] of input files of more than 100 MB         bytes_out   predicted, of one unit
+  store        the region of the market's store
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 import orjson
+
+LARGE: Final = 100_000_000  # bytes; smaller files follow the work wherever it goes
 
 
 def canonical(document: Any) -> bytes:
@@ -44,12 +56,15 @@ def need_document(
     constraints: dict[str, Any],
     bytes_in: int,
     offers_at: str,
+    deadline: datetime | None = None,
+    inputs: Sequence[tuple[str, int]] = (),
+    store: str = "",
 ) -> dict[str, Any]:
     """The need of a plan's units (stage 0) or of its merge (stage 1)."""
     part = plan["merge_stage"] if stage else plan
     units = plan["units"] + bool(plan["merge_stage"])
     cap = constraints.get("max_price")
-    return {
+    document = {
         "version": version_id,
         "stage": stage,
         "need": part["need"],
@@ -67,6 +82,17 @@ def need_document(
         "fee": str(plan["fee"]["per_unit"]),
         "offers_at": offers_at,
     }
+    extra = {
+        "weights": constraints.get("weights"),
+        "deadline": None if deadline is None else int(deadline.timestamp()) // 10 * 10,
+        "min_trust": constraints.get("min_trust"),
+        "network": constraints.get("network"),
+        "gang": plan["units"] if plan.get("gang") and not stage else None,
+        "inputs": [[sha, size] for sha, size in sorted(inputs) if size > LARGE] or None,
+        "bytes_out": part.get("bytes_out"),
+        "store": store,
+    }
+    return document | {name: value for name, value in extra.items() if value}
 
 
 def unit_cap(max_price: Decimal, fee: dict[str, Any], units: int) -> Decimal:

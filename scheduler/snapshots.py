@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable
-from dataclasses import replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from django.db.models.functions import Lower
 from django.utils import timezone
 
+from marketplace.carbon import carbon_now
 from marketplace.loads import Load
-from marketplace.models import Offer, Pool, Rate
-from scheduler.matching import ClassState, PoolState, Prices, Snapshot, dominant_share, run_seconds
+from marketplace.models import BlobPlace, Offer, Pool, Rate, Region
+from scheduler.matching import ClassState, PoolState, Prices, Snapshot
+from scheduler.matching.loads import load_of, used_by
 from scheduler.models import Need, Pace
 from scheduler.pace import Fit, Key, with_anywhere
 from scheduler.sql import rows, scalar
@@ -33,7 +35,9 @@ WITH RECURSIVE class(need_id) AS (
             WHERE u.state = 'waiting' AND u.need_id > class.need_id ORDER BY u.need_id LIMIT 1)
     FROM class WHERE class.need_id IS NOT NULL
 )
-SELECT class.need_id, w.avoid, count(*), min(w.id)
+SELECT class.need_id, w.avoid, count(*), min(w.id),
+       (SELECT extract(epoch FROM now() - t.created_at)::float FROM scheduler_unit u JOIN marketplace_task t ON t.id = u.task_id
+        WHERE u.id = min(w.id)) AS age_s
 FROM class CROSS JOIN LATERAL (
     SELECT u.id, u.avoid FROM scheduler_unit u
     WHERE u.state = 'waiting' AND u.need_id = class.need_id AND (u.not_before IS NULL OR u.not_before <= now())
@@ -53,7 +57,10 @@ def waiting_classes(limit: int = WAITING_PER_CLASS) -> list[ClassState]:
     """Waiting units by class and pools to avoid, oldest class first, at most `limit` counted per class."""
     found = rows(_WAITING, [limit])
     documents = documents_of({need_id for need_id, *_ in found})
-    return [ClassState(need_id, documents[need_id], count, tuple(avoid)) for need_id, avoid, count, _ in found]
+    return [
+        ClassState(need_id, documents[need_id], count, tuple(avoid), age_s=round(max(age_s, 0.0), 1))
+        for need_id, avoid, count, _, age_s in found
+    ]
 
 
 def documents_of(need_ids: Iterable[int]) -> dict[int, dict[str, Any]]:
@@ -70,14 +77,38 @@ def open_pools(*, online_only: bool) -> list[Pool]:
 
 
 def market(classes: list[ClassState], *, online_only: bool = True, with_load: bool = True) -> Snapshot:
-    """The snapshot of a round: pools with their load, offers and paces for the classes given."""
-    pools = [pool_state(pool) for pool in open_pools(online_only=online_only)]
-    versions = {one.document["version"] for one in classes}
-    pace = _pace(versions)
-    if with_load:
-        pools = _loaded(pools, pace)
+    """The snapshot of a round: pools with their load, offers, paces and surroundings for the classes given."""
+    now = timezone.now()
+    found = open_pools(online_only=online_only)
+    pools = [pool_state(pool) for pool in found]
+    pace = _pace({one.document["version"] for one in classes})
+    load = _load(pools, pace) if with_load else Held(pools, {})
     moments = {one.document["offers_at"] for one in classes}
-    return Snapshot(classes, pools, _offers([pool.id for pool in pools], moments), pace)
+    return Snapshot(
+        classes=classes,
+        pools=load.pools,
+        offers=_offers([pool.id for pool in pools], moments),
+        pace=pace,
+        carbon={pool.region.code: _carbon(pool.region, now) for pool in found},
+        places=_places({sha for one in classes for sha, _ in one.document.get("inputs", ())}),
+        used=load.used,
+        at=round(now.timestamp(), 3),
+    )
+
+
+def _carbon(region: Region, now: datetime) -> float:
+    hour = timezone.localtime(now).hour
+    return round(carbon_now(region.carbon_g_per_kwh, region.carbon_by_hour, hour), 3)
+
+
+def _places(sha256s: set[str]) -> dict[str, tuple[str, ...]]:
+    """Regions that hold a copy of each of these blobs."""
+    places: dict[str, list[str]] = defaultdict(list)
+    if sha256s:
+        held = BlobPlace.objects.filter(blob__in=sha256s).order_by("blob_id", "region__code")
+        for sha, region in held.values_list("blob_id", "region__code"):
+            places[sha].append(region)
+    return {sha: tuple(regions) for sha, regions in places.items()}
 
 
 def pool_state(pool: Pool) -> PoolState:
@@ -106,20 +137,25 @@ def _pace(versions: set[int]) -> dict[Key, Fit]:
     return with_anywhere({(version, stage, pool): Fit(*sums) for version, stage, pool, *sums in keys})
 
 
-def _loaded(pools: list[PoolState], pace: dict[Key, Fit]) -> list[PoolState]:
-    """Pools with the shares and the backlog of what is placed on them or leased by them."""
-    by_id = {pool.id: pool for pool in pools}
-    load = [(pool_id, need_id, n) for pool_id, need_id, n in rows(_LOAD) if pool_id in by_id]
-    documents = documents_of({need_id for _, need_id, _ in load})
+@dataclass(frozen=True)
+class Held:
+    """Pools with their load, and the dominant share of the market that each organization holds."""
+
+    pools: list[PoolState]
+    used: dict[str, float]
+
+
+def _load(pools: list[PoolState], pace: dict[Key, Fit]) -> Held:
+    """What is placed on pools or leased by them, in two statements; what it means is `load_of`'s business."""
+    known = {pool.id for pool in pools}
+    found = [(pool_id, need_id, n) for pool_id, need_id, n in rows(_LOAD) if pool_id in known]
+    documents = documents_of({need_id for _, need_id, _ in found})
     pace = pace | _pace({doc["version"] for doc in documents.values()})
-    shares: dict[int, float] = defaultdict(float)
-    backlog: dict[int, float] = defaultdict(float)
-    for pool_id, need_id, n in load:
-        doc, pool = documents[need_id], by_id[pool_id]
-        share = dominant_share(doc["need"], pool)
-        shares[pool_id] += n * share
-        backlog[pool_id] += n * share * run_seconds(doc, pool, pace)
-    return [replace(pool, shares=shares[pool.id], backlog_s=backlog[pool.id]) for pool in pools]
+    on_pools: dict[int, list[tuple[dict[str, Any], int]]] = defaultdict(list)
+    for pool_id, need_id, n in found:
+        on_pools[pool_id].append((documents[need_id], n))
+    loads = {pool.id: load_of(pool, on_pools.get(pool.id, []), pace) for pool in pools}
+    return Held([loads[pool.id].pool for pool in pools], used_by([loads[pool.id] for pool in pools]))
 
 
 def _offers(pool_ids: list[int], moments: set[str]) -> dict[tuple[int, str], Prices]:

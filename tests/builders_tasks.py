@@ -16,11 +16,12 @@ from marketplace.manifest import check_manifest, digest_of
 from marketplace.models import Agent, Capability, CapabilityVersion, Organization, Pool, Task
 from scheduler.reports import batch_digest, parse_batch
 from scheduler.services.advancing import advance_task
+from scheduler.services.drafting import Asker, Request
 from scheduler.services.expanding import expand_task
 from scheduler.services.leasing import Answer, Beat, Held, keep_in_touch
 from scheduler.services.placing import run_round
 from scheduler.services.settling import Settled, settle_reports
-from scheduler.services.submitting import Asker, Request, submit_task
+from scheduler.services.submitting import submit_task
 from tests.builders import Person, agent_key, alice, carol
 
 _names = count(1)

@@ -21,6 +21,8 @@ class Region(models.Model):
     name_zh = models.CharField(max_length=100)
     latitude = models.DecimalField(max_digits=8, decimal_places=5)
     longitude = models.DecimalField(max_digits=8, decimal_places=5)
+    carbon_g_per_kwh = models.FloatField(null=True, blank=True, help_text="of electricity; see marketplace/carbon.py")
+    carbon_by_hour = models.JSONField(default=list, blank=True, help_text="24 factors, local hours; [] for a flat day")
 
     class Meta:
         ordering: ClassVar = ["gb_code", "code"]

@@ -47,6 +47,8 @@ class Task(models.Model):
     class Objective(models.TextChoices):
         CHEAPEST = "cheapest"
         FASTEST = "fastest"
+        GREENEST = "greenest"
+        BALANCED = "balanced"
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     organization = models.ForeignKey("Organization", models.PROTECT, related_name="tasks")

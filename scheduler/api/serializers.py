@@ -15,6 +15,17 @@ from marketplace.models import Task
 from scheduler.queries import running_units
 
 
+class NetworkIn(In):
+    """The class of the way from the user to the pool."""
+
+    jitter_class = serializers.IntegerField(min_value=0, max_value=3, help_text="0 deterministic … 3 best effort")
+    max_latency_s = serializers.FloatField(min_value=0, required=False)
+
+    def get_fields(self) -> dict[str, Any]:
+        """`from` is a word of Python's, so it cannot be declared like the others."""
+        return {"from": serializers.CharField(max_length=63), **super().get_fields()}
+
+
 class ConstraintsIn(In):
     """Where a task may run and what it may cost at most."""
 
@@ -26,6 +37,15 @@ class ConstraintsIn(In):
     max_price = serializers.DecimalField(
         max_digits=20, decimal_places=6, min_value=Decimal("0.000001"), required=False
     )
+    min_trust = serializers.DecimalField(
+        max_digits=5, decimal_places=4, min_value=Decimal(0), max_value=Decimal(1), required=False,
+        help_text="lowest probability of a valid result of a pool, 0 to 1",
+    )  # fmt: skip
+    weights = serializers.DictField(
+        child=serializers.FloatField(), required=False,
+        help_text="own objective: price (factor), hour and kilogram (CNY for an hour, for a kilogram of CO2), risk (factor)",
+    )  # fmt: skip
+    network = NetworkIn(required=False)
 
 
 class TaskIn(In):
@@ -149,7 +169,10 @@ class TaskOut(serializers.ModelSerializer[Task]):
 class QuoteOptionOut(serializers.Serializer[Any]):
     price = serializers.CharField()
     currency = serializers.CharField()
-    seconds = serializers.FloatField()
+    seconds = serializers.FloatField(help_text="until the result, expected")
+    seconds_p90 = serializers.FloatField(help_text="that nine of ten do not exceed")
+    start_s = serializers.FloatField(help_text="until the first unit starts")
+    carbon_g = serializers.FloatField(help_text="grams of CO2, estimated")
     pools = serializers.ListField(child=serializers.DictField())
 
 
@@ -160,6 +183,9 @@ class QuoteOut(serializers.Serializer[Any]):
     excluded = serializers.DictField(child=serializers.IntegerField())
     cheapest = QuoteOptionOut(allow_null=True)
     fastest = QuoteOptionOut(allow_null=True)
+    greenest = QuoteOptionOut(allow_null=True)
+    balanced = QuoteOptionOut(allow_null=True)
+    own = QuoteOptionOut(allow_null=True, required=False, help_text="by the weights of `constraints.weights`")
 
 
 class AttemptOut(serializers.Serializer[Any]):

@@ -33,10 +33,12 @@ from scheduler.api.serializers import (
 )
 from scheduler.queries import tasks_of, units_page
 from scheduler.services.advancing import cancel_task
-from scheduler.services.explaining import explain_task, quote_task
+from scheduler.services.drafting import Asker
+from scheduler.services.drafting import Request as TaskRequest
+from scheduler.services.explaining import explain_task
 from scheduler.services.logs import STREAMS, read_logs
-from scheduler.services.submitting import Asker, submit_task
-from scheduler.services.submitting import Request as TaskRequest
+from scheduler.services.quoting import quote_task
+from scheduler.services.submitting import submit_task
 
 MAX_INT4, MAX_INT8 = 999_999_999, 10**18 - 1  # digits that fit; a unit's index is an int4
 KEY = OpenApiParameter(

@@ -5,6 +5,7 @@ from scheduler.models.units import (
     Decision,
     Ended,
     LogChunk,
+    MarketPrice,
     Need,
     Output,
     Pace,
@@ -13,4 +14,4 @@ from scheduler.models.units import (
     Unit,
 )
 
-__all__ = ["Attempt", "Decision", "Ended", "LogChunk", "Need", "Output", "Pace", "ReportBatch", "Round", "Unit"]
+__all__ = ["Attempt", "Decision", "Ended", "LogChunk", "MarketPrice", "Need", "Output", "Pace", "ReportBatch", "Round", "Unit"]

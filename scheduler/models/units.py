@@ -47,6 +47,27 @@ class Decision(models.Model):
     placed = models.JSONField(help_text="[[pool id, units]]")
     candidates = models.JSONField(help_text="best five, each with its terms in money and seconds")
     excluded = models.JSONField(help_text="pools left out, counted by dimension")
+    queued = models.JSONField(default=list, help_text="[[pool id, units]]: full pools for which the rest had better wait")
+
+
+class MarketPrice(models.Model):
+    """What one more of a resource would have saved at a pool in a round: the market's price of its being full.
+
+    A dual price of the round's program, in the market's currency per core, MiB or accelerator, for as long as the units
+    that wanted it would have held it. Pools with room left have none.
+    """
+
+    at = models.DateTimeField()
+    pool = models.ForeignKey("marketplace.Pool", models.CASCADE, db_index=False)
+    resource = models.CharField(max_length=100)
+    price = models.FloatField(help_text="a signal, never charged")
+
+    class Meta:
+        indexes: ClassVar = [
+            # the public series, and forgetting
+            models.Index(fields=["at"], name="market_price_at"),
+            models.Index(fields=["pool", "at"], name="market_price_of_pool"),
+        ]
 
 
 class Unit(models.Model):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 from uuid import UUID
 
+from django.conf import settings
 from django.db import transaction
-from django.db.models import F, Sum
 
 from core.wake import wake
 from marketplace.models import Task
@@ -61,14 +62,14 @@ def _insert(task: Task, stage: int, need: int, state: str, start: int, stop: int
 
 def _need(task: Task, *, stage: int) -> int:
     """The id of the class of a task's units or merge, made when it is the first of its kind."""
-    document = need_of(task, stage=stage, bytes_in=_bytes_in(task))
+    document = need_of(task, stage=stage, inputs=_inputs(task))
     key = key_of(document)
     Need.objects.bulk_create([Need(key=key, document=document)], ignore_conflicts=True)
     return Need.objects.values_list("id", flat=True).get(key=key)
 
 
-def need_of(task: Task, *, stage: int, bytes_in: int) -> dict[str, Any]:
-    """The need document of a task's stage (also used by quotes, on tasks that are never saved)."""
+def need_of(task: Task, *, stage: int, inputs: Sequence[tuple[str, int]]) -> dict[str, Any]:
+    """The need document of a task's stage (also used by quotes, on tasks that are never saved). `inputs`: (sha256, bytes)."""
     return need_document(
         plan=task.plan,
         stage=stage,
@@ -77,11 +78,14 @@ def need_of(task: Task, *, stage: int, bytes_in: int) -> dict[str, Any]:
         organization=task.organization.slug,
         objective=task.objective,
         constraints=task.constraints,
-        bytes_in=bytes_in,
+        bytes_in=sum(size for _, size in inputs),
         offers_at=task.priced_at.isoformat(),
+        deadline=task.deadline,
+        inputs=inputs,
+        store=settings.STORE_REGION,
     )
 
 
-def _bytes_in(task: Task) -> int:
-    total = task.files.aggregate(total=Sum(F("artifact__blob__bytes")))["total"]
-    return int(total or 0)
+def _inputs(task: Task) -> list[tuple[str, int]]:
+    """SHA-256 and bytes of a task's input files."""
+    return list(task.files.values_list("artifact__blob_id", "artifact__blob__bytes"))

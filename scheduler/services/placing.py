@@ -1,6 +1,6 @@
 """Step 3 of the river, match: give waiting units to pools.
 
-A round reads a snapshot, lets `matching.decide` decide, and commits with one guarded UPDATE: a unit that is no
+A round reads a snapshot, lets `matching.plan` decide, and commits with one guarded UPDATE: a unit that is no
 longer waiting is not touched and a pool's agent is woken by NOTIFY when the round commits. One round at a
 time (an advisory lock that is only tried), so free capacity is never promised twice.
 """
@@ -8,18 +8,18 @@ time (an advisory lock that is only tried), so free capacity is never promised t
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import asdict
+from datetime import timedelta
 from typing import Any, Final
 
+from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
 
-from scheduler.matching import ClassDecision, ClassState, Placement, PoolState, Prices, Snapshot, decide
-from scheduler.models import Decision, Round
-from scheduler.pace import Fit
+from scheduler.matching import ClassDecision, Placement, Plan, Snapshot, plan
+from scheduler.models import Decision, MarketPrice, Round
 from scheduler.snapshots import WAITING_PER_CLASS, documents_of, market, waiting_classes
 from scheduler.sql import rows, scalar
+from scheduler.stored import snapshot_document, snapshot_from
 
 ROUND_LOCK: Final = 0x67726964  # any constant: "grid"
 CHANNEL: Final = "gridfare_pool"
@@ -61,16 +61,21 @@ def run_round() -> int:
             return 0
         snapshot = market(classes)
         began = time.perf_counter_ns()
-        decisions = decide(snapshot)
+        planned = plan(snapshot, **limits())
         micros = (time.perf_counter_ns() - began) // 1000
-        return _commit(snapshot, decisions, micros)
+        return _commit(snapshot, planned, micros)
 
 
-def _commit(snapshot: Snapshot, decisions: list[ClassDecision], micros: int) -> int:
-    placing = [one for one in decisions if one.placements]
+def limits() -> dict[str, Any]:
+    """What operators set: the time box and the age bound."""
+    return {"time_box_s": settings.PLANNER_TIME_BOX_S, "age_bound_s": float(settings.PLANNER_AGE_BOUND_S)}
+
+
+def _commit(snapshot: Snapshot, planned: Plan, micros: int) -> int:
+    placing = [one for one in planned.decisions if one.placements]
     if not placing:
         return 0
-    ids = _record(snapshot, placing, micros)
+    ids = _record(snapshot, planned, placing, micros)
     placed = rows(_COMMIT, _parameters(placing, ids))
     for pool_id in sorted({pool_id for (pool_id,) in placed}):
         notify_pool(pool_id)
@@ -104,15 +109,19 @@ def _append(columns: dict[str, list[Any]], placement: Placement, decision_id: in
         columns[name].append(value)
 
 
-def _record(snapshot: Snapshot, placing: list[ClassDecision], micros: int) -> list[int]:
-    """Store the round with its whole input and the decisions, for the explanation and for replay."""
+def _record(snapshot: Snapshot, planned: Plan, placing: list[ClassDecision], micros: int) -> list[int]:
+    """Store the round with its whole input, the decisions and the prices, for the explanation, for replay and for the market."""
     this = Round.objects.create(
         at=timezone.now(),
         waiting=sum(one.waiting for one in snapshot.classes),
         placed=sum(p.units for one in placing for p in one.placements),
-        decided_by="greedy",
+        decided_by=planned.decided_by,
         micros=micros,
-        snapshot=snapshot_document(snapshot),
+        snapshot=snapshot_document(snapshot) | {"limits": limits()},
+    )
+    MarketPrice.objects.bulk_create(
+        MarketPrice(at=this.at, pool_id=pool_id, resource=resource, price=price)
+        for (pool_id, resource), price in sorted(planned.duals.items())
     )
     made = Decision.objects.bulk_create(
         Decision(
@@ -121,42 +130,18 @@ def _record(snapshot: Snapshot, placing: list[ClassDecision], micros: int) -> li
             placed=[[p.pool_id, p.units] for p in one.placements],
             candidates=list(one.candidates),
             excluded=dict(one.excluded),
+            queued=[[pool_id, units] for pool_id, units in one.queued],
         )
         for one in placing
     )
     return [decision.pk for decision in made]
 
 
-def snapshot_document(snapshot: Snapshot) -> dict[str, Any]:
-    """The matcher's input as JSON values; `snapshot_from` reads it back. Needs are rows that never change: by id."""
-    return {
-        "classes": [[one.need_id, one.waiting, list(one.avoid)] for one in snapshot.classes],
-        "pools": [asdict(pool) for pool in snapshot.pools],
-        "offers": [[*key, prices.offer_id, dict(prices.rates)] for key, prices in snapshot.offers.items()],
-        "pace": [[*key, *fit] for key, fit in snapshot.pace.items()],
-    }
-
-
-def snapshot_from(document: dict[str, Any], needs: Mapping[int, Mapping[str, Any]]) -> Snapshot:
-    """The matcher's input as it was, from `snapshot_document` and the need documents by id."""
-    return Snapshot(
-        classes=[ClassState(need, needs[need], waiting, tuple(avoid)) for need, waiting, avoid in document["classes"]],
-        pools=[_pool_from(values) for values in document["pools"]],
-        offers={(pool, at): Prices(offer, rates) for pool, at, offer, rates in document["offers"]},
-        pace={(version, stage, pool): Fit(*sums) for version, stage, pool, *sums in document["pace"]},
-    )
-
-
-def _pool_from(values: dict[str, Any]) -> PoolState:
-    """Lists become tuples again, accelerators pairs."""
-    flat = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-    return PoolState(**flat | {"accelerators": tuple((model, count) for model, count in values["accelerators"])})
-
-
 def replay_round(this: Round) -> list[ClassDecision]:
     """Decide a stored round again from its snapshot: what it decided, if the code has not changed since."""
     needs = documents_of(need for need, *_ in this.snapshot["classes"])
-    return [one for one in decide(snapshot_from(this.snapshot, needs)) if one.placements]
+    again = plan(snapshot_from(this.snapshot, needs), by=this.decided_by, **this.snapshot["limits"] | {"time_box_s": 3600.0})
+    return [one for one in again.decisions if one.placements]
 
 
 def notify_pool(pool_id: int) -> None:
@@ -174,6 +159,12 @@ _FORGET_ROUNDS: Final = """
 DELETE FROM scheduler_round r WHERE r.id <= %s
 AND NOT EXISTS (SELECT 1 FROM scheduler_decision d WHERE d.round_id = r.id) RETURNING r.id
 """
+
+
+def forget_old_prices(keep_days: int = 30) -> int:
+    """Housekeeping: prices are kept for a month."""
+    gone, _ = MarketPrice.objects.filter(at__lt=timezone.now() - timedelta(days=keep_days)).delete()
+    return gone
 
 
 @transaction.atomic

@@ -8,15 +8,17 @@ from typing import Any
 
 import pytest
 from django.apps import apps
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from core.errors import Invalid
 from marketplace.models import Agent, Pool, Task
 from scheduler.models import Unit
-from scheduler.services import explaining
-from scheduler.services.explaining import Quote, explain_task, quote_task
+from scheduler.services.drafting import Asker, Request
+from scheduler.services.explaining import explain_task
 from scheduler.services.placing import run_round
-from scheduler.services.submitting import Asker, Request
+from scheduler.services.quoting import Quote, quote_task
 from tests.builders import a_pool, alice
 from tests.builders_tasks import FakeAgent, a_task, a_version, run_to_end
 
@@ -121,12 +123,19 @@ def test_a_quote_is_the_price_of_all_units_the_merge_and_the_fees() -> None:
     assert [pool["units"] for pool in option["pools"]] == [1000]
 
 
-def test_the_quote_of_a_huge_task_is_scaled_from_a_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_quote_of_a_huge_task_takes_no_more_statements_than_that_of_a_small_one() -> None:
     a_pool(rates={"core_second": "0.0001"})
-    version = a_version(**SLOW)
-    exact = quoted(version, inputs={"count": 1_000}).options["cheapest"]
-    monkeypatch.setattr(explaining, "QUOTE_UNITS", 100)
-    assert quoted(version, inputs={"count": 1_000}).options["cheapest"] == exact
+    version = a_version(**SLOW, limits={"units": 1_000_000})
+    alice()
+    with CaptureQueriesContext(connection) as few:
+        small = quoted(version, inputs={"count": 10}).options["cheapest"]
+    with CaptureQueriesContext(connection) as many:
+        huge = quoted(version, inputs={"count": 1_000_000}).options["cheapest"]
+    assert small is not None
+    assert huge is not None
+    assert len(many) == len(few)
+    assert Decimal(huge["price"]) == Decimal(small["price"]) * 100_000
+    assert [pool["units"] for pool in huge["pools"]] == [1_000_000]
 
 
 def test_the_fastest_quote_is_dearer_and_quicker_than_the_cheapest() -> None:
@@ -144,7 +153,7 @@ def test_a_quote_for_what_no_pool_can_run_says_why() -> None:
     a_pool()
     a_pool(region="gansu")
     quote = quoted(a_version(), constraints={"max_price": "0.000000001", "regions": ["gansu"]})
-    assert quote.options == {"cheapest": None, "fastest": None}
+    assert quote.options == dict.fromkeys(["cheapest", "fastest", "greenest", "balanced"])
     assert (quote.feasible, quote.excluded) == (0, {"region": 1, "price": 1})
 
 

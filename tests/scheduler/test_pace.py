@@ -78,7 +78,7 @@ def test_a_pool_that_is_new_to_a_version_borrows_from_the_others() -> None:
 def test_settling_teaches_the_pace_and_estimates_follow_it() -> None:
     pool = a_pool()
     task = a_task(version=a_version(demand={"tflop": "0.5"}), inputs={"count": 4})
-    document = need_of(task, stage=0, bytes_in=0)
+    document = need_of(task, stage=0, inputs=[])
     one = ClassState(1, document, 1)
     assert run_seconds(document, pool_state(pool), market([one]).pace) == pytest.approx(0.5 / (0.1 / 8))
 

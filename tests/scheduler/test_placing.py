@@ -69,13 +69,13 @@ def test_the_oldest_units_are_placed_first() -> None:
 def test_a_unit_that_was_cancelled_meanwhile_is_not_touched(monkeypatch: pytest.MonkeyPatch) -> None:
     a_pool()
     a_crowd()
-    real = placing.decide
+    real = placing.plan
 
-    def decide_slowly(snapshot: Any) -> Any:
+    def plan_slowly(snapshot: Any, **limits: Any) -> Any:
         Unit.objects.filter(index=3).update(state="cancelled")
-        return real(snapshot)
+        return real(snapshot, **limits)
 
-    monkeypatch.setattr(placing, "decide", decide_slowly)
+    monkeypatch.setattr(placing, "plan", plan_slowly)
     assert run_round() == ROOM
     assert Unit.objects.get(index=3).state == "cancelled"
     assert Unit.objects.get(index=3).pool_id is None
@@ -136,7 +136,7 @@ def test_the_pools_that_got_work_are_told_when_the_round_commits() -> None:
 def test_while_a_round_decides_another_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     a_pool()
     a_crowd()
-    with stopped_after(monkeypatch, placing, "decide", run_round) as first:
+    with stopped_after(monkeypatch, placing, "plan", run_round) as first:
         assert run_round() == 0
     assert first.result == placed() == ROOM
 
@@ -146,7 +146,7 @@ def test_control_without_its_lock_two_rounds_promise_the_same_room(monkeypatch: 
     a_pool()
     a_crowd()
     monkeypatch.setattr(placing, "scalar", lambda *_: True)
-    with stopped_after(monkeypatch, placing, "decide", run_round) as first:
+    with stopped_after(monkeypatch, placing, "plan", run_round) as first:
         second = run_round()
     assert first.result + second == placed() == 2 * ROOM
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduler.matching import VALUE_OF_HOUR, ClassState, PoolState, Prices, Snapshot, decide
+from scheduler.matching import ClassState, PoolState, Prices, Snapshot, decide
+from scheduler.matching.goals import OBJECTIVES
 
 WEST = PoolState(1, "west", "ningxia", "bob", "x86_64", 2, 4096, 4096, (), ("process",), 200_000, 100)
 EAST = replace(WEST, id=2, identifier="east", region="shanghai")
@@ -44,7 +45,7 @@ def test_who_is_in_a_hurry_uses_both() -> None:
 
 def test_a_queue_that_costs_more_than_the_dearer_pool_sends_units_there() -> None:
     difference = (0.00007 - 0.00002) * RUN_S
-    patience_s = difference / VALUE_OF_HOUR["cheapest"] * 3600
+    patience_s = difference / OBJECTIVES["cheapest"].hour * 3600
     assert placed("cheapest", 1, west=0.00002, east=0.00007, backlog_s=patience_s * 0.9) == {}
     assert placed("cheapest", 1, west=0.00002, east=0.00007, backlog_s=patience_s * 1.1) == {"east": 1}
 

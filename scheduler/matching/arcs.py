@@ -1,0 +1,331 @@
+"""A class against all pools: which fit, how long a unit would take there and what it would cost, term by term. Pure.
+
+Every number here is a column over the market's pools (`market.py`); `scalar.py` says what they mean for one pool.
+
+    finish  F = wait + slowest input + run + result's way back                                  seconds
+    cost    C = price weight x (price + egress + scarcity) + hour x impatience x F / 3600
+                + kilogram x carbon + risk x (1 - trust) x (price + the time of running again)  money
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from scheduler.matching.goals import Weights, impatience, weights_of
+from scheduler.matching.market import Bools, Floats, Ints, Market, column_of
+from scheduler.matching.scalar import MIN_RUN_S, UNKNOWN_RUN_S, needs_of, quantities_of
+from scheduler.matching.transfer import Way, way_in, way_out
+from scheduler.matching.values import DIMENSIONS, Arc, ClassState
+
+ROUNDING: Final = 1e-12  # caps have twelve decimals: a price that equals its cap must not fail by a float's last bit
+SCARCITY: Final = 0.05  # of the price: what blocks accelerators without using them had better go elsewhere
+TRUST: Final = 1.0  # of pools that nothing is known of
+
+
+@dataclass(slots=True)
+class Column:
+    """One class over all pools. `fits` are the rows that can take it; `wait_s` is of a unit that comes next."""
+
+    one: ClassState
+    market: Market
+    need: dict[str, float]
+    fits: Bools
+    excluded: Counter[str]
+    offer: Ints
+    share: Floats
+    room: Floats
+    run_s: Floats
+    run_p90_s: Floats
+    transfer_s: Floats
+    return_s: Floats
+    wait_s: Floats
+    price: Floats
+    egress: Floats
+    carbon_g: Floats
+    trust: Floats
+    scarcity: Floats
+    weights: Weights
+    ways: tuple[Way, Way]
+    long: Bools
+
+    @property
+    def hour(self) -> float:
+        """What an hour of this class's waiting is worth, its age counted."""
+        return self.weights.hour * impatience(self.one.age_s)
+
+    @property
+    def work_s(self) -> Floats:
+        """From the start of the transfer to the result's arrival."""
+        return self.transfer_s + self.run_s + self.return_s
+
+    def cost(self, wait_s: Floats | float) -> Floats:
+        """What a unit costs that starts after `wait_s`."""
+        w = self.weights
+        money = w.price * (self.price + self.egress + self.scarcity)
+        time = self.hour * (wait_s + self.work_s) / 3600
+        again = self.price + self.hour * self.run_s / 3600
+        costs: Floats = money + time + w.kilogram * self.carbon_g / 1000 + w.risk * (1 - self.trust) * again
+        return costs
+
+    def best(self, most: int) -> Ints:
+        """The rows of the cheapest pools that fit, cheapest first; ties in the market's order."""
+        rows = np.flatnonzero(self.fits)
+        order = np.argsort(self.cost(self.wait_s)[rows], kind="stable")
+        return rows[order[:most]]
+
+    def terms(self, row: int) -> dict[str, Any]:
+        """Every term of one candidate, as the explanation shows it."""
+        pool, w = self.market.pools[row], self.weights
+        finish = float(self.wait_s[row] + self.work_s[row])
+        again = float(self.price[row] + self.hour * self.run_s[row] / 3600)
+        named = {
+            "price": float(self.price[row]),
+            "egress": float(self.egress[row]),
+            "scarcity": float(self.scarcity[row]),
+            "time_cost": self.hour * finish / 3600,
+            "carbon_cost": w.kilogram * float(self.carbon_g[row]) / 1000,
+            "risk_cost": w.risk * float(1 - self.trust[row]) * again,
+            "cost": float(self.cost(self.wait_s)[row]),
+        }
+        seconds = {
+            "wait_s": self.wait_s[row],
+            "transfer_s": self.transfer_s[row],
+            "run_s": self.run_s[row],
+            "run_p90_s": self.run_p90_s[row],
+            "return_s": self.return_s[row],
+            "finish_s": finish,
+        }
+        shown: dict[str, Any] = {"pool": pool.identifier, "region": pool.region}
+        shown |= {name: round(value, 9) for name, value in named.items()}
+        shown |= {name: round(float(value), 3) for name, value in seconds.items()}
+        return shown | {"carbon_g": round(float(self.carbon_g[row]), 6), "trust": round(float(self.trust[row]), 6)}
+
+    def arc(self, row: int) -> Arc:
+        """One pair of class and pool as a value."""
+        names = ("share", "run_s", "run_p90_s", "transfer_s", "return_s", "price", "egress", "carbon_g", "trust")
+        values = {name: float(getattr(self, name)[row]) for name in names}
+        return Arc(pool=self.market.pools[row], offer_id=int(self.offer[row]), terms=self.terms(row), **values)
+
+    def over_links(self) -> dict[int, Floats]:
+        """Link → bytes of one unit over it, by pool, on the ways to and from the pool."""
+        regions, column_ = self.market.regions
+        total: dict[int, Floats] = {}
+        for way in self.ways:
+            for place, region in enumerate(regions):
+                for link, size in way.links.get(region, {}).items():
+                    total.setdefault(link, np.zeros(len(self.market)))[column_ == place] += size
+        return total
+
+
+def column(one: ClassState, market: Market) -> Column:
+    """A class over all pools."""
+    doc = one.document
+    need = needs_of(doc["need"])
+    run_s, p90 = _run_seconds(doc, market)
+    ways = way_in(doc, market), way_out(doc, market)
+    offer, rates = market.offers(doc["offers_at"])
+    price = _price(doc, rates, run_s, len(market))
+    long = _long(ways[0].seconds + p90, market)
+    room, share = _room(need, market, long), _share(need, market)
+    accelerated = market.accelerated & (not any(name.startswith("accelerator") for name in need))
+    found = Column(
+        one=one,
+        market=market,
+        need=need,
+        fits=np.zeros(len(market), dtype=bool),
+        excluded=Counter(),
+        offer=offer,
+        share=share,
+        room=room,
+        run_s=run_s,
+        run_p90_s=p90,
+        transfer_s=ways[0].seconds,
+        return_s=ways[1].seconds,
+        wait_s=np.where(room >= 1, 0.0, market.backlog),
+        price=price,
+        egress=ways[0].price + ways[1].price,
+        carbon_g=_carbon(doc, run_s, market) + ways[0].carbon_g + ways[1].carbon_g,
+        trust=column_of(market.trusts.get(doc["version"], {}), len(market), TRUST),
+        scarcity=np.where(accelerated, SCARCITY * price, 0.0),
+        weights=weights_of(doc),
+        ways=ways,
+        long=long,
+    )
+    _leave_out(found, doc)
+    return found
+
+
+def _long(work_s: Floats, market: Market) -> Bools:
+    """Where a unit would not be over before a reservation begins."""
+    long = np.zeros(len(market), dtype=bool)
+    for row, seconds in market.reserved.items():
+        long[row] = work_s[row] > seconds
+    return long
+
+
+def room_of(need: Mapping[str, float], columns: Mapping[str, Floats], size: int) -> Floats:
+    """How many units of a need some columns of resources have room for, at every pool."""
+    rooms = [columns[name] / amount for name, amount in need.items() if amount > 0 and name in columns]
+    return np.floor(np.minimum.reduce(rooms) + 1e-9) if rooms else np.full(size, np.inf)
+
+
+def _room(need: Mapping[str, float], market: Market, long: Bools) -> Floats:
+    """How many units could start at once; around a reservation, those that outlast its begin find less room."""
+    room = room_of(need, market.free, len(market))
+    return np.where(long, room_of(need, market.unreserved, len(market)), room) if long.any() else room
+
+
+def _share(need: Mapping[str, float], market: Market) -> Floats:
+    columns = [amount / np.maximum(market.declared[name], 1) for name, amount in need.items() if name in market.declared]
+    shares: Floats = np.maximum(np.maximum.reduce(columns), 1e-6)
+    return shares
+
+
+def _run_seconds(doc: Mapping[str, Any], market: Market) -> tuple[Floats, Floats]:
+    """Expected seconds, and those that nine of ten units do not exceed."""
+    tflop = float(doc["tflop"])
+    speed = market.speed * doc["need"]["cores"]
+    slope = np.divide(1.0, speed, out=np.zeros(len(market)), where=speed > 0)
+    fits = market.fits.get((doc["version"], doc["stage"]), {})
+    anywhere = fits.get(-1)
+    if anywhere is None:
+        run = tflop * slope
+        run[run == 0] = UNKNOWN_RUN_S
+        unsure = np.full(len(market), UNSEEN)
+    else:
+        run = np.array([anywhere.at(tflop, s) for s in slope]) if len(slope) < 64 else anywhere.at_all(tflop, slope)
+        unsure = np.full(len(market), ELSEWHERE)
+    for row, fit in fits.items():
+        if row >= 0:
+            run[row], unsure[row] = fit.at(tflop, float(slope[row])), fit.unsure()
+    most = float(doc["run_s"])
+    return np.clip(run, MIN_RUN_S, most), np.clip(run * unsure, MIN_RUN_S, most)
+
+
+UNSEEN: Final = 2.0  # P90 over the expected time, when only the manifest's model speaks
+ELSEWHERE: Final = 1.5  # and when units were seen, but on other pools
+
+
+def _price(doc: Mapping[str, Any], rates: Mapping[str, Floats], run_s: Floats, size: int) -> Floats:
+    # quantities are of one second; only what lasts is multiplied by the run time
+    lasting, once = ("core_second", "occupancy_second", "accelerator_second"), ("fp32_tflop", "gb_moved", "result")
+    amounts = quantities_of(doc, 1.0)
+    total = np.zeros(size)
+    for meter, prices in rates.items():
+        if meter in lasting:
+            total += prices * amounts[meter] * run_s
+        elif meter in once:
+            total += prices * amounts[meter]
+    return total
+
+
+def _carbon(doc: Mapping[str, Any], run_s: Floats, market: Market) -> Floats:
+    """Grams of CO2 of the run: busy cores x watts x seconds, by the region's grid."""
+    grams: Floats = run_s * doc["need"]["cores"] * market.watts / 3.6e6 * market.carbon
+    return grams
+
+
+def _leave_out(found: Column, doc: Mapping[str, Any]) -> None:
+    """Every pool fits or is counted for the first dimension, in the fixed precedence, that speaks against it."""
+    open_rows = np.ones(len(found.market), dtype=bool)
+    for dimension, fits in _checks(found, doc):
+        refused = open_rows & ~fits
+        if refused.any():
+            found.excluded[dimension] += int(refused.sum())
+            open_rows &= fits
+    fresh = open_rows.copy()
+    fresh[[found.market.row[pool] for pool in found.one.avoid if pool in found.market.row]] = False
+    # pools that failed these units before are left out only while another could take them
+    if fresh.any() and (gone := int(open_rows.sum() - fresh.sum())):
+        found.excluded["failed_before"] += gone
+        open_rows = fresh
+    found.fits = open_rows
+
+
+def _checks(found: Column, doc: Mapping[str, Any]) -> list[tuple[str, Bools]]:
+    """The dimensions in their order, each with the pools that pass it."""
+    m, need, everywhere = found.market, doc["need"], np.ones(len(found.market), dtype=bool)
+    sets = {v["instruction_set"] for v in doc["variants"]}
+    listed = {
+        "architecture": everywhere if "any" in sets else m.members(m.instruction_sets, sets),
+        "accelerator": _accelerators_fit(need, m),
+        "cores": m.declared["cores"] >= need["cores"],
+        "memory": m.declared["memory_mib"] >= need["memory_mib"],
+        "disk": m.declared["disk_mib"] >= need["disk_mib"],
+        "gang": _gang_fits(found, m) if doc.get("gang") else everywhere,
+        "region": m.members(m.regions, doc["regions"]) if doc["regions"] else everywhere,
+        "provider": _providers_fit(doc, m),
+        "policy": _policies_fit(doc["organization"], m),
+        "trust": (everywhere if doc["trusted"] else m.sandboxed) & (found.trust >= float(doc.get("min_trust", 0))),
+        "network": _network_fits(doc, m),
+        "offer": found.offer >= 0,
+        "price": _price_fits(doc, found.price + found.egress),
+        "deadline": _deadline_fits(doc, found),
+        "reserved": ~found.long | (found.room >= 1),
+    }
+    return [(dimension, listed[dimension]) for dimension in DIMENSIONS if dimension in listed]
+
+
+def _accelerators_fit(need: Mapping[str, Any], market: Market) -> Bools:
+    fits = np.ones(len(market), dtype=bool)
+    for wanted in need.get("accelerators", []):
+        fits &= market.declared.get(f"accelerator:{wanted['model']}", np.zeros(len(market))) >= wanted["count"]
+    return fits
+
+
+def _gang_fits(found: Column, market: Market) -> Bools:
+    """Pools that could run all of a gang at once when they are empty."""
+    fits = np.ones(len(market), dtype=bool)
+    for name, amount in found.need.items():
+        fits &= market.declared.get(name, np.zeros(len(market))) >= amount * int(found.one.document["gang"])
+    return fits
+
+
+def _providers_fit(doc: Mapping[str, Any], market: Market) -> Bools:
+    fits = ~market.members(market.providers, doc["exclude_providers"])
+    return fits & market.members(market.providers, doc["providers"]) if doc["providers"] else fits
+
+
+def _policies_fit(organization: str, market: Market) -> Bools:
+    fits = np.ones(len(market), dtype=bool)
+    for row in market.listed:
+        pool = market.pools[row]
+        fits[row] = (not pool.allow or organization in pool.allow) and organization not in pool.deny
+    return fits
+
+
+def _network_fits(doc: Mapping[str, Any], market: Market) -> Bools:
+    """Regions that a class of jitter reaches from where the user is; the user's own region always does."""
+    wanted = doc.get("network")
+    if not wanted:
+        return np.ones(len(market), dtype=bool)
+    regions, column_ = market.regions
+    routes, home, most = market.snapshot.routes, wanted["from"], float(wanted.get("max_latency_s", float("inf")))
+    reached = []
+    for region in regions:
+        route = routes.get((home, region))
+        within = route is not None and route.jitter_class <= wanted["jitter_class"] and route.latency_s <= most
+        reached.append(region == home or within)
+    return np.array(reached, dtype=bool)[column_] if reached else np.zeros(0, dtype=bool)
+
+
+def _price_fits(doc: Mapping[str, Any], price: Floats) -> Bools:
+    if doc["cap"] is None:
+        return np.ones(len(price), dtype=bool)
+    fits: Bools = price + float(doc["fee"]) <= float(doc["cap"]) + ROUNDING
+    return fits
+
+
+def _deadline_fits(doc: Mapping[str, Any], found: Column) -> Bools:
+    """Pools on which nine of ten units that come next are over in time."""
+    if doc.get("deadline") is None:
+        return np.ones(len(found.market), dtype=bool)
+    finish = found.wait_s + found.transfer_s + found.run_p90_s + found.return_s
+    fits: Bools = found.market.snapshot.at + finish <= float(doc["deadline"])
+    return fits
+

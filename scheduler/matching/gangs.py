@@ -1,0 +1,67 @@
+"""What must come first: gangs, all or nothing on one pool, and units that have waited beyond the age bound. Pure.
+
+Neither accumulates room by holding what is free while it waits for more. A gang that fits nowhere now, or an aged unit that
+does, gets a reservation instead: its part of its best pool is promised to it for the moment the work ahead is done. Until
+then that part takes only units that are over by then (EASY backfill; the rest of the pool is free to all).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from scheduler.matching.arcs import Column
+from scheduler.matching.market import Floats
+from scheduler.matching.rounding import Given, Room
+from scheduler.matching.ways import NOW
+
+
+@dataclass(slots=True)
+class First:
+    """What was decided before the program: units given, and the rows that were promised."""
+
+    given: Given = field(default_factory=dict)
+    promised: set[int] = field(default_factory=set)
+
+
+def place_first(found: Sequence[Column], room: Room, age_bound_s: float) -> First:
+    """Gangs and aged classes in the order given, with the room they take."""
+    first = First()
+    for number, one in enumerate(found):
+        size = int(one.one.document.get("gang") or 0)
+        if size:
+            _place_gangs(number, one, size, room, first)
+        elif one.one.age_s > age_bound_s and one.fits.any() and not (room.now(one) >= 1).any():
+            _reserve(one, 1, room, first)
+    return first
+
+
+def _place_gangs(number: int, one: Column, size: int, room: Room, first: First) -> None:
+    """As many whole gangs as start at once, the cheapest pools first; a reservation for the next one."""
+    for _ in range(one.one.waiting // size):
+        row = _roomiest(one, room.now(one), size, first)
+        if row is None:
+            _reserve(one, size, room, first)
+            return
+        room.take(one, row, NOW, size)
+        first.given[number, row, NOW] = first.given.get((number, row, NOW), 0) + size
+
+
+def _roomiest(one: Column, rooms: Floats, size: int, first: First) -> int | None:
+    """The cheapest pool that has room for a whole gang and is promised to nobody."""
+    costs = one.cost(0.0)
+    rows = [row for row in np.flatnonzero(rooms >= size) if int(row) not in first.promised]
+    return int(min(rows, key=lambda row: (costs[row], row))) if rows else None
+
+
+def _reserve(one: Column, units: int, room: Room, first: First) -> None:
+    """Promise room on the pool where it would be over first, unless all are promised already."""
+    market = room.market
+    finish = market.backlog + one.work_s
+    rows = [int(row) for row in np.flatnonzero(one.fits) if int(row) not in first.promised]
+    if rows:
+        best = min(rows, key=lambda row: (finish[row], row))
+        first.promised.add(best)
+        market.reserve(best, float(market.backlog[best]), {name: amount * units for name, amount in one.need.items()})

@@ -1,0 +1,176 @@
+"""A snapshot's pools as columns (NumPy arrays), so that a class is held against all pools at once.
+
+Row i of every column is the same pool. Rows are in the order in which ties break: the less loaded pool first, so that equal
+offers share the work, and of equally loaded ones the smaller identifier.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cached_property
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scheduler.matching.values import PoolState, Snapshot
+from scheduler.pace import ANYWHERE, Fit
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+
+DEFAULT_CARBON: Final = 536.6  # g CO2 per kWh: the national average of 2022
+
+
+class Market:
+    """Columns over the pools of a snapshot, and its dictionaries by the first part of their keys."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+        self.pools: list[PoolState] = sorted(snapshot.pools, key=lambda pool: (round(pool.shares, 6), pool.identifier))
+        self.row = {pool.id: i for i, pool in enumerate(self.pools)}
+        self.cores = self._column("cores")
+        self.speed = self._column("mflops") / 1e6 / np.maximum(self.cores, 1)  # TFLOPS of one core
+        self.bandwidth = np.maximum(self._column("bandwidth_mbps"), 1) * 1e6 / 8  # bytes a second
+        self.backlog = self._column("backlog_s")
+        self.shares = self._column("shares")
+        known = np.array([bool(pool.held) for pool in self.pools], dtype=bool)
+        self.ahead = np.where(known, self._column("ahead"), np.clip(self.shares - 1, 0.0, 1.0))
+        self.watts = self._column("watts")
+        self.reserved: dict[int, float] = {}  # row → seconds until the first reservation begins
+        self._offers: dict[str, tuple[Ints, dict[str, Floats]]] = {}
+
+    def __len__(self) -> int:
+        return len(self.pools)
+
+    def _column(self, name: str) -> Floats:
+        return np.array([getattr(pool, name) for pool in self.pools], dtype=np.float64)
+
+    @cached_property
+    def regions(self) -> tuple[list[str], Ints]:
+        """The regions that have pools, and each pool's place in that list."""
+        return _codes([pool.region for pool in self.pools])
+
+    @cached_property
+    def providers(self) -> tuple[list[str], Ints]:
+        """The providers that have pools, and each pool's place in that list."""
+        return _codes([pool.provider for pool in self.pools])
+
+    @cached_property
+    def instruction_sets(self) -> tuple[list[str], Ints]:
+        """The instruction sets, and each pool's place in that list."""
+        return _codes([pool.instruction_set for pool in self.pools])
+
+    @cached_property
+    def sandboxed(self) -> Bools:
+        """Can it run programs that nobody vouches for?"""
+        return np.array([any(e != "process" for e in pool.executors) for pool in self.pools], dtype=bool)
+
+    @cached_property
+    def listed(self) -> list[int]:
+        """Rows of the pools that have an allow or a deny list."""
+        return [i for i, pool in enumerate(self.pools) if pool.allow or pool.deny]
+
+    @cached_property
+    def declared(self) -> dict[str, Floats]:
+        """What each pool has, by resource; accelerators by model, 0 where there is none."""
+        columns = {name: self._column(name) for name in ("cores", "memory_mib", "disk_mib")}
+        for i, pool in enumerate(self.pools):
+            for model, count in pool.accelerators:
+                columns.setdefault(f"accelerator:{model}", np.zeros(len(self)))[i] += count
+        return columns
+
+    @cached_property
+    def free(self) -> dict[str, Floats]:
+        """What no live unit holds, by resource."""
+        taken = {name: np.clip(self.shares, 0.0, 1.0) * column for name, column in self.declared.items()}
+        for i, pool in enumerate(self.pools):
+            if pool.held:
+                for name, column in taken.items():
+                    column[i] = dict(pool.held).get(name, 0.0)
+        return {name: np.maximum(column - taken[name], 0.0) for name, column in self.declared.items()}
+
+    def reserve(self, row: int, seconds: float, need: dict[str, float]) -> None:
+        """Promise part of a pool from so many seconds on: what is not over by then may take only the rest."""
+        self.reserved[row] = min(seconds, self.reserved.get(row, seconds))
+        for name, amount in need.items():
+            if name in self.unreserved:
+                self.unreserved[name][row] = max(self.unreserved[name][row] - amount, 0.0)
+
+    @cached_property
+    def unreserved(self) -> dict[str, Floats]:
+        """What is free and promised to nobody."""
+        return {name: column.copy() for name, column in self.free.items()}
+
+    def column(self, columns: dict[str, Floats], name: str) -> Floats:
+        """One of the columns by resource; nothing where no pool has that resource."""
+        return columns.get(name, np.zeros(len(self)))
+
+    @cached_property
+    def accelerated(self) -> Bools:
+        """Has it accelerators that work without need of them would block?"""
+        return np.array([bool(pool.accelerators) for pool in self.pools], dtype=bool)
+
+    @cached_property
+    def carbon(self) -> Floats:
+        """Grams of CO2 per kilowatt-hour where the pool is."""
+        known = self.snapshot.carbon
+        return np.array([known.get(pool.region, DEFAULT_CARBON) for pool in self.pools], dtype=np.float64)
+
+    def members(self, codes: tuple[list[str], Ints], wanted: Iterable[str]) -> Bools:
+        """Rows whose code is one of those wanted."""
+        names, column = codes
+        wanted = set(wanted)
+        return np.array([name in wanted for name in names], dtype=bool)[column] if names else np.zeros(0, dtype=bool)
+
+    def offers(self, at: str) -> tuple[Ints, dict[str, Floats]]:
+        """At a moment: each pool's offer id (-1 where there is none) and its unit prices by meter."""
+        if at not in self._offers:
+            self._offers[at] = self._offers_at(at)
+        return self._offers[at]
+
+    def _offers_at(self, at: str) -> tuple[Ints, dict[str, Floats]]:
+        ids, rates = np.full(len(self), -1, dtype=np.int64), dict[str, Floats]()
+        for i, pool in enumerate(self.pools):
+            prices = self.snapshot.offers.get((pool.id, at))
+            if prices is None:
+                continue
+            ids[i] = prices.offer_id
+            for meter, price in prices.rates.items():
+                rates.setdefault(meter, np.zeros(len(self)))[i] = price
+        return ids, rates
+
+    @cached_property
+    def fits(self) -> dict[tuple[int, int], dict[int, Fit]]:
+        """(version, stage) → row of the pool → its fit; the fit over all pools has the row ANYWHERE - 1."""
+        found: dict[tuple[int, int], dict[int, Fit]] = {}
+        for (version, stage, pool), fit in self.snapshot.pace.items():
+            row = -1 if pool == ANYWHERE else self.row.get(pool)
+            if row is not None:
+                found.setdefault((version, stage), {})[row] = fit
+        return found
+
+    @cached_property
+    def trusts(self) -> dict[int, dict[int, float]]:
+        """version → row of the pool → probability that a result is valid."""
+        found: dict[int, dict[int, float]] = {}
+        for (pool, version), value in self.snapshot.trust.items():
+            if pool in self.row:
+                found.setdefault(version, {})[self.row[pool]] = value
+        return found
+
+
+def _codes(values: list[str]) -> tuple[list[str], Ints]:
+    names = sorted(set(values))
+    place = {name: i for i, name in enumerate(names)}
+    return names, np.array([place[value] for value in values], dtype=np.int64)
+
+
+def column_of(values: dict[int, Any], size: int, default: float) -> Floats:
+    """A column from sparse rows."""
+    column = np.full(size, default, dtype=np.float64)
+    for row, value in values.items():
+        if row >= 0:
+            column[row] = value
+    return column

@@ -1,0 +1,132 @@
+"""A round, whole: which pools get how many units of each class, and why. Pure: values in, values out, no database.
+
+    columns of all classes → gangs and aged units first → the optimum, in a time box → whole units → decisions
+
+When the box is up before the optimum is proven, the same columns are filled greedily, class by class in the order given;
+the plan says which of the two decided. The same snapshot decided the same way gives the same plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
+
+from scheduler.matching.arcs import Column, column
+from scheduler.matching.gangs import place_first
+from scheduler.matching.market import Floats, Market
+from scheduler.matching.program import Optimum, Program
+from scheduler.matching.rounding import Given, Room, hand_out, round_down
+from scheduler.matching.shares import dues
+from scheduler.matching.values import Arc, ClassDecision, ClassState, Placement, Plan, Snapshot
+from scheduler.matching.waiting import Waits, waits
+from scheduler.matching.ways import cost_of
+
+OPTIMUM: Final = "optimum"
+GREEDY: Final = "greedy"
+TIME_BOX_S: Final = 2.0
+AGE_BOUND_S: Final = 86_400.0
+SHOWN: Final = 5
+
+
+def decide(snapshot: Snapshot, **how: float | str) -> list[ClassDecision]:
+    """One round's decisions, in the order of the snapshot's classes."""
+    return list(plan(snapshot, **how).decisions)  # type: ignore[arg-type]
+
+
+def plan(
+    snapshot: Snapshot, *, by: str = OPTIMUM, time_box_s: float = TIME_BOX_S, age_bound_s: float = AGE_BOUND_S
+) -> Plan:
+    """One round. `by` greedy skips the program; so does an optimum that is not found within `time_box_s`."""
+    market = Market(snapshot)
+    found = [column(one, market) for one in snapshot.classes]
+    room = Room(market)
+    first = place_first(found, room, age_bound_s)
+    if first.given or first.promised:
+        found = _after(market, room, found)
+    asking = [number for number, one in enumerate(found) if one.fits.any() and not one.one.document.get("gang")]
+    listed = [found[number] for number in asking]
+    waiting = waits(listed, market)
+    optimum = _optimum(listed, market, waiting.costs, time_box_s) if by == OPTIMUM and asking else None
+    given = _given(listed, Room(market), optimum, waiting)
+    everything = first.given | {(asking[place], row, kind): units for (place, row, kind), units in given.items()}
+    queues = {number: waiting.queues[place] for place, number in enumerate(asking)}
+    decided_by = OPTIMUM if optimum is not None or not asking else GREEDY
+    cost = _cost(found, everything) + _left(listed, given, waiting)
+    duals = {} if optimum is None else _duals(optimum, market)
+    bound = 0.0 if optimum is None else optimum.bound + _cost(found, first.given)
+    return Plan(_decisions(found, everything, queues), decided_by, duals, cost, bound)
+
+
+def _after(market: Market, room: Room, found: Sequence[Column]) -> list[Column]:
+    """The classes held against what gangs and reservations left; gangs keep the columns they had."""
+    market.free = room.free
+    if not market.reserved:
+        del market.unreserved
+    return [one if one.one.document.get("gang") else column(one.one, market) for one in found]
+
+
+def _optimum(found: Sequence[Column], market: Market, waiting: Floats, time_box_s: float) -> Optimum | None:
+    owed = dues(found, market, market.snapshot.used)
+    optimum = Program(found, market, waiting, owed).solve(time_box_s)
+    return optimum if optimum.finished else None
+
+
+def _given(found: Sequence[Column], room: Room, optimum: Optimum | None, waiting: Waits) -> Given:
+    """Whole units: of the optimum, and then its parts class by class in the order given; or all of them greedily."""
+    given, left = ({}, [one.one.waiting for one in found]) if optimum is None else round_down(optimum, found, room)
+    for number, one in enumerate(found):
+        if left[number]:
+            hand_out(number, one, left[number], room, given, most_cost=float(waiting.costs[number]))
+    return given
+
+
+def _cost(found: Sequence[Column], given: Given) -> float:
+    return sum(float(cost_of(found[number], kind)[row]) * units for (number, row, kind), units in given.items())
+
+
+def _left(found: Sequence[Column], given: Given, waiting: Waits) -> float:
+    """What the units cost that the plan leaves waiting."""
+    left = [one.one.waiting for one in found]
+    for (number, _, _), units in given.items():
+        left[number] -= units
+    return float(waiting.costs @ np.array(left, dtype=np.float64)) if found else 0.0
+
+
+def _decisions(
+    found: Sequence[Column], given: Given, queues: Mapping[int, Mapping[int, float]]
+) -> tuple[ClassDecision, ...]:
+    by_class: dict[int, list[tuple[int, int, int]]] = {}
+    for (number, row, kind), units in sorted(given.items()):
+        by_class.setdefault(number, []).append((row, kind, units))
+    return tuple(_decision(one, by_class.get(n, []), queues.get(n, {})) for n, one in enumerate(found))
+
+
+def _decision(one: Column, given: Sequence[tuple[int, int, int]], queued: Mapping[int, float]) -> ClassDecision:
+    pools, state = one.market.pools, one.one
+    units: dict[int, list[int]] = {}
+    for row, kind, count in given:
+        units.setdefault(row, [0, 0])[kind] += count
+    placements = tuple(
+        Placement(state.need_id, state.avoid, pools[row].id, int(one.offer[row]), now + ahead, ahead)
+        for row, (now, ahead) in units.items()
+    )
+    candidates = tuple(one.terms(int(row)) for row in one.best(SHOWN))
+    waiting = state.waiting - sum(sum(counts) for counts in units.values())
+    waits = tuple((pools[row].id, round(count, 3)) for row, count in sorted(queued.items()) if waiting > 0)
+    return ClassDecision(state.need_id, state.avoid, placements, candidates, dict(one.excluded), waits)
+
+
+def _duals(optimum: Optimum, market: Market) -> dict[tuple[int, str], float]:
+    return {
+        (market.pools[row].id, resource): round(float(prices[row]), 12)
+        for resource, prices in optimum.duals.items()
+        for row in np.flatnonzero(prices > 1e-12)
+    }
+
+
+def feasible_arcs(one: ClassState, snapshot: Snapshot) -> tuple[list[Arc], Mapping[str, int]]:
+    """The arcs of a class, in the order in which ties break, and the pools left out counted by dimension."""
+    found = column(one, Market(snapshot))
+    return [found.arc(int(row)) for row in np.flatnonzero(found.fits)], found.excluded

@@ -1,0 +1,178 @@
+"""The optimum of a round: a linear program over class x pool counts, solved by HiGHS with columns made on demand.
+
+    min   sum c x + sum w u                              money: of what is placed, of what waits (waiting.py)
+    s.t.  sum x + u = waiting              per class     every unit placed or left waiting
+          sum need x <= free               per pool and resource (cores, memory, disk, accelerators by model)
+          sum share / limit x <= ahead     per pool      units fetched ahead of their start
+          sum need x <= free - reserved    per reserved pool and resource, of units not over when the reservation begins
+          sum bytes x <= slack             per link      what the network carries until the next round
+          sum price x <= budget            per organization
+          sum market share x + lack >= due per organization, when there is not enough for all (shares.py)
+
+A unit goes to a pool `now` (it starts at once) or `ahead` (it is fetched, and starts when another ends). A class begins with
+its cheapest ways; the duals then price all other ways of all classes at once, those that would improve the plan join, and the
+solver goes on from its last basis, until none would: the optimum is that of the whole program although few of its columns
+were ever written down (column generation, Gilmore and Gomory 1961).
+
+Ties: every cost grows by a hair with the pool's place in the market's order, and a class's waiting with its place in
+the order given (oldest first). So the optimum is one point, and the same snapshot gives the same plan.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import highspy
+import numpy as np
+
+from scheduler.matching.arcs import Column
+from scheduler.matching.entries import Entries
+from scheduler.matching.market import Bools, Floats, Ints, Market
+from scheduler.matching.shares import Due
+from scheduler.matching.ways import AHEAD, KINDS, NOW, cost_of, open_ways
+
+FIRST: Final = 24  # ways of a kind that a class begins with
+FIRST_MOST: Final = 96  # more, when those have no room for all of it
+MORE: Final = 32  # ways of a class and kind that may join in one pricing
+TIE_POOL: Final = 1e-4  # of costs scaled so that the median is SCALE
+TIE_CLASS: Final = 1e-5  # relative
+SCALE: Final = 1e4
+IMPROVES: Final = 1e-6 * SCALE
+CLOSE: Final = 1e-4  # of the program's value: nearer to its optimum than this is near enough
+
+
+@dataclass(slots=True)
+class Optimum:
+    """The program's answer: ways (class number, row of the pool, kind) and the units that go each way.
+
+    duals      resource → what one more of it at each pool would save, in money
+    worth      of each class, what one unit less of it would save
+    bound      the program's value; no whole plan costs less
+    """
+
+    number: Ints
+    row: Ints
+    kind: Ints
+    units: Floats
+    duals: dict[str, Floats]
+    worth: Floats
+    bound: float
+    finished: bool
+
+
+class Program:
+    """One round's program. `found` are its classes, each of which fits a pool; `waiting` is what the waiting of each costs."""
+
+    def __init__(self, found: Sequence[Column], market: Market, waiting: Floats, dues: Sequence[Due] = ()) -> None:
+        self.found, self.waiting, self.dues = found, waiting, dues
+        self.units = np.array([one.one.waiting for one in found], dtype=np.float64)
+        self.entries = Entries(found, market, dues)
+        cheapest = [float(one.cost(0.0)[one.fits].min()) for one in found]
+        self.scale = SCALE / max(float(np.median(cheapest)), 1e-12)
+        hairs = TIE_POOL * np.arange(len(market)) / max(len(market), 1)
+        self.costs = [[cost_of(one, kind) * self.scale + hairs for kind in range(KINDS)] for one in found]
+        self.open: list[list[Bools]] = [[open_ways(one, kind) for kind in range(KINDS)] for one in found]
+        self.number, self.row, self.kind = _NONE, _NONE, _NONE
+        self.first = len(found) + len(dues)  # columns before the first way
+        self.gap = 0.0
+        self.solver = _solver()
+
+    def solve(self, time_box_s: float) -> Optimum:
+        """The optimum, or how far the time box allowed to come (`finished` tells)."""
+        until = time.monotonic() + time_box_s
+        self._begin()
+        while (left := until - time.monotonic()) > 0:
+            self.solver.setOptionValue("time_limit", self.solver.getRunTime() + left)
+            self.solver.run()
+            if self.solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+                break
+            solution, value = self.solver.getSolution(), self.solver.getObjectiveValue()
+            values, duals = np.array(solution.col_value), np.array(solution.row_dual)
+            if self._join(duals) <= CLOSE * value:
+                return self._answer(values, duals, finished=True)
+        return self._answer(np.zeros(self.first), np.zeros(self.entries.rows), finished=False)
+
+    def _begin(self) -> None:
+        """Rows, the ways that leave units waiting (and the lacks of dues), and the first ways of each class."""
+        rows, classes = self.entries.rows, len(self.found)
+        lower, upper = self.entries.limits(self.units)
+        self.solver.addRows(rows, lower, upper, 0, np.zeros(rows, dtype=np.int32), _NO_INTS, _NO_FLOATS)
+        hair = 1 + TIE_CLASS * (classes - np.arange(classes)) / classes
+        costs = np.concatenate([self.waiting * hair * self.scale, [due.lack_cost * self.scale for due in self.dues]])
+        at = np.concatenate([np.arange(classes), self.entries.dues_at + np.arange(len(self.dues))]).astype(np.int32)
+        n = len(costs)
+        self.solver.addCols(n, costs, np.zeros(n), np.full(n, np.inf), n, np.arange(n, dtype=np.int32), at, np.ones(n))
+        for number in range(classes):
+            for kind in range(KINDS):
+                self._add(number, kind, self._first(number, kind))
+
+    def _first(self, number: int, kind: int) -> Ints:
+        """The cheapest ways; more of them when the first have no room for the whole class."""
+        rows = np.flatnonzero(self.open[number][kind])
+        best = rows[np.argsort(self.costs[number][kind][rows], kind="stable")[:FIRST_MOST]]
+        if kind == AHEAD:
+            return best[:FIRST]
+        enough = int(np.searchsorted(np.cumsum(self.found[number].room[best]), self.units[number])) + 1
+        return best[: max(FIRST, enough)]
+
+    def _join(self, duals: Floats) -> float:
+        """Let ways join that would improve the program, the best few of each class and kind.
+
+        Returns by how much the whole program's value may still lie below the present one (Lasdon's bound: each class's units
+        times its most negative reduced cost).
+        """
+        self.gap = 0.0
+        for number in range(len(self.found)):
+            worst = 0.0
+            for kind in range(KINDS):
+                reduced = self.costs[number][kind] - self.entries.worth(number, kind, duals)
+                rows = np.flatnonzero(self.open[number][kind] & (reduced < -IMPROVES))
+                if len(rows):
+                    best = rows[np.argsort(reduced[rows], kind="stable")[:MORE]]
+                    worst = min(worst, float(reduced[best[0]]))
+                    self._add(number, kind, best)
+            self.gap -= worst * self.units[number]
+        return self.gap
+
+    def _add(self, number: int, kind: int, rows: Ints) -> None:
+        """Write the ways of a class to some pools down as columns of the solver's program."""
+        if not len(rows):
+            return
+        n = len(rows)
+        starts, at, values = self.entries.columns(number, kind, rows)
+        room = self.found[number].room[rows] if kind == NOW else np.full(n, np.inf)
+        upper = np.minimum(room, self.units[number])
+        self.solver.addCols(n, self.costs[number][kind][rows], np.zeros(n), upper, len(at), starts, at, values)
+        self.open[number][kind][rows] = False
+        self.number = np.concatenate([self.number, np.full(n, number)])
+        self.row = np.concatenate([self.row, rows])
+        self.kind = np.concatenate([self.kind, np.full(n, kind)])
+
+    def _answer(self, values: Floats, duals: Floats, *, finished: bool) -> Optimum:
+        units, classes = values[self.first :], len(self.found)
+        paid = sum(float(cost_of(self.found[n], k)[r]) * u for n, r, k, u in self._used(units))
+        bound = paid + float(self.waiting @ values[:classes]) - self.gap / self.scale
+        prices = {name: np.maximum(-block, 0.0) / self.scale for name, block in self.entries.resource_blocks(duals)}
+        n = len(units)  # ways that joined after the last solution carry nothing
+        worth = duals[:classes] / self.scale
+        return Optimum(self.number[:n], self.row[:n], self.kind[:n], units, prices, worth, bound, finished)
+
+    def _used(self, units: Floats) -> list[tuple[int, int, int, float]]:
+        used = np.flatnonzero(units > 0)
+        return [(int(self.number[i]), int(self.row[i]), int(self.kind[i]), float(units[i])) for i in used]
+
+
+_NONE: Final = np.zeros(0, dtype=np.int64)
+_NO_INTS: Final = np.zeros(0, dtype=np.int32)
+_NO_FLOATS: Final = np.zeros(0)
+
+
+def _solver() -> Any:
+    """HiGHS, silent, on one thread, so that the same program has the same answer."""
+    solver: Any = highspy.Highs()  # type: ignore[no-untyped-call]
+    for name, value in {"output_flag": False, "threads": 1, "random_seed": 1, "solver": "simplex"}.items():
+        solver.setOptionValue(name, value)
+    return solver

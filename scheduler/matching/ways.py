@@ -1,0 +1,48 @@
+"""The two ways a unit goes to a pool: `now`, it starts at once; `ahead`, it is fetched and starts when another ends. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from scheduler.matching.arcs import Column
+from scheduler.matching.market import Bools, Floats
+
+NOW, AHEAD, KINDS = 0, 1, 2
+HORIZON_S: Final = 2.0  # a pool is given up to this much work ahead, so that short units never starve it
+AHEAD_RUN_S: Final = 60.0  # a longer unit is not fetched ahead: another pool may be free sooner
+MAX_AHEAD: Final = 2_000.0  # shares
+
+
+def ahead_limit(run_s: Floats) -> Floats:
+    """Shares of a pool that may be fetched ahead, for units of this length: one wave, or HORIZON_S of work; 0 for long ones."""
+    limit: Floats = np.where(run_s > AHEAD_RUN_S, 0.0, np.clip(HORIZON_S / run_s, 1.0, MAX_AHEAD))
+    return limit
+
+
+def ahead_use(found: Column) -> Floats:
+    """The part of each pool's room ahead that one unit takes."""
+    limit = ahead_limit(found.run_s)
+    use: Floats = np.divide(found.share, limit, out=np.ones(len(limit)), where=limit > 0)
+    return use
+
+
+def ahead_wait(found: Column) -> Floats:
+    """What a unit fetched ahead waits: what is ahead of it, and at most a wave of its own."""
+    waits: Floats = np.where(found.room >= 1, 0.0, found.market.backlog) + found.run_s * found.share
+    return waits
+
+
+def cost_of(found: Column, kind: int) -> Floats:
+    """What a unit costs that goes this way, at every pool."""
+    return found.cost(0.0) if kind == NOW else found.cost(ahead_wait(found))
+
+
+def open_ways(found: Column, kind: int) -> Bools:
+    """The pools where a class may go this way."""
+    if kind == NOW:
+        return found.fits & (found.room >= 1)
+    if found.one.document.get("gang"):
+        return np.zeros(len(found.market), dtype=bool)
+    return found.fits & (found.run_s <= AHEAD_RUN_S) & (found.market.ahead < 1) & ~found.long

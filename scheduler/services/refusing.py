@@ -1,0 +1,41 @@
+"""What is refused at submit although it is well formed: what no pool could ever take, and deadlines that cannot hold."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from core.errors import Invalid
+from scheduler.matching import ClassState, feasible_arcs
+from scheduler.services.drafting import Draft
+from scheduler.services.expanding import need_of
+from scheduler.services.quoting import refuse_late
+from scheduler.snapshots import market
+
+__all__ = ["refuse_hopeless", "refuse_late"]
+
+_HOPELESS: Final = {
+    "price": ("price_cap_below_offers", "no offer is below this price cap", "constraints.max_price"),
+    "region": ("region_without_pool", "no pool that could run this is in these regions", "constraints.regions"),
+    "provider": ("provider_without_pool", "none of these providers has a pool for this", "constraints.providers"),
+}
+
+
+def refuse_hopeless(draft: Draft) -> None:
+    """Refuse what no pool of the market could ever take, naming the constraint nearest to being met.
+
+    Pools that are full or away for the moment count as able: waiting for them is what a queue is for.
+    """
+    counts: dict[str, int] = {}
+    for stage in range(1 + bool(draft.task.plan["merge_stage"])):
+        document = need_of(draft.task, stage=stage, inputs=draft.inputs)
+        document.pop("deadline", None)  # has its own answer, with a better offer
+        one = ClassState(0, document, 1)
+        arcs, excluded = feasible_arcs(one, market([one], online_only=False, with_load=False))
+        if not arcs:
+            counts = dict(excluded)
+            break
+    else:
+        return
+    nearest = next((d for d in ("price", "offer", "trust", "policy", "provider", "region") if counts.get(d)), "")
+    code, detail, at = _HOPELESS.get(nearest, ("no_pool_fits", "no pool of the market could run this", "capability"))
+    raise Invalid(code, detail, field=at, excluded=counts)
