@@ -68,6 +68,7 @@ GROUPS: Final = (
             ("Matching rounds", "scheduler_round", "join_inner"),
             ("Decisions", "scheduler_decision", "alt_route"),
             ("Needs", "scheduler_need", "category"),
+            ("Prices of full pools", "scheduler_marketprice", "price_change"),
             ("Pace", "scheduler_pace", "timer"),
             ("Report batches", "scheduler_reportbatch", "verified"),
             ("Log chunks", "scheduler_logchunk", "terminal"),

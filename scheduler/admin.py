@@ -30,7 +30,19 @@ from core.admin.filters import Dropdown
 from core.admin.panels import SHOWN, table
 from marketplace.admin.tasks import TaskPage
 from marketplace.models import Agent, Blob, Pool, Task
-from scheduler.models import Attempt, Decision, Ended, LogChunk, Need, Output, Pace, ReportBatch, Round, Unit
+from scheduler.models import (
+    Attempt,
+    Decision,
+    Ended,
+    LogChunk,
+    MarketPrice,
+    Need,
+    Output,
+    Pace,
+    ReportBatch,
+    Round,
+    Unit,
+)
 from scheduler.reasons import REASONS
 from scheduler.services.advancing import cancel_task
 
@@ -214,6 +226,14 @@ class PacePage(Page):
     @admin.display(description="samples", ordering="samples")
     def seen(self, obj: Pace) -> str:
         return f"{obj.samples:,.0f}"
+
+
+@admin.register(MarketPrice)
+class MarketPricePage(Page):
+    columns = ("at", "pool", "resource", "price")
+    joins = ("pool",)
+    list_filter = (exact("pool__identifier"), exact("resource"))
+    search_fields = ("pool__identifier",)
 
 
 # What an operator may do to a task is the scheduler's service.

@@ -10,7 +10,7 @@ from scheduler.services.concluding import conclude_tests_of
 from scheduler.services.expanding import expand_task
 from scheduler.services.expiring import expire_leases as expire
 from scheduler.services.expiring import sweep as find_work
-from scheduler.services.placing import forget_old_rounds, run_round
+from scheduler.services.placing import forget_old_prices, forget_old_rounds, run_round
 
 MAX_ROUNDS = 200
 
@@ -52,6 +52,7 @@ def expire_leases() -> None:
 def housekeep() -> None:
     """Every ten minutes: rounds keep their whole input, so old ones are let go."""
     forget_old_rounds()
+    forget_old_prices()
 
 
 @shared_task(name="scheduler.sweep")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -9,7 +10,7 @@ from django.db.models import Count, QuerySet
 
 from marketplace.models import Organization, Task, TaskEvent
 from marketplace.splitting import unit_params
-from scheduler.models import Attempt, Unit
+from scheduler.models import Attempt, MarketPrice, Unit
 
 
 def tasks_of(organization: Organization | None, *, operator: bool) -> QuerySet[Task]:
@@ -61,3 +62,22 @@ def events_after(task_id: UUID, seq: int, limit: int = 500) -> list[dict[str, An
     """A task's events after a number, oldest first."""
     found = TaskEvent.objects.filter(task_id=task_id, seq__gt=seq).order_by("seq")[:limit]
     return [{"seq": e.seq, "kind": e.kind, "data": e.data, "at": e.at} for e in found]
+
+
+def market_prices(since: datetime, *, pool: str | None, resource: str | None, limit: int) -> list[dict[str, Any]]:
+    """Prices of full pools, newest first."""
+    found = MarketPrice.objects.filter(at__gte=since).select_related("pool__region")
+    if pool:
+        found = found.filter(pool__identifier=pool)
+    if resource:
+        found = found.filter(resource=resource)
+    return [
+        {
+            "at": one.at,
+            "pool": one.pool.identifier,
+            "region": one.pool.region.code,
+            "resource": one.resource,
+            "price": one.price,
+        }
+        for one in found.order_by("-at", "pool__identifier", "resource")[:limit]
+    ]

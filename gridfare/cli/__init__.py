@@ -35,7 +35,7 @@ app = typer.Typer(
 PANELS: dict[str, list[Callable[..., None]]] = {
     "Work": [submitting.quote, submitting.submit, submitting.run, submitting.wait, tasks.tasks, tasks.show,
              tasks.logs, tasks.events, tasks.results, tasks.cancel],
-    "Market": [market.capabilities, market.market, market.regions, market.pools],
+    "Market": [market.capabilities, market.market, market.scarcity, market.regions, market.pools],
     "Account": [account.login, account.logout, account.whoami, account.bill],
 }  # fmt: skip
 

@@ -85,6 +85,19 @@ def market(
     out.show(found, table(columns, rows, right=["FLOPS"], whole=["pool"]) if found else "no active pools")
 
 
+def scarcity(
+    ctx: typer.Context,
+    pool: Annotated[str | None, typer.Option(help="Only this pool.")] = None,
+    hours: Annotated[int, typer.Option(help="How far back.")] = 24,
+    as_json: AsJson = False,
+) -> None:
+    """What being full has cost: by pool and resource, newest first."""
+    out, found = Output(as_json), open_client(ctx).market_prices(pool=pool, hours=hours)
+    rows = [(one["at"][:19], one["pool"], one["region"], one["resource"], f"{one['price']:.6g}") for one in found]
+    columns = ["at", "pool", "region", "resource", "price"]
+    out.show(found, table(columns, rows, right=["price"], whole=["pool"]) if found else "no pool was full")
+
+
 def regions(ctx: typer.Context, as_json: AsJson = False) -> None:
     """Places on the map."""
     out, found = Output(as_json), open_client(ctx).regions()

@@ -65,6 +65,9 @@ class QuoteOption(TypedDict):
     price: str
     currency: str
     seconds: float
+    seconds_p90: float
+    start_s: float
+    carbon_g: float
     pools: list[QuotePool]
 
 
@@ -72,6 +75,8 @@ class Quote(TypedDict):
     feasible: int
     cheapest: QuoteOption | None
     fastest: QuoteOption | None
+    greenest: QuoteOption | None
+    balanced: QuoteOption | None
     excluded: dict[str, int]
     units: int
     tflop: str

@@ -19,6 +19,14 @@ class ProviderCalls(Calls):
         """Active pools of everybody, each with today's offer."""
         return self.http.pages("/market/pools", most=limit)
 
+    def market_prices(
+        self, *, pool: str | None = None, resource: str | None = None, hours: int = 24, limit: int = 500
+    ) -> list[dict[str, Any]]:
+        """What being full has cost, newest first: the dual prices of the matching rounds."""
+        answer = self.http.get("/market/prices", pool=pool, resource=resource, hours=hours, limit=limit)
+        found: list[dict[str, Any]] = answer["results"]
+        return found
+
     def pools(self, *, limit: int | None = None) -> Iterator[Pool]:
         """The organization's own pools."""
         return self.http.pages("/pools", most=limit)

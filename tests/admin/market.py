@@ -16,7 +16,7 @@ from billing.services import charge_tasks
 from core.admin.cells import change_url
 from marketplace.models import Artifact, Blob, BlobPlace, Region, Task, TaskArtifact, Upload
 from metering.services import measure
-from scheduler.models import Attempt, Ended, LogChunk
+from scheduler.models import Attempt, Ended, LogChunk, MarketPrice
 from scheduler.services.placing import run_round
 from scheduler.stores import store_bytes
 from tests.builders import Person, a_join_token, a_key, a_person, a_pool, alice, an_organization, olga
@@ -59,6 +59,7 @@ def everything() -> Task:
     attempt.outputs.create(task=task, path="a.png", blob=_a_blob(), bytes=4, media_type="image/png")
     LogChunk.objects.create(attempt=attempt, stream="stdout", offset=0, data=b"frame 1 \xff\x00 done")
     Ended.objects.create(attempt=attempt, at=timezone.now())
+    MarketPrice.objects.create(at=timezone.now(), pool_id=attempt.pool_id, resource="cores", price=0.01)
     CostSoFar.objects.create(task=task)
     _files(task)
     a_key(alice())

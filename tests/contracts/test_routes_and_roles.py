@@ -73,6 +73,7 @@ POST pools/<identifier>/reinstate                              bob   401 401 403
 POST pools/<identifier>/resume                                 bob   401 401 404 403 403 200 200 200
 POST pools/<identifier>/retire                                 bob   401 401 404 403 403 200 200 200
 POST pools/<identifier>/suspend                                bob   401 401 403 403 403 403 403 200
+GET market/prices                                              alice 401 401 200 200 200 200 200 200
 POST quotes                                                    alice 401 401 200 200 200 200 200 200
 GET regions                                                    alice 401 401 200 200 200 200 200 200
 GET statements                                                 alice 401 401 200 403 200 200 200 200
