@@ -55,7 +55,7 @@ class Metric:
 
 def link_metrics(link: Link) -> list[Metric]:
     """A link's level-0 metrics, as measured (not widened)."""
-    source = SOURCES[link.source_kind]
+    source = SOURCES[link.origin]
     return [
         Metric("delay", round(link.latency_p50_s * 1e3, 6), "ms", source, "mean"),
         Metric("delay", round(link.latency_p90_s * 1e3, 6), "ms", source, "max"),

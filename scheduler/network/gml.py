@@ -14,6 +14,7 @@ import re
 import zlib
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -312,13 +313,11 @@ def delay_s(a: Place, b: Place) -> float:
 
 def _speed(edge: Block) -> int | None:
     """Whole Mbit/s from LinkSpeedRaw (bit/s) or from LinkSpeed with its units; None if the file does not say."""
-    raw = edge.one("LinkSpeedRaw")
-    if raw is None and edge.one("LinkSpeed") is not None:
-        factor = {"K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}.get(str(edge.one("LinkSpeedUnits")).upper()[:1])
-        try:
-            raw = float(edge.one("LinkSpeed")) * factor if factor else None
-        except (TypeError, ValueError):
-            raw = None
+    raw, figure = edge.one("LinkSpeedRaw"), edge.one("LinkSpeed")
+    factor = {"K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}.get(str(edge.one("LinkSpeedUnits")).upper()[:1])
+    if raw is None and figure is not None and factor is not None:
+        with suppress(TypeError, ValueError):
+            raw = float(figure) * factor
     if raw is None:
         return None
     if not isinstance(raw, (int, float)) or not 1e3 <= raw <= 1e15:

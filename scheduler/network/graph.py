@@ -21,7 +21,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, TypeVar
 
-K, V = TypeVar("K"), TypeVar("V")
+K = TypeVar("K")
+V = TypeVar("V")
 Z90: Final = 1.2815515655446004
 MAX_WIDENING: Final = 3.0
 HOUR_S, MONTH_S = 3600.0, 30 * 86_400.0
@@ -73,7 +74,7 @@ class Link:
     """One direction of a connection, as measured or stated `age_s` seconds ago.
 
     Mbit/s, seconds, loss as a share, price in the market's currency and grams of CO2 per decimal gigabyte.
-    `sid` is the adjacency segment (End.X) at its source. `source_kind` is imported, operator or probe; what is probed
+    `sid` is the adjacency segment (End.X) at its source. `origin` is imported, operator or probe; what is probed
     end to end (`overlay`) is a way between regions, not a wire: it gives their route, and no other path leads over it.
     """
 
@@ -90,7 +91,7 @@ class Link:
     carbon_g_per_gb: float = 0.0
     domain: str = ""
     sid: str = ""
-    source_kind: str = "imported"
+    origin: str = "imported"
     age_s: float = 0.0
     overlay: bool = False
 
@@ -102,7 +103,7 @@ class Link:
     def widening(self) -> float:
         """P90(age) / P90: 1 when fresh, at most MAX_WIDENING."""
         sigma0 = math.log(self.latency_p90_s / self.latency_p50_s) / Z90
-        sigma = math.sqrt(sigma0**2 + DRIFT[self.source_kind] * max(self.age_s, 0.0))
+        sigma = math.sqrt(sigma0**2 + DRIFT[self.origin] * max(self.age_s, 0.0))
         return min(math.exp(Z90 * (sigma - sigma0)), MAX_WIDENING)
 
     @property

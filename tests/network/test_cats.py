@@ -37,7 +37,7 @@ def test_level_2_weighs_the_categories_that_are_known() -> None:
 
 
 def test_a_link_is_published_as_measured_with_its_source() -> None:
-    found = [one.document() for one in link_metrics(link(1, "a", "b", source_kind="probe", age_s=1e6))]
+    found = [one.document() for one in link_metrics(link(1, "a", "b", origin="probe", age_s=1e6))]
     assert [(one["metric_type"], one["value"], one["unit"]) for one in found] == [
         ("delay", 1.0, "ms"),
         ("delay", 1.0, "ms"),

@@ -22,7 +22,7 @@ def test_a_fresh_measurement_counts_as_its_p90() -> None:
 def test_older_is_never_narrower(spread: tuple[float, float], a: float, b: float, kind: str) -> None:
     p50, ratio = spread
     new, old = (
-        link(1, "a", "b", latency_p50_s=p50, latency_p90_s=p50 * ratio, loss=0.01, age_s=age, source_kind=kind).edge()
+        link(1, "a", "b", latency_p50_s=p50, latency_p90_s=p50 * ratio, loss=0.01, age_s=age, origin=kind).edge()
         for age in sorted((a, b))
     )
     assert new.latency_ns <= old.latency_ns
@@ -34,18 +34,18 @@ def test_older_is_never_narrower(spread: tuple[float, float], a: float, b: float
 @given(spreads, ages)
 def test_it_widens_to_a_bound_and_never_to_zero(spread: tuple[float, float], age: float) -> None:
     p50, ratio = spread
-    one = link(1, "a", "b", latency_p50_s=p50, latency_p90_s=p50 * ratio, age_s=age, source_kind="probe")
+    one = link(1, "a", "b", latency_p50_s=p50, latency_p90_s=p50 * ratio, age_s=age, origin="probe")
     assert 1 <= one.widening <= MAX_WIDENING
     assert one.edge().latency_ns >= 1
 
 
 def test_a_probe_of_an_hour_ago_and_a_map_of_a_month_ago_have_widened_by_29_percent() -> None:
-    assert link(1, "a", "b", source_kind="probe", age_s=HOUR_S).widening == pytest.approx(1.292, abs=0.001)
-    assert link(1, "a", "b", source_kind="imported", age_s=MONTH_S).widening == pytest.approx(1.292, abs=0.001)
+    assert link(1, "a", "b", origin="probe", age_s=HOUR_S).widening == pytest.approx(1.292, abs=0.001)
+    assert link(1, "a", "b", origin="imported", age_s=MONTH_S).widening == pytest.approx(1.292, abs=0.001)
 
 
 def test_a_clock_that_was_set_back_does_not_make_a_link_better() -> None:
-    assert link(1, "a", "b", source_kind="probe", age_s=-1e6).widening == 1
+    assert link(1, "a", "b", origin="probe", age_s=-1e6).widening == 1
 
 
 @pytest.mark.parametrize(("jitter_ms", "expected"), [(0, 0), (0.02, 0), (0.021, 1), (1, 1), (1.1, 2), (10, 2), (10.1, 3), (500, 3)])
@@ -54,8 +54,8 @@ def test_jitter_classes_have_the_bounds_that_are_promised(jitter_ms: float, expe
 
 
 def test_an_old_measurement_loses_its_class() -> None:
-    assert link(1, "a", "b", jitter_p99_s=0.000_9, source_kind="probe").jitter_class == 1
-    assert link(1, "a", "b", jitter_p99_s=0.000_9, source_kind="probe", age_s=86_400).jitter_class == 2
+    assert link(1, "a", "b", jitter_p99_s=0.000_9, origin="probe").jitter_class == 1
+    assert link(1, "a", "b", jitter_p99_s=0.000_9, origin="probe", age_s=86_400).jitter_class == 2
 
 
 def test_a_latency_of_zero_or_a_p90_below_p50_is_no_link() -> None:

@@ -61,7 +61,7 @@ def test_a_class_leaves_out_links_that_cannot_promise_it() -> None:
 def test_a_way_measured_end_to_end_is_the_route_until_it_is_too_old() -> None:
     def graph(age_s: float) -> Graph:
         slow = {"latency_p50_s": 0.030, "latency_p90_s": 0.030}
-        return two_regions(link(1, "a1", "b1"), link(2, "a1", "b1", overlay=True, source_kind="probe", age_s=age_s, **slow))
+        return two_regions(link(1, "a1", "b1"), link(2, "a1", "b1", overlay=True, origin="probe", age_s=age_s, **slow))
 
     assert routes_of(graph(0))["a", "b"].links == (2,)
     assert routes_of(graph(0))["a", "b"].latency_s == pytest.approx(0.030)
