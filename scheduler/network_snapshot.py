@@ -7,6 +7,7 @@ most half a minute (values age, bookings begin and end).
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,10 +16,13 @@ from typing import Any, Final
 
 from django.utils import timezone
 
+from marketplace.models import Pool
 from scheduler.models import NetworkLink, NetworkNode
+from scheduler.network.cats import Metric, declaration, level1, level2, link_metrics, normalised, pool_metrics
 from scheduler.network.graph import BEST_EFFORT, Graph, Link, Node
 from scheduler.network.routes import Pair, routes_of
 from scheduler.network.values import Route
+from scheduler.snapshots import loads_of_pools
 from scheduler.sql import rows
 
 FRESH_S: Final = 30.0
@@ -111,3 +115,46 @@ def link_of(row: NetworkLink, now: datetime, booked_mbps: int = 0) -> Link:
         age_s=max(0.0, (now - row.measured_at).total_seconds()),
         overlay=row.overlay,
     )
+
+
+def metrics(found: Network) -> dict[str, Any]:
+    """The network and the regions' computing in CATS form (`network/cats.py`): two statements more. Pools are added up."""
+    links = [(link, link_metrics(link)) for link in found.graph.links.values()]
+    cores, used = _cores_by_region()
+    regions = []
+    for region in sorted(cores.keys() | found.graph.by_region.keys()):
+        arriving = [one for link, some in links if found.graph.nodes[link.target].region == region for one in some]
+        computing = pool_metrics(cores[region], used.get(region, 0)) if region in cores else []
+        regions.append({"region": region, "level0": _documents(computing), **_scores(arriving, computing)})
+    return {
+        "declaration": declaration(),
+        "links": [
+            {"link": link.id, "source": link.source, "target": link.target, "level0": _documents(some), **_scores(some, [])}
+            for link, some in links
+        ],
+        "regions": regions,
+    }
+
+
+def _documents(some: list[Metric]) -> list[dict[str, Any]]:
+    return [one.document() for one in some]
+
+
+def _scores(communication: list[Metric], computing: list[Metric]) -> dict[str, Any]:
+    known = {"communication": level1(communication), "computing": level1(computing)}
+    return {
+        "level1": [normalised(kind, "L1", value) for kind, value in known.items() if value is not None],
+        "level2": None if (whole := level2(known)) is None else normalised("composed", "L2", whole),
+    }
+
+
+def _cores_by_region() -> tuple[dict[str, int], dict[str, int]]:
+    """Cores of active pools and cores held on them, by region."""
+    pools = list(Pool.objects.filter(state=Pool.State.ACTIVE).values_list("pk", "region__code", "cores"))
+    loads = loads_of_pools([pk for pk, _, _ in pools])
+    cores: dict[str, int] = defaultdict(int)
+    used: dict[str, int] = defaultdict(int)
+    for pk, region, count in pools:
+        cores[region] += count
+        used[region] += loads[pk].cores_leased if pk in loads else 0
+    return dict(cores), dict(used)

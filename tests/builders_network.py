@@ -37,4 +37,4 @@ def a_link(source: str, target: str, *, regions: tuple[str, str] | None = None, 
 def a_wish(*links: NetworkLink, mbps: int = 10, kind: str = "deterministic", start_h: float = 0, hours: float = 2) -> Wish:
     """Bandwidth on these links, from `start_h` hours from now on."""
     start = timezone.now() + timedelta(hours=start_h)
-    return Wish([link.pk for link in links], start, start + timedelta(hours=hours), mbps, kind)
+    return Wish([link.pk for link in links], start, start + timedelta(hours=hours), mbps=mbps, kind=kind)

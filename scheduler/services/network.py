@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 from uuid import UUID
@@ -19,7 +19,7 @@ from core.errors import Conflict, Invalid, NotFound
 from core.ids import uuid7
 from marketplace.models import Region, User
 from scheduler.models import NetworkLink, NetworkNode, Reservation
-from scheduler.network.calendar import Booking, Calendar
+from scheduler.network.calendar import DETERMINISTIC, Booking, Calendar, earliest, rate_for, transfer_slot
 from scheduler.network.gml import FoundNode, Place, Topology
 from scheduler.network.graph import distance_km
 from scheduler.sql import rows
@@ -140,9 +140,29 @@ def _links(topology: Topology, nodes: Mapping[str, NetworkNode]) -> list[Network
 
 @dataclass(frozen=True)
 class Wish:
-    """Bandwidth wanted on every one of these links for [start, end)."""
+    """Bandwidth wanted on every one of these links, in one of three ways:
+
+    mbps, start, end         exactly then
+    mbps, start, seconds     for so long, as early as possible from `start` on
+    bytes, start, end        whatever rate brings so many bytes over between the two, arriving as early as possible
+    """
 
     links: Sequence[int]
+    start: datetime
+    end: datetime | None = None
+    mbps: int | None = None
+    kind: str = DETERMINISTIC
+    seconds: float | None = None
+    bytes: int | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Booked:
+    """What was booked, under which number."""
+
+    number: UUID
+    links: tuple[int, ...]
     start: datetime
     end: datetime
     mbps: int
@@ -151,28 +171,51 @@ class Wish:
 
 
 @transaction.atomic
-def reserve(wish: Wish, by: User | None = None) -> UUID:
+def reserve(wish: Wish, by: User | None = None) -> Booked:
     """Book it on all links or on none. The links' row locks make bookings of a link one after the other."""
     _check(wish)
-    booking = Booking(wish.start.timestamp(), wish.end.timestamp(), wish.mbps, wish.kind)
-    for link_id, calendar in calendars_of(wish.links, lock=True).items():
-        if not calendar.admits(booking):
-            free = calendar.free(booking.start, booking.end, wish.kind)
-            raise Conflict("link_booked_out", f"link {link_id} has {free} Mbit/s left then", link=link_id, free_mbps=free)
-    number = uuid7()
-    period = DateTimeTZRange(wish.start, wish.end)
-    fields = {"booking": number, "period": period, "mbps": wish.mbps, "kind": wish.kind, "note": wish.note}
-    Reservation.objects.bulk_create([Reservation(link_id=link, created_by=by, **fields) for link in wish.links])
-    return number
+    booking = _booking(wish, calendars_of(wish.links, lock=True))
+    start, end = (datetime.fromtimestamp(at, UTC) for at in (booking.start, booking.end))
+    booked = Booked(uuid7(), tuple(wish.links), start, end, booking.mbps, wish.kind, wish.note)
+    fields = {"booking": booked.number, "period": DateTimeTZRange(start, end), "mbps": booking.mbps}
+    fields |= {"kind": wish.kind, "note": wish.note, "created_by": by}
+    Reservation.objects.bulk_create([Reservation(link_id=link, **fields) for link in wish.links])
+    return booked
 
 
 def _check(wish: Wish) -> None:
     if not wish.links or len(wish.links) > MAX_LINKS or len(set(wish.links)) != len(wish.links):
         raise Invalid("invalid_links", f"1 to {MAX_LINKS} different links", field="links")
-    if not wish.start < wish.end:
+    given = tuple(one is not None for one in (wish.mbps, wish.bytes, wish.seconds, wish.end))
+    if given not in ((True, False, False, True), (True, False, True, False), (False, True, False, True)):
+        raise Invalid("invalid_period", "mbps and end, mbps and seconds, or bytes and end", field="mbps")
+    if wish.end is not None and not wish.start < wish.end:
         raise Invalid("invalid_period", "the end is after the start", field="end")
-    if wish.end <= timezone.now():
+    if (wish.end or wish.start + timedelta(seconds=wish.seconds or 0)) <= timezone.now():
         raise Invalid("invalid_period", "the period is over", field="end")
+
+
+def _booking(wish: Wish, calendars: Mapping[int, Calendar]) -> Booking:
+    """The booking that satisfies the wish, or Conflict `link_booked_out`."""
+    start, all_of = wish.start.timestamp(), list(calendars.values())
+    if wish.bytes is not None and wish.end is not None:
+        slot = transfer_slot(all_of, wish.bytes, start, wish.end.timestamp(), kind=wish.kind)
+        if slot is None:
+            rate = rate_for(wish.bytes, start, wish.end.timestamp())
+            raise Conflict("link_booked_out", f"the links have no {rate} Mbit/s left to bring this over in time")
+        return Booking(slot.start, slot.end, slot.mbps, wish.kind)
+    mbps = wish.mbps or 0
+    if wish.seconds is not None:
+        begin = earliest(all_of, mbps, wish.seconds, start, wish.kind)
+        if begin is None:
+            raise Conflict("link_booked_out", f"the links never have {mbps} Mbit/s for that long")
+        return Booking(begin, begin + wish.seconds, mbps, wish.kind)
+    booking = Booking(start, (wish.end or wish.start).timestamp(), mbps, wish.kind)
+    for link_id, calendar in calendars.items():
+        if not calendar.admits(booking):
+            free = calendar.free(booking.start, booking.end, wish.kind)
+            raise Conflict("link_booked_out", f"link {link_id} has {free} Mbit/s left then", link=link_id, free_mbps=free)
+    return booking
 
 
 def calendars_of(link_ids: Collection[int], *, lock: bool = False) -> dict[int, Calendar]:

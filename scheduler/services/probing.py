@@ -65,7 +65,7 @@ def endpoints() -> list[dict[str, Any]]:
     given = [{"region": code, "url": url} for code, url in found]
     own = settings.REGION
     if own and own not in {one["region"] for one in given}:
-        given.append({"region": own, "url": settings.BASE_URL + PATH})
+        given.append({"region": own, "url": PATH})  # the agent knows by which address it reaches the platform
     return given
 
 

@@ -74,7 +74,7 @@ def test_a_network_is_imported_once_unless_it_is_replaced() -> None:
 def test_a_network_with_bookings_to_come_is_not_replaced() -> None:
     import_topology(topology("Cernet"))
     link = NetworkLink.objects.first()
-    number = reserve(a_wish(link, mbps=1))
+    number = reserve(a_wish(link, mbps=1)).number
     with pytest.raises(Conflict, match="release it first"):
         import_topology(topology("Cernet"), replace=True)
     assert release([number]) == 1
@@ -158,7 +158,7 @@ def test_a_path_is_booked_whole_or_not_at_all() -> None:
     with pytest.raises(Conflict):
         reserve(a_wish(wide, narrow, mbps=11))
     assert Reservation.objects.count() == 0
-    number = reserve(a_wish(wide, narrow, mbps=10))
+    number = reserve(a_wish(wide, narrow, mbps=10)).number
     assert Reservation.objects.filter(booking=number).count() == 2
 
 
@@ -172,7 +172,7 @@ def test_bursts_leave_room_for_deterministic_traffic() -> None:
 
 def test_what_is_given_back_is_free_again_and_is_given_back_once() -> None:
     link = a_link("a", "b", capacity_mbps=100, free_mbps=100)
-    number = reserve(a_wish(link, mbps=100))
+    number = reserve(a_wish(link, mbps=100)).number
     assert [release([number]), release([number]), release([uuid4()])] == [1, 0, 0]
     reserve(a_wish(link, mbps=100))
 
@@ -187,6 +187,9 @@ def test_wishes_that_make_no_sense_are_refused() -> None:
     link = a_link("a", "b")
     now = timezone.now()
     hour = timedelta(hours=1)
+    for odd in ({}, {"mbps": 1}, {"mbps": 1, "bytes": 1, "end": now + hour}, {"bytes": 1, "seconds": 5.0}):
+        with pytest.raises(Invalid, match="mbps and end, mbps and seconds, or bytes and end"):
+            reserve(Wish([link.pk], now, **odd))
     with pytest.raises(Invalid, match="the end is after"):
         reserve(Wish([link.pk], now + hour, now + hour, 1, "burst"))
     with pytest.raises(Invalid, match="is over"):
@@ -197,6 +200,26 @@ def test_wishes_that_make_no_sense_are_refused() -> None:
         reserve(Wish([], now, now + hour, 1, "burst"))
     with pytest.raises(NotFound):
         reserve(Wish([link.pk, 2**40], now, now + hour, 1, "burst"))
+
+
+def test_what_may_wait_is_booked_as_early_as_possible() -> None:
+    link = a_link("a", "b", capacity_mbps=100, free_mbps=100)
+    first = reserve(a_wish(link, mbps=60))
+    now = timezone.now()
+    assert reserve(Wish([link.pk], now, mbps=40, seconds=60.0)).start == now
+    assert reserve(Wish([link.pk], now, mbps=100, seconds=60.0)).start == first.end
+    with pytest.raises(Conflict, match="never"):
+        reserve(Wish([link.pk], now, mbps=101, seconds=60.0))
+
+
+def test_bytes_get_the_rate_that_brings_them_over_in_time() -> None:
+    link = a_link("a", "b", capacity_mbps=100, free_mbps=100)
+    now = timezone.now()
+    booked = reserve(Wish([link.pk], now, now + timedelta(hours=1), bytes=700_000_000, kind="burst"))
+    assert (booked.mbps, booked.start) == (70, now)
+    assert (booked.end - booked.start).total_seconds() == pytest.approx(80)
+    with pytest.raises(Conflict, match=r"no 1600 Mbit/s left"):
+        reserve(Wish([link.pk], now, now + timedelta(seconds=10), bytes=2_000_000_000, kind="burst"))
 
 
 @pytest.mark.django_db(transaction=True)
