@@ -14,6 +14,7 @@ import heapq
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from ipaddress import IPv6Address
 from typing import Any, Final
 
 from scheduler.network.graph import Graph, Link
@@ -212,12 +213,21 @@ def local_commands(graph: Graph, node: str) -> list[str]:
     one = graph.nodes[node]
     commands = [f"ip -6 route replace {one.end_sid}/128 encap seg6local action End dev {interface(leaving[0].id)}"]
     commands += [
-        f"ip -6 route replace {link.sid}/128 encap seg6local action End.X nh6 {next_hop(link.id)} dev {interface(link.id)}"
+        f"ip -6 route replace {link.sid}/128 encap seg6local action End.X nh6 {next_hop(link)} dev {interface(link.id)}"
         for link in leaving
     ]
     return commands
 
 
-def next_hop(link_id: int) -> str:
-    """The link-local address that commands give to the far end of a link."""
-    return f"fe80::{link_id >> 16:x}:{link_id & 0xFFFF:x}"
+def near_end(link: Link) -> str:
+    """The address of the link's own interface: its segment with `a` in the lowest four bits, of a /127 (RFC 6164)."""
+    return _beside(link.sid, 0xA)
+
+
+def next_hop(link: Link) -> str:
+    """The address at the far end, with `b`: a global one, as Linux finds no link-local next hop of an End.X."""
+    return _beside(link.sid, 0xB)
+
+
+def _beside(sid: str, low: int) -> str:
+    return str(IPv6Address((int(IPv6Address(sid)) & ~0xF) | low))

@@ -134,6 +134,6 @@ def test_the_policy_says_who_where_and_until_when_and_the_command_installs_it() 
     )
     assert local_commands(graph, "c") == [
         "ip -6 route replace fc00:0:3::e/128 encap seg6local action End dev gf4",
-        "ip -6 route replace fc00:0:3:1::/128 encap seg6local action End.X nh6 fe80::0:4 dev gf4",
+        "ip -6 route replace fc00:0:3:1::/128 encap seg6local action End.X nh6 fc00:0:3:1::b dev gf4",
     ]
     assert local_commands(graph, "d") == []
