@@ -26,6 +26,7 @@ from scheduler.models import Reservation
 from scheduler.network.choosing import OBJECTIVES, Ask, Choice, choose, decimal_text, path_document
 from scheduler.network.graph import BEST_EFFORT, BILLION, Graph, Link
 from scheduler.network.paths import Want
+from scheduler.network.segments import Policy, local_commands
 from scheduler.network_snapshot import metrics, network
 from scheduler.services.network import Wish, release, reserve
 
@@ -54,7 +55,7 @@ class NodeOut(Out):
 
 class LinkOut(Out):
     id = serializers.IntegerField()
-    source = serializers.CharField()
+    source = serializers.CharField()  # type: ignore[assignment]  # a field of that name, not the base's option
     target = serializers.CharField()
     capacity_mbps = serializers.IntegerField()
     free_mbps = serializers.FloatField(help_text="measured, less what is booked now")
@@ -83,7 +84,6 @@ class PathIn(In):
     """The query of a path. (`from` and `class` are words of the language, so fields are made here.)"""
 
     def get_fields(self) -> dict[str, Any]:
-        some = {"required": False}
         return {
             "from": serializers.RegexField(PLACE, help_text="a region's code, or a node's"),
             "to": serializers.RegexField(PLACE, help_text="a region's code, or a node's"),
@@ -91,7 +91,7 @@ class PathIn(In):
             "objective": serializers.ChoiceField(sorted(OBJECTIVES), default="latency"),
             "k": serializers.IntegerField(min_value=1, max_value=8, default=3, help_text="paths, with the first"),
             "max_depth": serializers.IntegerField(min_value=1, max_value=64, default=8, help_text="segments at most"),
-            "domain": serializers.RegexField(r"^[a-z0-9-]{1,40}$", help_text="only over this network", **some),
+            "domain": serializers.RegexField(r"^[a-z0-9-]{1,40}$", help_text="only over this network", required=False),
         }
 
 
@@ -147,6 +147,10 @@ class PathOut(Out):
     alternatives = WayOut(many=True)
     policy = PolicyOut(allow_null=True)
     iproute2 = serializers.CharField(allow_null=True, help_text="the command that installs the policy at a Linux headend")
+    routers = serializers.DictField(
+        child=serializers.ListField(child=serializers.CharField()),
+        help_text="per node named by a segment, the commands that give a Linux router its segments",
+    )
     unsteered = serializers.CharField(allow_blank=True, help_text="why there is no policy")
     larac_gap_per_gb = serializers.FloatField(allow_null=True, help_text="bound on the error of LARAC's quick answer")
 
@@ -161,7 +165,7 @@ class ReservationIn(In):
     """mbps and end, mbps and seconds (as early as possible), or bytes and end (arriving as early as possible)."""
 
     def get_fields(self) -> dict[str, Any]:
-        place = {"regex": PLACE, "required": False, "help_text": "a path from here instead of links"}
+        place: dict[str, Any] = {"regex": PLACE, "required": False, "help_text": "a path from here instead of links"}
         return {
             "links": serializers.ListField(
                 child=serializers.IntegerField(min_value=1, max_value=2**53), min_length=1, max_length=100, required=False
@@ -274,9 +278,15 @@ def choice_document(graph: Graph, choice: Choice) -> dict[str, Any]:
         "alternatives": [path_document(path) for path in choice.others],
         "policy": None if policy is None else policy.document(),
         "iproute2": None if policy is None else policy.iproute2(graph),
+        "routers": {} if policy is None else routers_of(graph, policy),
         "unsteered": choice.unsteered,
         "larac_gap_per_gb": None if choice.gap_n is None else float(choice.gap_n) / BILLION,
     }
+
+
+def routers_of(graph: Graph, policy: Policy) -> dict[str, list[str]]:
+    """What the routers named by a policy must know, once; the last one only unpacks, at an address of its own."""
+    return {one.node: local_commands(graph, one.node) for one in policy.segments[:-1]}
 
 
 class MetricsView(APIView):

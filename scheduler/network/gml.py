@@ -313,7 +313,8 @@ def delay_s(a: Place, b: Place) -> float:
 
 def _speed(edge: Block) -> int | None:
     """Whole Mbit/s from LinkSpeedRaw (bit/s) or from LinkSpeed with its units; None if the file does not say."""
-    raw, figure = edge.one("LinkSpeedRaw"), edge.one("LinkSpeed")
+    raw = edge.one("LinkSpeedRaw")
+    figure: Any = edge.one("LinkSpeed")
     factor = {"K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}.get(str(edge.one("LinkSpeedUnits")).upper()[:1])
     if raw is None and figure is not None and factor is not None:
         with suppress(TypeError, ValueError):

@@ -50,6 +50,8 @@ def test_a_path_between_regions_comes_with_alternatives_a_policy_and_a_command()
     assert policy["segments"][-1]["node"] == "chinanet-guangzhou"
     assert policy["validity"]["from"] < policy["validity"]["until"]
     sids = ",".join(one["sid"] for one in policy["segments"])
+    assert found["routers"].keys() == {one["node"] for one in policy["segments"][:-1]}
+    assert all("action End" in command for commands in found["routers"].values() for command in commands)
     assert f"encap seg6 mode encap segs {sids} dev gf{found['path']['links'][0]}" in found["iproute2"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from datetime import timedelta
 from io import StringIO
 from pathlib import Path
@@ -26,7 +27,7 @@ from tests.network.graphs import NAMES, TOPOLOGIES, topology
 pytestmark = pytest.mark.django_db
 
 
-def statements(work: object) -> int:
+def statements(work: Callable[[], object]) -> int:
     with CaptureQueriesContext(
         connection,
     ) as queries:
