@@ -40,6 +40,16 @@ GROUPS: Final = (
         ),
     ),
     (
+        "Network",
+        (
+            ("Nodes", "scheduler_networknode", "hub"),
+            ("Links", "scheduler_networklink", "share"),
+            ("Reservations", "scheduler_reservation", "event"),
+            ("Probes", "scheduler_probe", "network_check"),
+            ("Endpoints", "scheduler_regionendpoint", "settings_ethernet"),
+        ),
+    ),
+    (
         "Parties",
         (
             ("Organizations", "marketplace_organization", "apartment"),

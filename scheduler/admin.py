@@ -30,6 +30,7 @@ from core.admin.filters import Dropdown
 from core.admin.panels import SHOWN, table
 from marketplace.admin.tasks import TaskPage
 from marketplace.models import Agent, Blob, Pool, Task
+from scheduler import network_admin  # noqa: F401  its pages belong here too
 from scheduler.models import (
     Attempt,
     Decision,

@@ -6,6 +6,6 @@ class SchedulerConfig(AppConfig):
 
     def ready(self) -> None:
         from marketplace import loads
-        from scheduler.snapshots import loads_of_pools
+        from scheduler.queries import loads_of_pools
 
         loads.plug(loads_of_pools)

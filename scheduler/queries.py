@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from django.db.models import Count, QuerySet
 
+from marketplace.loads import Load
 from marketplace.models import Organization, Task, TaskEvent
 from marketplace.splitting import unit_params
 from scheduler.models import Attempt, MarketPrice, Unit
+from scheduler.sql import rows
 
 
 def tasks_of(organization: Organization | None, *, operator: bool) -> QuerySet[Task]:
@@ -81,3 +84,15 @@ def market_prices(since: datetime, *, pool: str | None, resource: str | None, li
         }
         for one in found.order_by("-at", "pool__identifier", "resource")[:limit]
     ]
+
+
+_LEASED = """
+SELECT a.pool_id, sum((n.document->'need'->>'cores')::int)::int, count(*)::int
+FROM scheduler_attempt a JOIN scheduler_need n ON n.id = a.need_id
+WHERE a.state IN ('leased', 'running') AND a.pool_id = ANY(%s) GROUP BY a.pool_id
+"""
+
+
+def loads_of_pools(pool_ids: Collection[int]) -> dict[int, Load]:
+    """Cores held by live leases and live attempts, per pool; idle pools are left out."""
+    return {pool_id: Load(cores, attempts) for pool_id, cores, attempts in rows(_LEASED, [list(pool_ids)])}

@@ -7,8 +7,8 @@ and not units.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -16,11 +16,12 @@ from django.db.models.functions import Lower
 from django.utils import timezone
 
 from marketplace.carbon import carbon_now
-from marketplace.loads import Load
 from marketplace.models import BlobPlace, Offer, Pool, Rate, Region
 from scheduler.matching import ClassState, PoolState, Prices, Snapshot
+from scheduler.matching.links import between, carries, ends_of, levels_of, slack_of
 from scheduler.matching.loads import load_of, used_by
 from scheduler.models import Need, Pace
+from scheduler.network_snapshot import network
 from scheduler.pace import Fit, Key, with_anywhere
 from scheduler.sql import rows, scalar
 
@@ -46,10 +47,12 @@ FROM class CROSS JOIN LATERAL (
 WHERE class.need_id IS NOT NULL
 GROUP BY class.need_id, w.avoid ORDER BY min(w.id)
 """
+# The last column: are their inputs still on their way?
 _LOAD = """
-SELECT pool_id, need_id, count(*) FROM scheduler_unit WHERE state = 'placed' GROUP BY pool_id, need_id
+SELECT pool_id, need_id, count(*), true FROM scheduler_unit WHERE state = 'placed' GROUP BY pool_id, need_id
 UNION ALL
-SELECT pool_id, need_id, count(*) FROM scheduler_attempt WHERE state IN ('leased', 'running') GROUP BY pool_id, need_id
+SELECT pool_id, need_id, count(*), state = 'leased' FROM scheduler_attempt WHERE state IN ('leased', 'running')
+GROUP BY pool_id, need_id, state
 """
 
 
@@ -82,18 +85,37 @@ def market(classes: list[ClassState], *, online_only: bool = True, with_load: bo
     found = open_pools(online_only=online_only)
     pools = [pool_state(pool) for pool in found]
     pace = _pace({one.document["version"] for one in classes})
-    load = _load(pools, pace) if with_load else Held(pools, {})
+    load = _load(pools, pace) if with_load else Held(pools, {}, [])
     moments = {one.document["offers_at"] for one in classes}
-    return Snapshot(
+    snapshot = Snapshot(
         classes=classes,
         pools=load.pools,
         offers=_offers([pool.id for pool in pools], moments),
         pace=pace,
         carbon={pool.region.code: _carbon(pool.region, now) for pool in found},
-        places=_places({sha for one in classes for sha, _ in one.document.get("inputs", ())}),
+        places=_places([*(one.document for one in classes), *(doc for _, doc, _ in load.moving)]),
         used=load.used,
         at=round(now.timestamp(), 3),
     )
+    return _with_network(snapshot, load.moving)
+
+
+def _with_network(snapshot: Snapshot, moving: list[tuple[int, dict[str, Any], int]]) -> Snapshot:
+    """The same with the ways that its classes' data may take, and with what those links still carry."""
+    ends = ends_of(snapshot)
+    if not ends:
+        return snapshot
+    known = network()
+    steady = {(*pair, level): route for level in levels_of(snapshot) for pair, route in known.routes(level).items()}
+    near = {pair: route for pair, route in known.routes().items() if set(pair) & ends}
+    routed = replace(
+        snapshot,
+        routes=between(near, ends, snapshot),
+        steady={key: route for key, route in steady.items() if key[0] in ends},
+    )
+    free = {link: one.free_mbps for link, one in known.graph.links.items()}
+    carried = carries(routed, free)
+    return replace(routed, carries=carried, slack=slack_of(replace(routed, carries=carried), moving))
 
 
 def _carbon(region: Region, now: datetime) -> float:
@@ -101,8 +123,9 @@ def _carbon(region: Region, now: datetime) -> float:
     return round(carbon_now(region.carbon_g_per_kwh, region.carbon_by_hour, hour), 3)
 
 
-def _places(sha256s: set[str]) -> dict[str, tuple[str, ...]]:
-    """Regions that hold a copy of each of these blobs."""
+def _places(documents: list[Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:
+    """Regions that hold a copy of each large input of these needs."""
+    sha256s = {sha for document in documents for sha, _ in document.get("inputs", ())}
     places: dict[str, list[str]] = defaultdict(list)
     if sha256s:
         held = BlobPlace.objects.filter(blob__in=sha256s).order_by("blob_id", "region__code")
@@ -139,23 +162,28 @@ def _pace(versions: set[int]) -> dict[Key, Fit]:
 
 @dataclass(frozen=True)
 class Held:
-    """Pools with their load, and the dominant share of the market that each organization holds."""
+    """Pools with their load, the dominant share of the market that each organization holds, and what is on its way.
+
+    moving  (pool, need document, units)
+    """
 
     pools: list[PoolState]
     used: dict[str, float]
+    moving: list[tuple[int, dict[str, Any], int]]
 
 
 def _load(pools: list[PoolState], pace: dict[Key, Fit]) -> Held:
     """What is placed on pools or leased by them, in two statements; what it means is `load_of`'s business."""
     known = {pool.id for pool in pools}
-    found = [(pool_id, need_id, n) for pool_id, need_id, n in rows(_LOAD) if pool_id in known]
-    documents = documents_of({need_id for _, need_id, _ in found})
+    found = [row for row in rows(_LOAD) if row[0] in known]
+    documents = documents_of({need_id for _, need_id, _, _ in found})
     pace = pace | _pace({doc["version"] for doc in documents.values()})
     on_pools: dict[int, list[tuple[dict[str, Any], int]]] = defaultdict(list)
-    for pool_id, need_id, n in found:
+    for pool_id, need_id, n, _ in found:
         on_pools[pool_id].append((documents[need_id], n))
     loads = {pool.id: load_of(pool, on_pools.get(pool.id, []), pace) for pool in pools}
-    return Held([loads[pool.id].pool for pool in pools], used_by([loads[pool.id] for pool in pools]))
+    moving = [(pool_id, documents[need_id], n) for pool_id, need_id, n, on_its_way in found if on_its_way]
+    return Held([loads[pool.id].pool for pool in pools], used_by([loads[pool.id] for pool in pools]), moving)
 
 
 def _offers(pool_ids: list[int], moments: set[str]) -> dict[tuple[int, str], Prices]:
@@ -172,18 +200,6 @@ def _offers(pool_ids: list[int], moments: set[str]) -> dict[tuple[int, str], Pri
     pairs = ((pool_id, moment) for pool_id in pool_ids for moment in moments)
     found = {(p, m): offer_at(by_pool[p], datetime.fromisoformat(m)) for p, m in pairs}
     return {pair: Prices(one.pk, rates[one.pk]) for pair, one in found.items() if one is not None}
-
-
-_LEASED = """
-SELECT a.pool_id, sum((n.document->'need'->>'cores')::int)::int, count(*)::int
-FROM scheduler_attempt a JOIN scheduler_need n ON n.id = a.need_id
-WHERE a.state IN ('leased', 'running') AND a.pool_id = ANY(%s) GROUP BY a.pool_id
-"""
-
-
-def loads_of_pools(pool_ids: Collection[int]) -> dict[int, Load]:
-    """Cores held by live leases and live attempts, per pool; idle pools are left out."""
-    return {pool_id: Load(cores, attempts) for pool_id, cores, attempts in rows(_LEASED, [list(pool_ids)])}
 
 
 def offer_at(offers: list[Offer], moment: datetime) -> Offer | None:

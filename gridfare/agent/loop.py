@@ -14,6 +14,7 @@ from gridfare.agent import log
 from gridfare.agent.capacity import Capacity
 from gridfare.agent.holdings import Holdings
 from gridfare.agent.outbox import Outbox
+from gridfare.agent.probes import Prober
 from gridfare.agent.protocol import Channel, ProtocolError, Unreachable
 from gridfare.agent.workshop import Workshop
 
@@ -78,6 +79,7 @@ class Loop:
         self.names, self.chaos = workshop.choice.names(), workshop.chaos
         self.holdings = Holdings(workshop, capacity, options.null)
         self.holdings.sending = outbox.batch
+        self.prober = Prober(channel, workshop.chaos, silent=options.null)
         self.line = Line()
         self.is_drained = draining
         self.call: asyncio.Task[dict[str, Any]] | None = None
@@ -96,6 +98,7 @@ class Loop:
                 await self._exchange()
         finally:
             keeper.cancel()
+            self.prober.stop()
             self.holdings.end_all("agent_stopping", "the agent ends")
             if self.holdings.tasks:
                 await asyncio.wait(self.holdings.tasks, timeout=30)
@@ -157,6 +160,7 @@ class Loop:
             "executors": self.names,
             "draining": self._leaving(),
             "held": self.holdings.rows(),
+            **self.prober.words(),
         }
         batch = self.outbox.batch
         reports = batch.to_json() if batch else "null"
@@ -174,7 +178,7 @@ class Loop:
 
     def _wait_s(self) -> int:
         """How long the platform may hold its answer: not while something here is about to be reported."""
-        if self.outbox.batch or self.holdings.ended or self.stopping:
+        if self.outbox.batch or self.holdings.ended or self.stopping or self.prober.found is not None:
             return 0
         if not self.holdings.held:
             return self.options.idle_wait_s
@@ -232,6 +236,7 @@ class Loop:
         self.line.drain = bool(answer.get("drain"))
         if self.outbox.accept(answer.get("accepted")):
             self.holdings.sending = None
+        self.prober.hear(answer.get("probe"))
         for attempt, fence, why in answer.get("refused") or ():
             log.info("a report was refused", attempt=attempt, fence=fence, why=why)
         for attempt, fence, why in answer.get("stop") or ():
@@ -249,6 +254,7 @@ class Loop:
             if self.is_drained() and not self.stopping:
                 self._empty_queue("the machine is being drained")
             self.holdings.shed()
+            self.prober.tick()
             self._check_idle()
 
     def _check_leases(self) -> None:

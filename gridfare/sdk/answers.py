@@ -230,3 +230,81 @@ class Statement(TypedDict):
     currency: str
     total: str
     lines: list[dict[str, Any]]
+
+
+class NetworkNode(TypedDict):
+    code: str
+    region: str | None
+    latitude: float
+    longitude: float
+    locator: str
+
+
+class NetworkLink(TypedDict):
+    id: int
+    source: str
+    target: str
+    capacity_mbps: int
+    free_mbps: float
+    latency_p50_ms: float
+    latency_p90_ms: float
+    latency_counted_ms: float
+    jitter_p99_ms: float
+    jitter_class: int
+    loss: float
+    price_per_gb: str
+    carbon_g_per_gb: float
+    domain: str
+    sid: str
+    origin: Literal["imported", "operator", "probe"]
+    age_s: float
+    overlay: bool
+
+
+class Network(TypedDict):
+    at: str
+    nodes: list[NetworkNode]
+    links: list[NetworkLink]
+
+
+class Way(TypedDict):
+    nodes: list[str]
+    links: list[int]
+    latency_ms: float
+    jitter_ms: float
+    jitter_class: int
+    mbps: float
+    loss: float
+    price_per_gb: str
+    carbon_g_per_gb: float
+
+
+class NetworkPath(TypedDict):
+    path: Way
+    alternatives: list[Way]
+    policy: dict[str, Any] | None
+    iproute2: str | None
+    routers: dict[str, list[str]]
+    unsteered: str
+    larac_gap_per_gb: float | None
+
+
+class Booking(TypedDict):
+    booking: str
+    links: list[int]
+    start: str
+    end: str
+    mbps: int
+    kind: Literal["deterministic", "burst"]
+    note: str
+
+
+class Reservation(TypedDict):
+    booking: str
+    link: int
+    start: str
+    end: str
+    mbps: int
+    kind: Literal["deterministic", "burst"]
+    note: str
+    released_at: str | None

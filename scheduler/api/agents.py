@@ -7,6 +7,7 @@ coroutines. Work on rows runs in a few threads of its own, each with its connect
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -27,9 +28,11 @@ from marketplace.models import Agent
 from marketplace.services.providers import enrol_agent, record_selftest
 from scheduler.api.blobs import blob
 from scheduler.hub import hub, wait_for
+from scheduler.network.probes import Claim
 from scheduler.reports import ReportedBatch, parse_batch, verify_batch
 from scheduler.services.leasing import Answer, Beat, Held, keep_in_touch, look_again
 from scheduler.services.logs import LogPiece, store_logs
+from scheduler.services.probing import adopt_probes, parse_claims, probe_orders
 from scheduler.services.settling import Settled, settle_reports
 
 T = TypeVar("T")
@@ -100,6 +103,20 @@ def logs(request: HttpRequest) -> HttpResponse:
 
 
 @csrf_exempt
+@post_only
+def probe(request: HttpRequest) -> HttpResponse:
+    """POST /agent/v1/probe: so many bytes that do not compress, for an agent that measures the way here."""
+    try:
+        _caller(request, request.body)
+        size = _object(parse_json(request.body)).get("bytes")
+        if not isinstance(size, int) or isinstance(size, bool) or not 0 < size <= settings.PROBE_BYTES:
+            raise Invalid("invalid_probe", f"bytes is a whole number, 1 to {settings.PROBE_BYTES}", field="bytes")
+    except DomainError as error:
+        return problem_answer(error)
+    return HttpResponse(os.urandom(size), content_type="application/octet-stream")
+
+
+@csrf_exempt
 async def sync(request: HttpRequest) -> HttpResponse:
     """POST /agent/v1/sync: reports and held leases in, work and stops out; waits when there is nothing to say."""
     if request.method != "POST":
@@ -108,7 +125,7 @@ async def sync(request: HttpRequest) -> HttpResponse:
     center = hub()
     since = center.serial
     try:
-        agent, beat, settled, answer, wait_s = await _run(_sync, request, body)
+        agent, beat, settled, answer, wait_s, orders = await _run(_sync, request, body)
         if answer.silent and settled is None and wait_s > 0:
             answer = await _wait(agent, beat, answer, wait_s, since)
         document = await _run(answer.document)
@@ -117,18 +134,28 @@ async def sync(request: HttpRequest) -> HttpResponse:
     accepted = None if settled is None else settled.accepted
     refused = [[*one, "stale_lease"] for one in settled.refused] if settled else []
     times = {"server_time_ms": _now_ms(), "lease_s": settings.LEASE_SECONDS, "next_s": 0}
-    return json_answer(times | {"accepted": accepted, "refused": refused} | document)
+    return json_answer(times | {"accepted": accepted, "refused": refused} | document | orders)
 
 
-def _sync(request: HttpRequest, body: bytes) -> tuple[Agent, Beat, Settled | None, Answer, float]:
+def _sync(request: HttpRequest, body: bytes) -> tuple[Agent, Beat, Settled | None, Answer, float, dict[str, Any]]:
     agent = _caller(request, body)
     document = _object(parse_json(body))
     beat, wait_s = parse_beat(document)
     batch = parse_batch(
         document.get("reports"), last_seq=agent.report_seq, last_digest=agent.report_digest
     )
+    claims = parse_claims(document["probes"]) if "probes" in document else None
     settled = None if batch is None else _settle(agent, batch)
-    return agent, beat, settled, keep_in_touch(agent, beat), wait_s
+    answer = keep_in_touch(agent, beat)
+    return agent, beat, settled, answer, wait_s if claims is None else 0, _probed(agent, claims)
+
+
+def _probed(agent: Agent, claims: list[Claim] | None) -> dict[str, Any]:
+    """Adopt what an agent measured and tell it what to measure next; nothing for one that says nothing of it."""
+    if claims is None:
+        return {}
+    adopt_probes(agent, claims)
+    return {"probe": probe_orders(agent)}
 
 
 def _settle(agent: Agent, batch: ReportedBatch) -> Settled:
@@ -210,5 +237,6 @@ urlpatterns = [
     path("selftest", selftest),
     path("sync", sync),
     path("logs", logs),
+    path("probe", probe),
     path("blobs/<int:attempt>/<int:fence>/<str:sha256>", blob),
 ]

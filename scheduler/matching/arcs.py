@@ -126,7 +126,8 @@ class Column:
         for way in self.ways:
             for place, region in enumerate(regions):
                 for link, size in way.links.get(region, {}).items():
-                    total.setdefault(link, np.zeros(len(self.market)))[column_ == place] += size
+                    most = self.market.snapshot.carries.get(link, size)
+                    total.setdefault(link, np.zeros(len(self.market)))[column_ == place] += min(size, most)
         return total
 
 
@@ -314,12 +315,11 @@ def _network_fits(doc: Mapping[str, Any], market: Market) -> Bools:
     if not wanted:
         return np.ones(len(market), dtype=bool)
     regions, column_ = market.regions
-    routes, home, most = market.snapshot.routes, wanted["from"], float(wanted.get("max_latency_s", float("inf")))
+    routes, home, most = market.snapshot.steady, wanted["from"], float(wanted.get("max_latency_s", float("inf")))
     reached = []
     for region in regions:
-        route = routes.get((home, region))
-        within = route is not None and route.jitter_class <= wanted["jitter_class"] and route.latency_s <= most
-        reached.append(region == home or within)
+        route = routes.get((home, region, int(wanted["jitter_class"])))
+        reached.append(region == home or (route is not None and route.latency_s <= most))
     return np.array(reached, dtype=bool)[column_] if reached else np.zeros(0, dtype=bool)
 
 

@@ -89,7 +89,8 @@ def _trust(found: Column, row: int) -> Mended:
 def _network(found: Column, row: int) -> Mended:
     """A worse class, or a longer way; nothing where no way is known."""
     wanted, region = found.one.document["network"], found.market.pools[row].region
-    route = found.market.snapshot.routes.get((wanted["from"], region))
+    snapshot, asked = found.market.snapshot, (wanted["from"], region, int(wanted["jitter_class"]))
+    route = snapshot.steady.get(asked) or snapshot.routes.get(asked[:2])
     if route is None:
         return None
     eased = dict(wanted) | {"jitter_class": max(route.jitter_class, wanted["jitter_class"])}

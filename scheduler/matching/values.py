@@ -89,11 +89,13 @@ class Snapshot:
     """Everything a round looks at.
 
     offers   (pool, offers_at) → prices             pace     (version, stage, pool) → what units took
-    routes   (region, region) → the way between     trust    (pool, version) → probability of a valid result
+    routes   (region, region) → the way between     steady   the same by class of jitter asked for, (region, region, class)
+    trust    (pool, version) → probability of a valid result
     carbon   region → g CO2 per kWh at this hour    cached   (pool, sha256) pairs: inputs that need no transfer
     places   sha256 → regions that hold a copy of a large input
     budgets  organization → what it may still spend
-    slack    link → bytes that may be moved over it before the next round's end
+    carries  link → bytes that it moves in a minute when nothing else is on its way; a larger file takes it for longer
+    slack    link → what of that is left
     used     organization → dominant share of the market that its live units hold
     at       seconds since the epoch; deadlines are compared with it
     """
@@ -103,11 +105,13 @@ class Snapshot:
     offers: Mapping[tuple[int, str], Prices]
     pace: Mapping[Key, Fit] = field(default_factory=dict)
     routes: Mapping[tuple[str, str], Route] = field(default_factory=dict)
+    steady: Mapping[tuple[str, str, int], Route] = field(default_factory=dict)
     trust: Mapping[tuple[int, int], float] = field(default_factory=dict)
     carbon: Mapping[str, float] = field(default_factory=dict)
     cached: frozenset[tuple[int, str]] = frozenset()
     places: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     budgets: Mapping[str, float] = field(default_factory=dict)
+    carries: Mapping[int, float] = field(default_factory=dict)
     slack: Mapping[int, float] = field(default_factory=dict)
     used: Mapping[str, float] = field(default_factory=dict)
     at: float = 0.0

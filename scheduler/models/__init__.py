@@ -1,5 +1,6 @@
 """The scheduler's rows, by subject."""
 
+from scheduler.models.network import NetworkLink, NetworkNode, Probe, RegionEndpoint, Reservation
 from scheduler.models.units import (
     Attempt,
     Decision,
@@ -14,4 +15,21 @@ from scheduler.models.units import (
     Unit,
 )
 
-__all__ = ["Attempt", "Decision", "Ended", "LogChunk", "MarketPrice", "Need", "Output", "Pace", "ReportBatch", "Round", "Unit"]
+__all__ = [
+    "Attempt",
+    "Decision",
+    "Ended",
+    "LogChunk",
+    "MarketPrice",
+    "Need",
+    "NetworkLink",
+    "NetworkNode",
+    "Output",
+    "Pace",
+    "Probe",
+    "RegionEndpoint",
+    "ReportBatch",
+    "Reservation",
+    "Round",
+    "Unit",
+]

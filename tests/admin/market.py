@@ -14,12 +14,14 @@ from django.utils import timezone
 from billing.models import CostSoFar
 from billing.services import charge_tasks
 from core.admin.cells import change_url
-from marketplace.models import Artifact, Blob, BlobPlace, Region, Task, TaskArtifact, Upload
+from marketplace.models import Artifact, Blob, BlobPlace, Pool, Region, Task, TaskArtifact, Upload
 from metering.services import measure
-from scheduler.models import Attempt, Ended, LogChunk, MarketPrice
+from scheduler.models import Attempt, Ended, LogChunk, MarketPrice, Probe, RegionEndpoint
+from scheduler.services.network import reserve
 from scheduler.services.placing import run_round
 from scheduler.stores import store_bytes
 from tests.builders import Person, a_join_token, a_key, a_person, a_pool, alice, an_organization, olga
+from tests.builders_network import a_link, a_wish
 from tests.builders_tasks import FakeAgent, a_task, a_version, run_to_end
 
 _serial = numbers(1)
@@ -62,6 +64,7 @@ def everything() -> Task:
     MarketPrice.objects.create(at=timezone.now(), pool_id=attempt.pool_id, resource="cores", price=0.01)
     CostSoFar.objects.create(task=task)
     _files(task)
+    _network(Attempt.objects.get(pk=attempt.pk).pool)
     a_key(alice())
     a_join_token(a_pool(state="registered"))
     LogEntry.objects.create(user=olga().user, object_repr="a pool", action_flag=CHANGE, change_message="drained")
@@ -78,6 +81,14 @@ def _files(task: Task) -> None:
     TaskArtifact.objects.create(task=task, artifact=artifact, path="in/scene.xml", field="scene")
     BlobPlace.objects.get_or_create(blob=blob, region=Region.objects.first())
     Upload.objects.create(organization=owner, sha256="a" * 64, bytes=9, name="b.csv", expires_at=timezone.now())
+
+
+def _network(pool: Pool) -> None:
+    number = next(_serial)
+    reserve(a_wish(a_link(f"here-{number}", f"there-{number}")))
+    RegionEndpoint.objects.get_or_create(region=pool.region, defaults={"url": "https://probe.example/1m"})
+    values = {"latency_p50_s": 0.01, "latency_p90_s": 0.02, "jitter_p99_s": 0.001, "loss": 0, "mbps": 100}
+    Probe.objects.create(pool=pool, region=Region.objects.get(code="ningxia"), measured_at=timezone.now(), **values)
 
 
 def an_open_task(count: int = 4) -> Task:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -52,6 +53,8 @@ class Platform:
         self.next_attempt = 1
         self.drain = False
         self.keep_syncs = True
+        self.probe_orders: Any = None
+        self.probes: list[Json] = []
         self.before_answer: Callable[[str, str], None] = lambda method, path: None
         self.after_work: Callable[[str, str], bool] = lambda method, path: True
         self.clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
@@ -144,6 +147,7 @@ class Platform:
             if self.keep_syncs:
                 self.syncs.append(body)
             accepted = self._adopt(body["reports"])
+            self.probes += body.get("probes", [])
             self._compare(body)
             ends = time.monotonic() + body["wait_s"]
             while not (accepted or self.stops or self.refused or (self.waiting and body["want"])):
@@ -200,7 +204,8 @@ class Platform:
             self.given.add(row[0])
         stops, self.stops = self.stops, []
         refused, self.refused = self.refused, []
-        return {
+        orders = {"probe": self.probe_orders} if "probes" in body and self.probe_orders is not None else {}
+        return orders | {
             "server_time_ms": self.clock_ms(),
             "lease_s": self.lease_s,
             "next_s": 0,
@@ -298,6 +303,11 @@ def handler_for(platform: Platform) -> type[BaseHTTPRequestHandler]:
                 return 201, {}, json.dumps(platform.enrol(json.loads(body))).encode()
             if self.path == "/agent/v1/sync":
                 return 200, {}, json.dumps(platform.sync(json.loads(body))).encode()
+            if self.path == "/agent/v1/probe":
+                return 200, {}, os.urandom(json.loads(body)["bytes"])
+            if self.path == "/elsewhere":
+                first, last = map(int, self.headers["Range"].removeprefix("bytes=").split("-"))
+                return 206, {}, os.urandom(last - first + 1)
             if self.path == "/agent/v1/logs":
                 return 200, {}, json.dumps(platform.take_logs(json.loads(body))).encode()
             if self.path == "/agent/v1/selftest":

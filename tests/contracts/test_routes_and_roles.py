@@ -21,10 +21,12 @@ from rest_framework.test import APIClient
 from marketplace import storage
 from marketplace.models import Agent, User
 from marketplace.services.artifacts import begin_upload, blob_received
+from scheduler.services.network import reserve
 from scheduler.services.placing import run_round
 from tests import builders as build
 from tests.builders_capabilities import a_manifest, an_artifact, sha256_of
 from tests.builders_http import HttpAgent, answer_in_this_thread
+from tests.builders_network import a_link, a_wish
 from tests.builders_tasks import FakeAgent, a_task, a_version, run_to_end
 from tests.contracts.test_routes_guarded import methods_of, patterns, routes
 
@@ -52,6 +54,12 @@ POST keys/login                                                alice 201 201 201
 GET ledger/trial-balance                                       alice 401 401 403 403 403 403 403 200
 GET market/pools                                               bob   401 401 200 200 200 200 200 200
 GET me                                                         alice 401 401 200 200 200 200 200 200
+GET network                                                    alice 401 401 200 200 200 200 200 200
+GET network/metrics                                            alice 401 401 200 200 200 200 200 200
+GET network/path                                               alice 401 401 200 200 200 200 200 200
+GET network/reservations                                       alice 401 401 403 403 403 403 403 200
+POST network/reservations                                      alice 401 401 403 403 403 403 403 201
+DELETE network/reservations/<booking>                          alice 401 401 403 403 403 403 403 204
 GET organization                                               alice 401 401 200 200 200 200 200 200
 PATCH organization                                             alice 401 401 200 403 403 403 200 200
 GET organization/members                                       alice 401 401 200 200 200 200 200 200
@@ -105,6 +113,7 @@ POST /api/docs/                                                alice 405 405 405
 POST /agent/v1/enrol                                           alice 422 422 422 422 422 422 422 422
 POST /agent/v1/selftest                                        alice 401 200 401 401 401 401 401 401
 POST /agent/v1/sync                                            alice 401 200 401 401 401 401 401 401
+POST /agent/v1/probe                                           alice 401 200 401 401 401 401 401 401
 POST /agent/v1/logs                                            alice 401 200 401 401 401 401 401 401
 PUT /agent/v1/blobs/<attempt>/<fence>/<sha256>                 alice 401 201 401 401 401 401 401 401
 # pages, by session
@@ -154,14 +163,16 @@ BODIES: Final[dict[str, Any]] = {
     "PATCH organization": {"name": "Renamed"},
     "POST organization/members": {"username": "nobodys", "role": "viewer"},
     "PATCH organization/members/<username>": {"role": "billing"},
+    "POST network/reservations": {"from": "here", "to": "there", "mbps": 1, "seconds": 60},
     "POST organizations": {"slug": "newcomer", "name": "Newcomer", "owner": "nobodys"},
     "POST /agent/v1/enrol": {},
     "POST /agent/v1/selftest": {"results": build.PASSED, "benchmark": build.BENCHMARK},
     "POST /agent/v1/sync": {"session": str(UUID(int=0)), "want": 0},
     "POST /agent/v1/logs": {"chunks": []},
+    "POST /agent/v1/probe": {"bytes": 5},
     "PUT /agent/v1/blobs/<attempt>/<fence>/<sha256>": b"new",
 }
-QUERIES: Final = {"statements": "?party=user", "statements.csv": "?party=user"}
+QUERIES: Final = {"network/path": "?from=here&to=there", "statements": "?party=user", "statements.csv": "?party=user"}
 
 
 @dataclass(frozen=True)
@@ -211,6 +222,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     cast |= {("", "stranger"): build.mallory(), ("", "operator"): build.olga()}
     callers = {place: build.a_key(person) for place, person in cast.items()}
     names = {
+        "booking": str(reserve(a_wish(a_link("here", "there"))).number),
         "task_id": str(done.pk),
         "waiting": str(waiting.pk),
         "live": str(live.pk),

@@ -240,9 +240,9 @@ def test_links_carry_no_more_than_they_can_until_the_next_round() -> None:
 
 def test_a_class_of_jitter_is_only_met_where_the_way_is_steady_enough() -> None:
     near, far, unknown = a_pool(1, region="gansu"), a_pool(2, region="xinjiang"), a_pool(3, region="tianjin")
-    ways = {("ningxia", "gansu"): Route(0.005, 1000, jitter_class=1), ("ningxia", "xinjiang"): Route(0.03, 1000, jitter_class=3)}
+    steady = {("ningxia", "gansu", 2): Route(0.005, 1000, jitter_class=1), ("ningxia", "xinjiang", 3): Route(0.03, 1000)}
     wanted = a_class(network={"from": "ningxia", "jitter_class": 2})
-    (decision,) = plan(replace(a_market([wanted], [near, far, unknown]), routes=ways)).decisions
+    (decision,) = plan(replace(a_market([wanted], [near, far, unknown]), steady=steady)).decisions
     assert units(decision) == {1: 1}
     assert decision.excluded == {"network": 2}
 
