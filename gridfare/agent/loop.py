@@ -52,6 +52,8 @@ class Line:
 
     session: str = field(default_factory=lambda: str(uuid.uuid4()))
     lease_s: float = 60.0
+    renew_s: float = 1.0
+    """How long to stay away with leases to renew and nothing to say."""
     renewed: float = field(default_factory=uptime)
     """When the last answered sync was sent."""
     answered: float = 0.0
@@ -188,11 +190,15 @@ class Loop:
         bulk = self.line.batch_items >= BULK_ITEMS and bool(self.holdings.queue)
         earliest = max(self.line.earliest, self.line.answered + (BULK_S if bulk else SOON_S))
         if self.holdings.held and not (self.outbox.batch or self.holdings.ended):
-            quiet = YOUNG_WAIT_S if self._is_young() else 0.0 if self._want() else 1.0
+            quiet = YOUNG_WAIT_S if self._is_young() else self._quiet_s()
             await self._news_within(max(self.line.answered + quiet, earliest) - time.monotonic())
         left = (self.line.earliest if self.options.null else earliest) - time.monotonic()
         if left > 0:
             await asyncio.sleep(left)
+
+    def _quiet_s(self) -> float:
+        """Until leases are to be renewed; who wants more work spends the last second of it in the call."""
+        return self.line.renew_s - (1.0 if self._want() else 0.0)
 
     async def _news_within(self, seconds: float) -> None:
         if seconds > 0:
@@ -229,6 +235,7 @@ class Loop:
         self.line.answered = now
         self.line.earliest = now + min(float(answer.get("next_s") or 0), self.line.lease_s / 3)
         self.line.lease_s = float(answer.get("lease_s") or self.line.lease_s)
+        self.line.renew_s = min(max(float(answer.get("renew_s") or 1.0), 1.0), self.line.lease_s / 3)
         self.line.drain = bool(answer.get("drain"))
         if self.outbox.accept(answer.get("accepted")):
             self.holdings.sending = None

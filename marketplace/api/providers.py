@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any, ClassVar, Final
 
-from django.conf import settings
 from django.db.models import QuerySet
 from django.urls import path
 from django.utils import timezone
@@ -67,9 +65,8 @@ class AgentOut(Out):
 
 
 def is_online(agent: Agent) -> bool:
-    """Whether the agent was heard of within a lease's time."""
-    limit = timezone.now() - timedelta(seconds=settings.LEASE_SECONDS)
-    return agent.seen_at is not None and agent.seen_at > limit
+    """Whether the agent's leases live: it was heard of within the time that its pool's class is given."""
+    return agent.lease_until is not None and agent.lease_until > timezone.now()
 
 
 class LoadOut(Out):

@@ -28,6 +28,7 @@ from marketplace.services.providers import enrol_agent, record_selftest
 from scheduler.api.blobs import blob
 from scheduler.hub import hub, wait_for
 from scheduler.reports import ReportedBatch, parse_batch, verify_batch
+from scheduler.services.fleet import fleet
 from scheduler.services.leasing import Answer, Beat, Held, keep_in_touch, look_again
 from scheduler.services.logs import LogPiece, store_logs
 from scheduler.services.settling import Settled, settle_reports
@@ -69,7 +70,7 @@ def enrol(request: HttpRequest) -> HttpResponse:
     except DomainError as error:
         return problem_answer(error)
     pool = {"identifier": agent.pool.identifier, "name": agent.pool.name, "state": agent.pool.state}
-    answer = {"agent_id": str(agent.pk), "pool": pool, "lease_s": settings.LEASE_SECONDS}
+    answer = {"agent_id": str(agent.pk), "pool": pool, "lease_s": fleet.lease_s(agent.pool)}
     return json_answer(answer | {"server_time_ms": _now_ms()}, status=201)
 
 
@@ -116,12 +117,13 @@ async def sync(request: HttpRequest) -> HttpResponse:
         return problem_answer(error)
     accepted = None if settled is None else settled.accepted
     refused = [[*one, "stale_lease"] for one in settled.refused] if settled else []
-    times = {"server_time_ms": _now_ms(), "lease_s": settings.LEASE_SECONDS, "next_s": 0}
+    times = {"server_time_ms": _now_ms(), "next_s": 0, **fleet.times(agent.pool)}
     return json_answer(times | {"accepted": accepted, "refused": refused} | document)
 
 
 def _sync(request: HttpRequest, body: bytes) -> tuple[Agent, Beat, Settled | None, Answer, float]:
     agent = _caller(request, body)
+    fleet.refresh()
     document = _object(parse_json(body))
     beat, wait_s = parse_beat(document)
     batch = parse_batch(

@@ -11,14 +11,15 @@ from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from django.conf import settings
 from django.db import transaction
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from core.errors import Conflict
 from core.wake import wake
 from marketplace.models import Agent, Pool
 from scheduler.services.events import add_events
+from scheduler.services.fleet import fleet
 from scheduler.services.settling import end_attempts
 from scheduler.specs import lease_rows
 from scheduler.sql import dicts, rows
@@ -148,9 +149,11 @@ def look_again(agent: Agent, beat: Beat) -> Answer:
 
 
 def _renew(agent: Agent, beat: Beat) -> None:
+    """One clock counts, the database's: the sweep that ends leases compares with the same."""
     now = timezone.now()
+    lease = timedelta(seconds=fleet.lease_s(agent.pool))
     changed = Agent.objects.filter(pk=agent.pk, retired_at=None).update(
-        session=beat.session, seen_at=now, lease_until=now + timedelta(seconds=settings.LEASE_SECONDS)
+        session=beat.session, seen_at=Now(), lease_until=Now() + lease
     )
     if not changed:
         raise Conflict("agent_retired", "another agent has joined this pool in your place")
