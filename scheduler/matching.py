@@ -34,6 +34,7 @@ DIMENSIONS: Final = (
     "offer",
     "price",
     "deadline",
+    "maintenance",
     "failed_before",
 )
 HORIZON_S: Final = 2.0  # a pool is given up to this much work ahead, so that short units never starve it
@@ -44,12 +45,16 @@ MAX_WAVES: Final = 2_000
 # 0.1 CNY, so who asks for the cheapest waits ten times a unit's length before paying twice the price.
 VALUE_OF_HOUR: Final = {"cheapest": 0.01, "fastest": 100.0}
 UNKNOWN_RUN_S: Final = 1.0
+LATE: Final = 1.5  # P90 over the mean of a unit's run time
 ROUNDING: Final = 1e-12  # caps have twelve decimals: a price that equals its cap must not fail by a float's last bit
 
 
 @dataclass(frozen=True, slots=True)
 class PoolState:
-    """A pool as the matcher sees it. `backlog_s` is work ahead in seconds of the whole pool; `shares` its load now."""
+    """A pool as the matcher sees it. `backlog_s` is work ahead in seconds of the whole pool; `shares` its load now.
+
+    `closes_in_s`: what would end later is not placed here (None: open for good).
+    """
 
     id: int
     identifier: str
@@ -67,6 +72,7 @@ class PoolState:
     deny: tuple[str, ...] = ()
     shares: float = 0.0
     backlog_s: float = 0.0
+    closes_in_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +192,8 @@ def _wave(arc: Arc) -> int:
 
 def _room(arc: Arc, shares: float) -> int:
     limit = min(max(MIN_SHARES, HORIZON_S / arc.run_s), MAX_WAVES)
+    if arc.pool.closes_in_s is not None:  # no wave may begin that would still run when the pool closes
+        limit = min(limit, math.floor((arc.pool.closes_in_s - arc.transfer_s) / (arc.run_s * LATE)))
     return int((limit - shares) / arc.share + 1e-9)
 
 
@@ -247,6 +255,8 @@ def _arc(one: ClassState, pool: PoolState, snapshot: Snapshot) -> tuple[Arc | No
     if doc["cap"] is not None and price + float(doc["fee"]) > float(doc["cap"]) + ROUNDING:
         return None, "price"
     transfer_s = doc["bytes_in"] * 8 / (max(pool.bandwidth_mbps, 1) * 1e6)
+    if not ends_in_time(pool, transfer_s, late_seconds(doc, run_s)):
+        return None, "maintenance"
     share = dominant_share(doc["need"], pool)
     return Arc(pool, prices.offer_id, share, run_s, transfer_s, price), ""
 
@@ -279,6 +289,16 @@ def run_seconds(doc: Mapping[str, Any], pool: PoolState, pace: Mapping[Key, Fit]
     seen = pace.get((doc["version"], doc["stage"], pool.id)) or pace.get((doc["version"], doc["stage"], ANYWHERE))
     run_s = seen.at(tflop, slope) if seen is not None else tflop * slope or UNKNOWN_RUN_S
     return min(max(run_s, MIN_RUN_S), float(doc["run_s"]))
+
+
+def late_seconds(doc: Mapping[str, Any], run_s: float) -> float:
+    """The run time that nine of ten units stay below (P90), but never more than the unit's own limit."""
+    return min(run_s * LATE, float(doc["run_s"]))
+
+
+def ends_in_time(pool: PoolState, transfer_s: float, late_s: float) -> bool:
+    """Whether a unit behind all that waits here would be done when the pool closes."""
+    return pool.closes_in_s is None or pool.backlog_s + transfer_s + late_s <= pool.closes_in_s
 
 
 def unit_price(doc: Mapping[str, Any], rates: Mapping[str, float], run_s: float) -> float:

@@ -17,6 +17,8 @@ from django.utils import timezone
 
 from marketplace.loads import Load
 from marketplace.models import Offer, Pool, Rate
+from scheduler.closing import Closing
+from scheduler.closings import closings_of
 from scheduler.matching import ClassState, PoolState, Prices, Snapshot, dominant_share, run_seconds
 from scheduler.models import Need, Pace
 from scheduler.pace import Fit, Key, with_anywhere
@@ -71,7 +73,9 @@ def open_pools(*, online_only: bool) -> list[Pool]:
 
 def market(classes: list[ClassState], *, online_only: bool = True, with_load: bool = True) -> Snapshot:
     """The snapshot of a round: pools with their load, offers and paces for the classes given."""
-    pools = [pool_state(pool) for pool in open_pools(online_only=online_only)]
+    found = open_pools(online_only=online_only)
+    closing = closings_of(found) if online_only else {}  # who is away for a while can still be waited for
+    pools = [pool_state(pool, closing.get(pool.pk)) for pool in found]
     versions = {one.document["version"] for one in classes}
     pace = _pace(versions)
     if with_load:
@@ -80,7 +84,7 @@ def market(classes: list[ClassState], *, online_only: bool = True, with_load: bo
     return Snapshot(classes, pools, _offers([pool.id for pool in pools], moments), pace)
 
 
-def pool_state(pool: Pool) -> PoolState:
+def pool_state(pool: Pool, closing: Closing | None = None) -> PoolState:
     """A pool's row as the matcher's value, without load."""
     return PoolState(
         id=pool.id,
@@ -97,6 +101,7 @@ def pool_state(pool: Pool) -> PoolState:
         bandwidth_mbps=pool.bandwidth_mbps,
         allow=tuple(pool.allow_organizations),
         deny=tuple(pool.deny_organizations),
+        closes_in_s=None if closing is None else closing.closes_in_s,
     )
 
 

@@ -59,6 +59,8 @@ class AgentOut(Out):
     version = serializers.CharField()
     seen_at = serializers.DateTimeField(allow_null=True)
     online = serializers.SerializerMethodField()
+    status = serializers.DictField(help_text="load, free capacity, temperature, power, where the machine knows them")
+    status_at = serializers.DateTimeField(allow_null=True)
 
     def get_online(self, agent: Agent) -> bool:
         return is_online(agent)
@@ -113,6 +115,8 @@ class PoolOut(MachineOut):
     bandwidth_mbps = serializers.IntegerField()
     allow_organizations = serializers.ListField(child=serializers.CharField())
     deny_organizations = serializers.ListField(child=serializers.CharField())
+    reclaim_at = serializers.DateTimeField(allow_null=True, help_text="the owner wants the machines back then")
+    reclaim_until = serializers.DateTimeField(allow_null=True)
     created_at = serializers.DateTimeField()
     verified_at = serializers.DateTimeField(allow_null=True)
 

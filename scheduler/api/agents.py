@@ -36,6 +36,7 @@ from scheduler.services.settling import Settled, settle_reports
 T = TypeVar("T")
 PHASES: Final = ("queued", "preparing", "running", "uploading")
 MAX_HELD: Final = 50_000
+MAX_RECLAIM_S: Final = 604_800
 _threads = ThreadPoolExecutor(max_workers=6, thread_name_prefix="agent-door")
 
 
@@ -169,8 +170,17 @@ def parse_beat(body: dict[str, Any]) -> tuple[Beat, float]:
         held=[_held(one, f"held.{i}") for i, one in enumerate(held)],
         executors=sorted(set(executors))[:8],
         draining=body.get("draining") is True,
+        reclaim_in_s=_reclaim(body.get("reclaim_in_s")),
     )
     return beat, min(float(wait_s), settings.LONG_POLL_SECONDS)
+
+
+def _reclaim(value: Any) -> float | None:
+    if value is None:
+        return None
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= MAX_RECLAIM_S:
+        raise Invalid("invalid_reclaim", "seconds, not negative, at most a week", field="reclaim_in_s")
+    return float(value)
 
 
 def _held(value: Any, at: str) -> Held:

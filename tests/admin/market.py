@@ -15,11 +15,23 @@ from billing.models import CostSoFar
 from billing.services import charge_tasks
 from core.admin.cells import change_url
 from marketplace.models import Artifact, Blob, BlobPlace, Region, Task, TaskArtifact, Upload
+from marketplace.services.availability import keep_status
 from metering.services import measure
 from scheduler.models import Attempt, Ended, LogChunk
 from scheduler.services.placing import run_round
 from scheduler.stores import store_bytes
-from tests.builders import Person, a_join_token, a_key, a_person, a_pool, alice, an_organization, olga
+from tests.builders import (
+    Person,
+    a_join_token,
+    a_key,
+    a_person,
+    a_pool,
+    a_window,
+    alice,
+    an_agent,
+    an_organization,
+    olga,
+)
 from tests.builders_tasks import FakeAgent, a_task, a_version, run_to_end
 
 _serial = numbers(1)
@@ -63,6 +75,8 @@ def everything() -> Task:
     _files(task)
     a_key(alice())
     a_join_token(a_pool(state="registered"))
+    a_window(a_pool(), in_s=3600)
+    keep_status(an_agent(a_pool(agent=False)), {"load1": 0.5}, [("a" * 64, 10**9)])
     LogEntry.objects.create(user=olga().user, object_repr="a pool", action_flag=CHANGE, change_message="drained")
     return task
 
