@@ -122,6 +122,8 @@ def _completed(document: Manifest) -> Manifest:
     manifest["retry"] = {"max_attempts": 3, "window_s": 86_400, "capability_error": False} | manifest.get(
         "retry", {}
     )
+    if "checkpoint" in manifest:
+        manifest["checkpoint"] = {"every_s": 300} | manifest["checkpoint"]
     manifest["fee"] = {"per_unit": "0", "per_task": "0"} | manifest.get("fee", {})
     manifest["variants"] = [_completed_variant(variant) for variant in manifest.get("variants", [{}])]
     manifest["outputs"] = _completed_outputs(manifest.get("outputs", []))
@@ -186,6 +188,8 @@ def _check_paths(manifest: Manifest) -> None:
     for field, outputs in stages:
         for index, output in enumerate(outputs):
             safe_glob(output["path"], field=f"{field}.{index}.path")
+    for index, pattern in enumerate(manifest.get("checkpoint", {}).get("paths", [])):
+        safe_glob(pattern, field=f"checkpoint.paths.{index}")
     if "requirements" in manifest:
         safe_path(manifest["requirements"], field="requirements")
     for number, test in enumerate(manifest["tests"]):

@@ -13,6 +13,7 @@ from core.admin.panels import SHOWN, table
 from marketplace.models import Pool, Task
 from metering.models import UsageRecord
 from scheduler.models import Attempt
+from metering.meters import CHECKPOINTED
 from scheduler.reasons import REASONS
 
 
@@ -29,7 +30,7 @@ class UsageRecordPage(Page):
     )
     list_filter = (
         one_of("outcome", ("valid", "invalid", "failed", "lost", "cancelled", "superseded")),
-        one_of("reason_class", REASONS),
+        one_of("reason_class", (*REASONS, CHECKPOINTED)),
         exact("task"),
         exact("attempt"),
         exact("pool__identifier"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from metering.meters import BYTES_PER_MS_OF_MBPS, LARGEST, LARGEST_GFLOP, LARGEST_QUANTITY, TFLOP
+from metering.meters import BYTES_PER_MS_OF_MBPS, CHECKPOINTED, LARGEST, LARGEST_GFLOP, LARGEST_QUANTITY, TFLOP
 
 
 def _number(json: str) -> str:
@@ -70,14 +70,19 @@ _DEVICES: Final = f"""
 
 _ENDED: Final = f"""
   SELECT attempt.id, attempt.task_id, attempt.pool_id, attempt.offer_id, attempt.need_id, attempt.batch_id,
-         attempt.state, attempt.reason_class, attempt.leased_at, attempt.ended_at,
-         greatest(floor(extract(epoch FROM attempt.ended_at - attempt.leased_at) * 1000), 0) AS window_ms,
+         attempt.state, CASE WHEN saved.at IS NULL THEN attempt.reason_class ELSE '{CHECKPOINTED}' END AS reason_class,
+         attempt.leased_at, attempt.ended_at,
+         greatest(floor(extract(epoch FROM coalesce(least(saved.at, attempt.ended_at), attempt.ended_at) - attempt.leased_at)
+                        * 1000), 0) AS window_ms,
          CASE WHEN jsonb_typeof(said.claim) NOT IN ('object', 'null') THEN 'usage' END AS usage_flag,
          {_claims("wall_ms", "core_ms", "memory_mib_ms", "bytes_in", "bytes_out")},
          {_DEVICES} AS devices
     FROM picked
     JOIN scheduler_attempt attempt ON attempt.id = picked.attempt_id
-   CROSS JOIN LATERAL (SELECT CASE WHEN attempt.state <> 'lost' THEN attempt.usage END AS claim) said
+    LEFT JOIN scheduler_checkpoint saved
+           ON saved.attempt_id = attempt.id AND attempt.state = 'failed' AND attempt.reason_class = 'reclaimed'
+   CROSS JOIN LATERAL (SELECT CASE WHEN saved.at IS NOT NULL THEN saved.usage
+                                   WHEN attempt.state <> 'lost' THEN attempt.usage END AS claim) said
    WHERE attempt.state <> 'released'
 """
 

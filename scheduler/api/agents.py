@@ -28,6 +28,7 @@ from marketplace.services.providers import enrol_agent, record_selftest
 from scheduler.api.blobs import blob
 from scheduler.hub import hub, wait_for
 from scheduler.reports import ReportedBatch, parse_batch, verify_batch
+from scheduler.services.checkpoints import parse_checkpoints, save_checkpoints
 from scheduler.services.fleet import fleet
 from scheduler.services.leasing import Answer, Beat, Held, keep_in_touch, look_again
 from scheduler.services.logs import LogPiece, store_logs
@@ -99,6 +100,19 @@ def logs(request: HttpRequest) -> HttpResponse:
     except DomainError as error:
         return problem_answer(error)
     return json_answer({"acked": acked})
+
+
+@csrf_exempt
+@post_only
+def checkpoints(request: HttpRequest) -> HttpResponse:
+    """POST /agent/v1/checkpoints: what running attempts saved; the answer names those that are not kept."""
+    try:
+        agent = _caller(request, request.body)
+        body = _object(parse_json(request.body))
+        refused = save_checkpoints(agent, parse_checkpoints(body.get("checkpoints")))
+    except DomainError as error:
+        return problem_answer(error)
+    return json_answer({"refused": refused})
 
 
 @csrf_exempt
@@ -222,5 +236,6 @@ urlpatterns = [
     path("selftest", selftest),
     path("sync", sync),
     path("logs", logs),
+    path("checkpoints", checkpoints),
     path("blobs/<int:attempt>/<int:fence>/<str:sha256>", blob),
 ]

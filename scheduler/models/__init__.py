@@ -1,5 +1,6 @@
 """The scheduler's rows, by subject."""
 
+from scheduler.models.faults import Checkpoint
 from scheduler.models.units import (
     Attempt,
     Decision,
@@ -13,4 +14,16 @@ from scheduler.models.units import (
     Unit,
 )
 
-__all__ = ["Attempt", "Decision", "Ended", "LogChunk", "Need", "Output", "Pace", "ReportBatch", "Round", "Unit"]
+__all__ = [
+    "Attempt",
+    "Checkpoint",
+    "Decision",
+    "Ended",
+    "LogChunk",
+    "Need",
+    "Output",
+    "Pace",
+    "ReportBatch",
+    "Round",
+    "Unit",
+]

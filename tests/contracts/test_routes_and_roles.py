@@ -111,6 +111,7 @@ POST /agent/v1/enrol                                           alice 422 422 422
 POST /agent/v1/selftest                                        alice 401 200 401 401 401 401 401 401
 POST /agent/v1/sync                                            alice 401 200 401 401 401 401 401 401
 POST /agent/v1/logs                                            alice 401 200 401 401 401 401 401 401
+POST /agent/v1/checkpoints                                     alice 401 200 401 401 401 401 401 401
 PUT /agent/v1/blobs/<attempt>/<fence>/<sha256>                 alice 401 201 401 401 401 401 401 401
 # pages, by session
 GET /login/                                                    alice 200 200 200 200 200 200 200 200
@@ -168,6 +169,7 @@ BODIES: Final[dict[str, Any]] = {
     "POST /agent/v1/selftest": {"results": build.PASSED, "benchmark": build.BENCHMARK},
     "POST /agent/v1/sync": {"session": str(UUID(int=0)), "want": 0},
     "POST /agent/v1/logs": {"chunks": []},
+    "POST /agent/v1/checkpoints": {"checkpoints": []},
     "PUT /agent/v1/blobs/<attempt>/<fence>/<sha256>": b"new",
 }
 QUERIES: Final = {"statements": "?party=user", "statements.csv": "?party=user"}
