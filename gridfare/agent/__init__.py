@@ -1,10 +1,10 @@
 """The provider's agent: it runs on a machine that is lent to the market and opens only outbound HTTPS.
 
-`join` enrols a machine, `run` works, `drain` empties it, `selftest` tests it; docs/protocol.md is what it speaks.
+`join` enrols a machine, `run` works, `drain` empties it, `reclaim` takes it back with notice, `selftest` tests it; docs/protocol.md is what it speaks.
 """
 
 from gridfare.agent.checks import Result, SelfTest
-from gridfare.agent.commands import Joined, drain, join, run, selftest
+from gridfare.agent.commands import Joined, drain, give_back, join, reclaim, run, selftest
 from gridfare.agent.home import HomeError
 from gridfare.agent.protocol import ProtocolError, Unreachable
 
@@ -16,7 +16,9 @@ __all__ = [
     "SelfTest",
     "Unreachable",
     "drain",
+    "give_back",
     "join",
+    "reclaim",
     "run",
     "selftest",
 ]

@@ -18,6 +18,7 @@ from gridfare.agent.files import write_atomically
 from gridfare.agent.home import Accelerator, AgentConfig, Home, HomeError
 from gridfare.agent.identity import load_identity, load_or_create_identity
 from gridfare.agent.loop import Options
+from gridfare.agent.notice import write_wish
 from gridfare.agent.protocol import Channel, Signer, post_once
 from gridfare.agent.service import serve
 
@@ -145,6 +146,24 @@ def drain(home: Path | str, wait_s: float | None = None) -> bool:
             return False
         time.sleep(0.2)
     return True
+
+
+def reclaim(home: Path | str, in_s: float = 0.0, for_s: float | None = None) -> None:
+    """Want this machine back in ``in_s`` seconds, for ``for_s`` seconds (None: until `give_back`).
+
+    Nothing new is taken from now on, programs are asked for a checkpoint, and what still runs then is ended. The agent goes
+    on running. Raises HomeError when the folder is no agent's home.
+    """
+    place = Home(home)
+    place.load_config()
+    write_wish(place.reclaim, in_s, for_s)
+
+
+def give_back(home: Path | str) -> None:
+    """Lend this machine again. Raises HomeError when the folder is no agent's home."""
+    place = Home(home)
+    place.load_config()
+    place.reclaim.unlink(missing_ok=True)
 
 
 def run(

@@ -58,11 +58,13 @@ class Home:
         self.rejected = self.path / "rejected"
         self.running = self.path / "running.json"
         self.drain = self.path / "drain"
+        self.reclaim = self.path / "reclaim"
         self.lock = self.path / "lock"
         self.cache = self.path / "cache"
         self.programs = self.path / "programs"
         self.environments = self.path / "environments"
         self.work = self.path / "work"
+        self.saving = self.path / "saving"
         self.sandbox = self.path / "sandbox"
 
     def create(self) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from gridfare.agent import log
 from gridfare.agent.capacity import Capacity
 from gridfare.agent.holdings import Holdings
+from gridfare.agent.notice import Notice, Wish, uptime
 from gridfare.agent.outbox import Outbox
 from gridfare.agent.protocol import Channel, ProtocolError, Unreachable
 from gridfare.agent.workshop import Workshop
@@ -29,11 +30,6 @@ NULL_WANT = 20_000
 
 class Fatal(Exception):
     """The platform does not know this agent any more: there is nothing to go on with."""
-
-
-def uptime() -> float:
-    """Seconds on a clock that nobody sets and that goes on while the machine sleeps."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 @dataclass(slots=True)
@@ -75,6 +71,7 @@ class Loop:
         capacity: Capacity,
         options: Options,
         draining: Callable[[], bool] = lambda: False,
+        wish: Wish = lambda: None,
     ) -> None:
         self.channel, self.outbox, self.options = channel, outbox, options
         self.names, self.chaos = workshop.choice.names(), workshop.chaos
@@ -82,6 +79,8 @@ class Loop:
         self.holdings.sending = outbox.batch
         self.line = Line()
         self.is_drained = draining
+        self.notice = Notice(wish)
+        self.noticed = False
         self.call: asyncio.Task[dict[str, Any]] | None = None
         self.stopping = False
         self.deadline = float("inf")
@@ -158,6 +157,7 @@ class Loop:
             "wait_s": wait_s,
             "executors": self.names,
             "draining": self._leaving(),
+            "reclaim_in_s": self.notice.wish(),
             "held": self.holdings.rows(),
         }
         batch = self.outbox.batch
@@ -165,7 +165,7 @@ class Loop:
         return (json.dumps(head)[:-1] + ', "reports": ' + reports + "}").encode()
 
     def _leaving(self) -> bool:
-        return self.stopping or self.is_drained() or self.line.drain
+        return self.stopping or self.is_drained() or self.line.drain or self.noticed
 
     def _want(self) -> int:
         if self._leaving():
@@ -243,7 +243,9 @@ class Loop:
             log.info("a report was refused", attempt=attempt, fence=fence, why=why)
         for attempt, fence, why in answer.get("stop") or ():
             self.holdings.stop(str(attempt), fence, why)
-        self.holdings.closed = self.stopping or self.is_drained()
+        self.notice.hear(answer.get("reclaim_in_s"))
+        self._heed_notice({str(attempt) for attempt, _ in answer.get("checkpoint") or ()})
+        self.holdings.closed = self.stopping or self.is_drained() or self.noticed
         self.holdings.take(answer.get("specs") or {}, answer.get("leases") or [])
 
     # -- keeping watch ----------------------------------------------------------------------------------------
@@ -253,10 +255,36 @@ class Loop:
         while True:
             await asyncio.sleep(0.5)
             self._check_leases()
+            self._heed_notice(None)
             if self.is_drained() and not self.stopping:
                 self._empty_queue("the machine is being drained")
             self.holdings.shed()
             self._check_idle()
+
+    def _heed_notice(self, named: set[str] | None) -> None:
+        """While the machine is wanted back: take nothing, ask for checkpoints, and end what runs when it is time.
+
+        ``named`` are attempts whose checkpoint an answer asks for; with a notice all are asked.
+        """
+        left = self.notice.left_s()
+        changed, self.noticed = (left is not None) != self.noticed, left is not None
+        if changed:
+            self._turn(left)
+        if left is not None:
+            self.holdings.ask_checkpoints(None)
+        elif named is not None or changed:
+            self.holdings.ask_checkpoints(named or set())
+        if left is not None and left <= 0:
+            self.holdings.end_all("reclaimed", "the owner took the machine back")
+
+    def _turn(self, left: float | None) -> None:
+        """A notice begins or ends: the platform hears of it at once."""
+        if left is None:
+            log.info("the machine is lent again")
+            self._break_off()
+        else:
+            log.info("the machine is wanted back", in_s=round(left, 1), held=len(self.holdings.held))
+            self._empty_queue("the machine is wanted back")
 
     def _check_leases(self) -> None:
         """Stop by ourselves before the platform may give the units to somebody else."""
@@ -279,6 +307,10 @@ class Loop:
         """Give back what waits, and break off a waiting call so that this is not kept for its end."""
         self.holdings.closed = True
         self.holdings.release_queue(why)
+        self._break_off()
+
+    def _break_off(self) -> None:
+        """End a call that only waits, so that the next one tells what is new."""
         self.holdings.news.set()
         if self.call is not None and not (self.outbox.batch or self.holdings.held):
             self.call.cancel()

@@ -20,6 +20,8 @@ REASON_OF = {
     "upload_failed": "node_fault",
     "lease_unrenewed": "node_fault",
     "agent_stopping": "reclaimed",
+    "reclaimed": "reclaimed",
+    "owner_returned": "reclaimed",
     "cancelled": "user_cancel",
 }
 """Reason class of each code that fails or cancels an attempt; `released` ones carry a code without a class."""

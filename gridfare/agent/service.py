@@ -16,6 +16,7 @@ from gridfare.agent import log
 from gridfare.agent.cache import Cache, Programs
 from gridfare.agent.capacity import Capacity, Device
 from gridfare.agent.chaos import Chaos
+from gridfare.agent.checkpoints import Desk
 from gridfare.agent.environments import Environments
 from gridfare.agent.executors import Choice
 from gridfare.agent.executors.base import Executor
@@ -29,6 +30,7 @@ from gridfare.agent.identity import load_identity
 from gridfare.agent.logs import LogShipper
 from gridfare.agent.loop import Fatal, Loop, Options
 from gridfare.agent.model import MIB
+from gridfare.agent.notice import read_wish
 from gridfare.agent.outbox import Outbox
 from gridfare.agent.procfs import kill_marked
 from gridfare.agent.protocol import BlobChannel, Channel, Signer
@@ -58,7 +60,7 @@ async def serve(
     shop = build_workshop(place, config, choice, channel, blobs, threads, guardian)
     outbox = Outbox(place.outbox, signer.identity, place.rejected)
     options.null = executor == "null"
-    loop = Loop(channel, outbox, shop, capacity_of(config), options, place.drain.exists)
+    loop = Loop(channel, outbox, shop, capacity_of(config), options, place.drain.exists, lambda: read_wish(place.reclaim))
     helpers = [asyncio.create_task(shop.shipper.run()), asyncio.create_task(shop.watchdog.run())]
     handle_signals(loop)
     ready(loop)
@@ -85,7 +87,7 @@ def clean_up(place: Home) -> None:
         killed = kill_marked(MARK, json.loads(place.running.read_bytes())["mark"])
         if killed:
             log.warning("programs of a killed agent were ended", processes=killed)
-    for folder in place.work.iterdir():
+    for folder in (*place.work.iterdir(), place.saving):
         remove_tree(folder)
     place.drain.unlink(missing_ok=True)
 
@@ -119,7 +121,7 @@ def build_workshop(
     guardian: Guardian,
 ) -> Workshop:
     """Put the tools together."""
-    family = Family()
+    family, transfer = Family(), Transfer(blobs)
     family.known.add(guardian.process.pid)
     return Workshop(
         folders=Folders(place.work),
@@ -127,13 +129,14 @@ def build_workshop(
         cache=Cache(place.cache, config.cache_mib * MIB),
         programs=Programs(place.programs),
         environments=Environments(place.environments, family, guardian.mark),
-        transfer=Transfer(blobs),
+        transfer=transfer,
         shipper=LogShipper(channel),
         watchdog=Watchdog(threads),
         family=family,
         threads=threads,
         chaos=Chaos.from_environment(),
         mark=guardian.mark,
+        desk=Desk(channel, transfer, threads, place.saving),
     )
 
 

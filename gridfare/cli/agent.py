@@ -16,7 +16,7 @@ from rich.text import Text
 from gridfare.cli.group import FAILED, LATE
 from gridfare.cli.market import gflops
 from gridfare.cli.output import AsJson, Output, facts, state_text, table
-from gridfare.cli.words import duration
+from gridfare.cli.words import duration, span
 from gridfare.client import checked_url
 from gridfare.sdk import errors
 
@@ -149,6 +149,32 @@ def run(
     with speaking():
         code = agent.run(home, once_idle_s=idle_s, stop_s=duration(stop_after), **options)
     raise typer.Exit(code)
+
+
+@agent_app.command("reclaim")
+def reclaim(
+    home: Home,
+    notice: Annotated[str, typer.Option("--in", metavar="TIME", help="When you want it: 10m from now.")] = "0",
+    lasting: Annotated[str | None, typer.Option("--for", metavar="TIME", help="Until given back when left out.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Want this machine back: programs are asked for a checkpoint now, and end then. The agent goes on running."""
+    from gridfare import agent
+
+    in_s = duration(notice)
+    with speaking():
+        agent.reclaim(home, in_s, duration(lasting) if lasting else None)
+    Output(as_json).show({"in_s": in_s}, f"the machine is yours in {span(in_s)}" if in_s else "the machine is yours")
+
+
+@agent_app.command("give-back")
+def give_back(home: Home, as_json: AsJson = False) -> None:
+    """Lend this machine again."""
+    from gridfare import agent
+
+    with speaking():
+        agent.give_back(home)
+    Output(as_json).show({"lent": True}, "the machine is lent again")
 
 
 @agent_app.command("drain")
