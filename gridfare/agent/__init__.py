@@ -4,15 +4,18 @@
 """
 
 from gridfare.agent.checks import Result, SelfTest
-from gridfare.agent.commands import Joined, drain, give_back, join, reclaim, run, selftest
+from gridfare.agent.commands import Joined, drain, give_back, join, reclaim, run, selftest, set_idle
 from gridfare.agent.home import HomeError
+from gridfare.agent.owner import IdleRules, RulesError
 from gridfare.agent.protocol import ProtocolError, Unreachable
 
 __all__ = [
     "HomeError",
+    "IdleRules",
     "Joined",
     "ProtocolError",
     "Result",
+    "RulesError",
     "SelfTest",
     "Unreachable",
     "drain",
@@ -21,4 +24,5 @@ __all__ = [
     "reclaim",
     "run",
     "selftest",
+    "set_idle",
 ]

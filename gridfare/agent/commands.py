@@ -8,8 +8,9 @@ import json
 import os
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from gridfare import version
 from gridfare.agent import checks as tests
@@ -19,6 +20,7 @@ from gridfare.agent.home import Accelerator, AgentConfig, Home, HomeError
 from gridfare.agent.identity import load_identity, load_or_create_identity
 from gridfare.agent.loop import Options
 from gridfare.agent.notice import write_wish
+from gridfare.agent.owner import IdleRules
 from gridfare.agent.protocol import Channel, Signer, post_once
 from gridfare.agent.service import serve
 
@@ -89,11 +91,33 @@ def _join(
     pool = answer["pool"]
     identifier = str(answer["agent_id"])
     _forget_other_agent(place, identifier)
-    config = AgentConfig(url, identifier, called, pool["identifier"], *amounts, tuple(names), devices, cache_mib)
+    idle = _rules_before(place) or (IdleRules() if is_shared(pool) else None)
+    config = AgentConfig(url, identifier, called, pool["identifier"], *amounts, tuple(names), devices, cache_mib, idle)
     place.save_config(config)
     result = tests.run(place.path, url, benchmark_s, config.cores)
     state = asyncio.run(_send_selftest(place, config, result))
     return Joined(identifier, pool["identifier"], pool.get("name", ""), state, result)
+
+
+def is_shared(pool: dict[str, Any]) -> bool:
+    """Whether the pool's machines are somebody's own, lent while they are idle."""
+    return pool.get("kind") == "community" or pool.get("tier") == "end"
+
+
+def _rules_before(place: Home) -> IdleRules | None:
+    """What the owner set when this home had joined before."""
+    with contextlib.suppress(HomeError):
+        return place.load_config().idle
+    return None
+
+
+def set_idle(home: Path | str, rules: IdleRules | None) -> None:
+    """When this machine may work for others (None: always); the agent heeds it from its next start on.
+
+    Raises HomeError when the folder is no agent's home.
+    """
+    place = Home(home)
+    place.save_config(replace(place.load_config(), idle=rules))
 
 
 def _forget_other_agent(place: Home, identifier: str) -> None:

@@ -13,8 +13,9 @@ from typing import Any
 from gridfare.agent import log
 from gridfare.agent.capacity import Capacity
 from gridfare.agent.holdings import Holdings
-from gridfare.agent.notice import Notice, Wish, uptime
+from gridfare.agent.notice import Notice, Wish, earliest, uptime
 from gridfare.agent.outbox import Outbox
+from gridfare.agent.owner import LOOK_S, Watch
 from gridfare.agent.protocol import Channel, ProtocolError, Unreachable
 from gridfare.agent.workshop import Workshop
 
@@ -72,6 +73,7 @@ class Loop:
         options: Options,
         draining: Callable[[], bool] = lambda: False,
         wish: Wish = lambda: None,
+        watch: Watch | None = None,
     ) -> None:
         self.channel, self.outbox, self.options = channel, outbox, options
         self.names, self.chaos = workshop.choice.names(), workshop.chaos
@@ -79,7 +81,8 @@ class Loop:
         self.holdings.sending = outbox.batch
         self.line = Line()
         self.is_drained = draining
-        self.notice = Notice(wish)
+        self.watch, self.workshop = watch, workshop
+        self.notice = Notice(wish if watch is None else lambda: earliest(wish(), watch.last.left_s))
         self.noticed = False
         self.call: asyncio.Task[dict[str, Any]] | None = None
         self.stopping = False
@@ -90,13 +93,17 @@ class Loop:
 
     async def run(self) -> None:
         """Work until stopped and empty; raises Fatal when the platform refuses this agent."""
-        keeper = asyncio.create_task(self._keep())
+        keepers = [asyncio.create_task(self._keep())]
+        if self.watch is not None:
+            self.look_out(self.watch)  # before the first call: the platform must not send work to somebody's desk
+            keepers.append(asyncio.create_task(self._watch_owner(self.watch)))
         try:
             while not self._finished():
                 await self._pause()
                 await self._exchange()
         finally:
-            keeper.cancel()
+            for keeper in keepers:
+                keeper.cancel()
             self.holdings.end_all("agent_stopping", "the agent ends")
             if self.holdings.tasks:
                 await asyncio.wait(self.holdings.tasks, timeout=30)
@@ -285,6 +292,21 @@ class Loop:
         else:
             log.info("the machine is wanted back", in_s=round(left, 1), held=len(self.holdings.held))
             self._empty_queue("the machine is wanted back")
+
+    async def _watch_owner(self, watch: Watch) -> None:
+        """Several times a second, so that whoever comes back has the machine within one."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            self.look_out(watch)
+
+    def look_out(self, watch: Watch) -> None:
+        """One look at the machine's use: who is back has it now, programs get no grace."""
+        view = watch.look(self.holdings.whole.cores - self.holdings.capacity.cores)
+        if view.owner_is_here and any(not attempt.stopped() for attempt in self.holdings.held.values()):
+            log.info("the owner is back", held=len(self.holdings.held))
+            self.holdings.end_all("owner_returned", "the machine's owner is back")
+            self.workshop.kill_everything()
+        self._heed_notice(None)
 
     def _check_leases(self) -> None:
         """Stop by ourselves before the platform may give the units to somebody else."""

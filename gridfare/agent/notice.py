@@ -53,6 +53,11 @@ def read_wish(path: Path) -> float | None:
 Wish = Callable[[], float | None]
 
 
+def earliest(*seconds: float | None) -> float | None:
+    """The least of what is known; None when nothing is."""
+    return min((one for one in seconds if one is not None), default=None)
+
+
 @dataclass(slots=True)
 class Notice:
     """The notice that stands now. ``wish`` is asked for what is wanted on this machine itself."""
@@ -66,5 +71,4 @@ class Notice:
 
     def left_s(self) -> float | None:
         """Seconds until the machine goes back; None when it stays."""
-        said = None if self.platform_at is None else max(self.platform_at - uptime(), 0.0)
-        return min((left for left in (said, self.wish()) if left is not None), default=None)
+        return earliest(None if self.platform_at is None else max(self.platform_at - uptime(), 0.0), self.wish())

@@ -32,6 +32,7 @@ from gridfare.agent.loop import Fatal, Loop, Options
 from gridfare.agent.model import MIB
 from gridfare.agent.notice import read_wish
 from gridfare.agent.outbox import Outbox
+from gridfare.agent.owner import LinuxSenses, Watch
 from gridfare.agent.procfs import kill_marked
 from gridfare.agent.protocol import BlobChannel, Channel, Signer
 from gridfare.agent.transfer import Transfer
@@ -60,7 +61,7 @@ async def serve(
     shop = build_workshop(place, config, choice, channel, blobs, threads, guardian)
     outbox = Outbox(place.outbox, signer.identity, place.rejected)
     options.null = executor == "null"
-    loop = Loop(channel, outbox, shop, capacity_of(config), options, place.drain.exists, lambda: read_wish(place.reclaim))
+    loop = Loop(channel, outbox, shop, capacity_of(config), options, place.drain.exists, lambda: read_wish(place.reclaim), watch_of(config))
     helpers = [asyncio.create_task(shop.shipper.run()), asyncio.create_task(shop.watchdog.run())]
     handle_signals(loop)
     ready(loop)
@@ -102,6 +103,11 @@ def find_executors(place: Home, config: AgentConfig, forced: str | None) -> dict
         log.warning("no sandbox: only programs that the platform vouches for run here", why=why)
     allowed = {*config.executors, forced}
     return {name: executor for name, executor in found.items() if name in allowed}
+
+
+def watch_of(config: AgentConfig) -> Watch | None:
+    """Who looks out for the machine's owner, where it has one who uses it."""
+    return None if config.idle is None else Watch(config.idle, LinuxSenses(config.idle.presence))
 
 
 def capacity_of(config: AgentConfig) -> Capacity:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gridfare.agent import log, outputs, workspace
+from gridfare.agent import log, outputs, procfs, workspace
 from gridfare.agent.attempt import Attempt
 from gridfare.agent.cache import Cache, Programs
 from gridfare.agent.chaos import Chaos
@@ -22,6 +22,7 @@ from gridfare.agent.executors import Choice
 from gridfare.agent.executors.base import Executor, Exit, Job
 from gridfare.agent.family import Family
 from gridfare.agent.files import largest_file, open_file_beneath, remove_tree
+from gridfare.agent.guardian import MARK
 from gridfare.agent.logs import AttemptLog, LogShipper
 from gridfare.agent.model import MIB
 from gridfare.agent.outbox import Report
@@ -69,6 +70,11 @@ class Workshop:
             report = failure(lease.attempt, lease.fence, problem)
             log.info("unit did not succeed", attempt=lease.attempt, code=problem.code, detail=one_line(problem.detail))
         return await self._complete(report, usage, printed)
+
+    def kill_everything(self) -> None:
+        """Every program and every build of ours, with all they started, now."""
+        self.environments.break_off()
+        procfs.kill_marked(MARK, self.mark)
 
     async def _complete(self, report: Report, usage: Usage, printed: AttemptLog) -> Report:
         """Deliver what was printed and add the counters."""

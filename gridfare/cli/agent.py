@@ -177,6 +177,32 @@ def give_back(home: Home, as_json: AsJson = False) -> None:
     Output(as_json).show({"lent": True}, "the machine is lent again")
 
 
+@agent_app.command("idle")
+def idle(
+    home: Home,
+    hours: Annotated[list[str] | None, typer.Option(metavar="FROM-TO", help="22:00-07:00; may be repeated.")] = None,
+    timezone: Annotated[str, typer.Option(help="Of the hours: Asia/Shanghai. The machine's own when left out.")] = "",
+    max_load: Annotated[float | None, typer.Option("--max-load", min=0, help="Most load that others may make.")] = 1.0,
+    min_idle: Annotated[str, typer.Option("--min-idle", metavar="TIME", help="Nobody must have used it so long.")] = "5m",
+    on_battery: Annotated[bool, typer.Option("--on-battery", help="Work without mains, too.")] = False,
+    presence: Annotated[list[Path] | None, typer.Option(metavar="FILE", help="Its change means: the owner is here.")] = None,
+    off: Annotated[bool, typer.Option("--off", help="Work at any time.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Set when this machine may work for others. The agent heeds it from its next start on."""
+    from gridfare import agent
+
+    files = tuple(str(path.expanduser().absolute()) for path in presence or ())
+    with speaking():
+        try:
+            rules = agent.IdleRules(tuple(hours or ()), timezone, max_load, duration(min_idle), on_battery, files)
+        except agent.RulesError as problem:
+            raise typer.BadParameter(str(problem)) from None
+        agent.set_idle(home, None if off else rules)
+    out = Output(as_json)
+    out.show(None if off else asdict(rules), "it works at any time" if off else f"it works when idle for {min_idle}")
+
+
 @agent_app.command("drain")
 def drain(
     home: Home,

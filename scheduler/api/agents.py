@@ -71,7 +71,8 @@ def enrol(request: HttpRequest) -> HttpResponse:
         agent = enrol_agent(token=token, public_key=key, name=name, version=version, facts=body.get("facts"))
     except DomainError as error:
         return problem_answer(error)
-    pool = {"identifier": agent.pool.identifier, "name": agent.pool.name, "state": agent.pool.state}
+    names = ("identifier", "name", "state", "kind", "tier")
+    pool = {name: getattr(agent.pool, name) for name in names}
     answer = {"agent_id": str(agent.pk), "pool": pool, "lease_s": fleet.lease_s(agent.pool)}
     return json_answer(answer | {"server_time_ms": _now_ms()}, status=201)
 
