@@ -17,6 +17,7 @@ from gridfare.agent.notice import Notice, Wish, earliest, uptime
 from gridfare.agent.outbox import Outbox
 from gridfare.agent.owner import LOOK_S, Watch
 from gridfare.agent.protocol import Channel, ProtocolError, Unreachable
+from gridfare.agent.sensing import Sensing
 from gridfare.agent.workshop import Workshop
 
 SYNC = "/agent/v1/sync"
@@ -74,6 +75,7 @@ class Loop:
         draining: Callable[[], bool] = lambda: False,
         wish: Wish = lambda: None,
         watch: Watch | None = None,
+        sensing: Sensing | None = None,
     ) -> None:
         self.channel, self.outbox, self.options = channel, outbox, options
         self.names, self.chaos = workshop.choice.names(), workshop.chaos
@@ -81,7 +83,7 @@ class Loop:
         self.holdings.sending = outbox.batch
         self.line = Line()
         self.is_drained = draining
-        self.watch, self.workshop = watch, workshop
+        self.watch, self.workshop, self.sensing = watch, workshop, sensing
         self.notice = Notice(wish if watch is None else lambda: earliest(wish(), watch.last.left_s))
         self.noticed = False
         self.call: asyncio.Task[dict[str, Any]] | None = None
@@ -133,6 +135,8 @@ class Loop:
                 raise
         else:
             self.line.renewed, self.line.failures, self.line.refusals = sent, 0, 0
+            if self.sensing is not None:
+                self.sensing.heard()
             await self._apply_safely(answer)
 
     async def _apply_safely(self, answer: dict[str, Any]) -> None:
@@ -167,6 +171,8 @@ class Loop:
             "reclaim_in_s": self.notice.wish(),
             "held": self.holdings.rows(),
         }
+        if self.sensing is not None and (status := self.sensing.news()) is not None:
+            head["status"] = status
         batch = self.outbox.batch
         reports = batch.to_json() if batch else "null"
         return (json.dumps(head)[:-1] + ', "reports": ' + reports + "}").encode()

@@ -55,6 +55,8 @@ class Usage:
     bytes_in: int = 0
     bytes_out: int = 0
     accelerator_ms: dict[str, int] = field(default_factory=dict)
+    joules: int = 0
+    """Of the processors, where the machine measures them."""
 
     def to_json(self) -> dict[str, Any]:
         """Without the empty ones."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import os
 import signal
@@ -35,6 +36,7 @@ from gridfare.agent.outbox import Outbox
 from gridfare.agent.owner import LinuxSenses, Watch
 from gridfare.agent.procfs import kill_marked
 from gridfare.agent.protocol import BlobChannel, Channel, Signer
+from gridfare.agent.sensing import Energy, Sensing
 from gridfare.agent.transfer import Transfer
 from gridfare.agent.watchdog import Watchdog
 from gridfare.agent.workshop import Workshop
@@ -61,7 +63,10 @@ async def serve(
     shop = build_workshop(place, config, choice, channel, blobs, threads, guardian)
     outbox = Outbox(place.outbox, signer.identity, place.rejected)
     options.null = executor == "null"
-    loop = Loop(channel, outbox, shop, capacity_of(config), options, place.drain.exists, lambda: read_wish(place.reclaim), watch_of(config))
+    whole = capacity_of(config)
+    sensing = Sensing(place.path, shop.cache, lambda: whole, shop.energy.meter)
+    wish = functools.partial(read_wish, place.reclaim)
+    loop = Loop(channel, outbox, shop, whole, options, place.drain.exists, wish, watch_of(config), sensing)
     helpers = [asyncio.create_task(shop.shipper.run()), asyncio.create_task(shop.watchdog.run())]
     handle_signals(loop)
     ready(loop)
@@ -142,6 +147,7 @@ def build_workshop(
         threads=threads,
         chaos=Chaos.from_environment(),
         mark=guardian.mark,
+        energy=Energy(),
         desk=Desk(channel, transfer, threads, place.saving),
     )
 

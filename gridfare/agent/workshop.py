@@ -28,6 +28,7 @@ from gridfare.agent.model import MIB
 from gridfare.agent.outbox import Report
 from gridfare.agent.outputs import Output
 from gridfare.agent.reasons import STALE, AttemptEnded, Usage, failure, one_line
+from gridfare.agent.sensing import Energy
 from gridfare.agent.transfer import Transfer
 from gridfare.agent.watchdog import Watchdog
 
@@ -53,6 +54,7 @@ class Workshop:
     chaos: Chaos
     mark: str
     desk: Desk
+    energy: Energy
 
     async def carry_out(self, attempt: Attempt) -> Report | None:
         """Take an attempt to its end; returns the report, or None when the platform wants none."""
@@ -178,9 +180,11 @@ class Workshop:
         attempt.child, attempt.phase = child, "running"
         self.watchdog.watch(child, job.work)
         self.shipper.watch(printed)
+        begun = self.energy.begin()
         ended = await self._until_end(attempt, child, usage)
         self.watchdog.forget(child)
         count(usage, ended, attempt)
+        usage.joules = self.energy.share(begun, ended.core_ms)
         return ended
 
     async def _until_end(self, attempt: Attempt, child: Child, usage: Usage) -> Exit:

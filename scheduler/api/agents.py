@@ -24,6 +24,7 @@ from core.errors import DomainError, Invalid
 from core.http import json_answer, method_not_allowed, parse_json, problem_answer
 from marketplace.agent_auth import authenticate
 from marketplace.models import Agent
+from marketplace.services.availability import keep_status
 from marketplace.services.providers import enrol_agent, record_selftest
 from scheduler.api.blobs import blob
 from scheduler.hub import hub, wait_for
@@ -33,6 +34,7 @@ from scheduler.services.fleet import fleet
 from scheduler.services.leasing import Answer, Beat, Held, keep_in_touch, look_again
 from scheduler.services.logs import LogPiece, store_logs
 from scheduler.services.settling import Settled, settle_reports
+from scheduler.status import parse_status
 
 T = TypeVar("T")
 PHASES: Final = ("queued", "preparing", "running", "uploading")
@@ -145,7 +147,10 @@ def _sync(request: HttpRequest, body: bytes) -> tuple[Agent, Beat, Settled | Non
     batch = parse_batch(
         document.get("reports"), last_seq=agent.report_seq, last_digest=agent.report_digest
     )
+    told = parse_status(document.get("status"))
     settled = None if batch is None else _settle(agent, batch)
+    if told is not None:
+        keep_status(agent, *told)
     return agent, beat, settled, keep_in_touch(agent, beat), wait_s
 
 
