@@ -185,11 +185,10 @@ def _check_paths(manifest: Manifest) -> None:
         ("outputs", manifest["outputs"]),
         ("merge.outputs", manifest.get("merge", {}).get("outputs", [])),
     ]
+    _check_checkpoint(manifest.get("checkpoint", {}).get("paths", []))
     for field, outputs in stages:
         for index, output in enumerate(outputs):
             safe_glob(output["path"], field=f"{field}.{index}.path")
-    for index, pattern in enumerate(manifest.get("checkpoint", {}).get("paths", [])):
-        safe_glob(pattern, field=f"checkpoint.paths.{index}")
     if "requirements" in manifest:
         safe_path(manifest["requirements"], field="requirements")
     for number, test in enumerate(manifest["tests"]):
@@ -198,6 +197,11 @@ def _check_paths(manifest: Manifest) -> None:
                 safe_path(path, field=f"tests.{number}.files.{name}")
         for index, glob in enumerate(test["expect"]["files"]):
             safe_glob(glob, field=f"tests.{number}.expect.files.{index}")
+
+
+def _check_checkpoint(patterns: list[str]) -> None:
+    for index, pattern in enumerate(patterns):
+        safe_glob(pattern, field=f"checkpoint.paths.{index}")
 
 
 def _expressions_of(manifest: Manifest) -> dict[str, tuple[Any, str | None]]:

@@ -11,9 +11,9 @@ from core.admin import Page, Panel, badge, bytes_text, exact, limited, link, one
 from core.admin.cells import list_url
 from core.admin.panels import SHOWN, table
 from marketplace.models import Pool, Task
+from metering.meters import CHECKPOINTED
 from metering.models import UsageRecord
 from scheduler.models import Attempt
-from metering.meters import CHECKPOINTED
 from scheduler.reasons import REASONS
 
 

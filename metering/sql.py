@@ -9,7 +9,16 @@ from __future__ import annotations
 
 from typing import Final
 
-from metering.meters import BYTES_PER_MS_OF_MBPS, CHECKPOINTED, LARGEST, LARGEST_GFLOP, LARGEST_QUANTITY, TFLOP, WATTS_PER_ACCELERATOR, WATTS_PER_CORE
+from metering.meters import (
+    BYTES_PER_MS_OF_MBPS,
+    CHECKPOINTED,
+    LARGEST,
+    LARGEST_GFLOP,
+    LARGEST_QUANTITY,
+    TFLOP,
+    WATTS_PER_ACCELERATOR,
+    WATTS_PER_CORE,
+)
 
 
 def _number(json: str) -> str:

@@ -11,7 +11,8 @@
 | platform_fault   | our own                          | yes     | no              | no              |
 | (released)       | given back unstarted             | yes     | no              | only if this pool cannot run it |
 
-A manifest's `retry.on` replaces the classes that are tried again. Whatever happened, a unit is leased MAX_FENCE times at most. Who pays for what is the other half of the table: `billing/pricing.py`.
+A manifest's `retry.on` replaces the classes that are tried again. Whatever happened, a unit is leased MAX_FENCE times at most.
+Who pays for what is the other half of the table: `billing/pricing.py`.
 """
 
 from __future__ import annotations
@@ -54,8 +55,8 @@ class Policy:
 
     @classmethod
     def of(cls, retry: dict[str, Any]) -> Policy:
-        known = {name: retry[name] for name in ("max_attempts", "window_s", "capability_error") if name in retry}
-        return cls(**known | ({"on": frozenset(retry["on"])} if "on" in retry else {}))
+        known: dict[str, Any] = {name: retry[name] for name in ("max_attempts", "window_s", "capability_error") if name in retry}
+        return cls(**known, on=frozenset(retry.get("on", _RETRIED)))
 
     def retries(self, reason: str) -> bool:
         """Whether this class is tried again at all."""

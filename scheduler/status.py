@@ -48,8 +48,8 @@ def _cached(value: Any) -> Cached:
     found: dict[str, int] = {}
     for index, one in enumerate(value):
         sha, size = (one.get("sha256"), one.get("bytes")) if isinstance(one, dict) else (None, None)
-        whole = isinstance(size, int) and not isinstance(size, bool) and 0 <= size < 2**63
-        if not isinstance(sha, str) or not DIGEST.fullmatch(sha) or not whole:
+        known = isinstance(sha, str) and DIGEST.fullmatch(sha)
+        if not known or not isinstance(size, int) or isinstance(size, bool) or not 0 <= size < 2**63:
             raise Invalid("invalid_status", "{sha256, bytes}", field=f"status.cache.{index}")
-        found[sha] = size
+        found[str(sha)] = size
     return sorted(found.items())

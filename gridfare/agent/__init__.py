@@ -1,6 +1,7 @@
 """The provider's agent: it runs on a machine that is lent to the market and opens only outbound HTTPS.
 
-`join` enrols a machine, `run` works, `drain` empties it, `reclaim` takes it back with notice, `selftest` tests it; docs/protocol.md is what it speaks.
+`join` enrols a machine, `run` works, `drain` empties it, `reclaim` takes it back with notice, `selftest` tests it;
+docs/protocol.md is what it speaks.
 """
 
 from gridfare.agent.checks import Result, SelfTest

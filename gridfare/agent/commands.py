@@ -18,7 +18,7 @@ from gridfare.agent import facts, log
 from gridfare.agent.files import write_atomically
 from gridfare.agent.home import Accelerator, AgentConfig, Home, HomeError
 from gridfare.agent.identity import load_identity, load_or_create_identity
-from gridfare.agent.loop import Options
+from gridfare.agent.line import Options
 from gridfare.agent.notice import write_wish
 from gridfare.agent.owner import IdleRules
 from gridfare.agent.protocol import Channel, Signer, post_once

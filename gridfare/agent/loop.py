@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 from gridfare.agent import log
 from gridfare.agent.capacity import Capacity
 from gridfare.agent.holdings import Holdings
+from gridfare.agent.line import Line, Options
 from gridfare.agent.notice import Notice, Wish, earliest, uptime
 from gridfare.agent.outbox import Outbox
 from gridfare.agent.owner import LOOK_S, Watch
@@ -21,7 +20,6 @@ from gridfare.agent.sensing import Sensing
 from gridfare.agent.workshop import Workshop
 
 SYNC = "/agent/v1/sync"
-IDLE_WAIT_S = 20
 YOUNG_S, YOUNG_WAIT_S = 2.0, 0.25
 SOON_S, BULK_S = 0.02, 0.3
 BULK_ITEMS = 20
@@ -32,34 +30,6 @@ NULL_WANT = 20_000
 
 class Fatal(Exception):
     """The platform does not know this agent any more: there is nothing to go on with."""
-
-
-@dataclass(slots=True)
-class Options:
-    """How long to be patient, in seconds; ``once_idle_s`` ends the agent after idling that long."""
-
-    stop_s: float = 10.0
-    once_idle_s: float | None = None
-    idle_wait_s: int = IDLE_WAIT_S
-    null: bool = False
-
-
-@dataclass(slots=True)
-class Line:
-    """The state of the talk with the platform."""
-
-    session: str = field(default_factory=lambda: str(uuid.uuid4()))
-    lease_s: float = 60.0
-    renew_s: float = 1.0
-    """How long to stay away with leases to renew and nothing to say."""
-    renewed: float = field(default_factory=uptime)
-    """When the last answered sync was sent."""
-    answered: float = 0.0
-    earliest: float = 0.0
-    batch_items: int = 0
-    failures: int = 0
-    refusals: int = 0
-    drain: bool = False
 
 
 class Loop:
@@ -134,10 +104,13 @@ class Loop:
             if task is None or task.cancelling():
                 raise
         else:
-            self.line.renewed, self.line.failures, self.line.refusals = sent, 0, 0
-            if self.sensing is not None:
-                self.sensing.heard()
-            await self._apply_safely(answer)
+            await self._answered(sent, answer)
+
+    async def _answered(self, sent: float, answer: dict[str, Any]) -> None:
+        self.line.renewed, self.line.failures, self.line.refusals = sent, 0, 0
+        if self.sensing is not None:
+            self.sensing.heard()
+        await self._apply_safely(answer)
 
     async def _apply_safely(self, answer: dict[str, Any]) -> None:
         """An answer that is not of the protocol's form must not end the agent."""

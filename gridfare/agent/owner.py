@@ -64,8 +64,8 @@ class IdleRules:
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> IdleRules:
         """Read the part `idle` of agent.json; raises RulesError or TypeError."""
-        lists = {name: tuple(document[name]) for name in ("hours", "presence") if name in document}
-        return cls(**{**document, **lists})
+        lists: dict[str, Any] = {name: tuple(document[name]) for name in ("hours", "presence") if name in document}
+        return cls(**(document | lists))
 
 
 def period_of(text: str) -> tuple[int, int]:

@@ -32,7 +32,6 @@ from gridfare.agent.sensing import Energy
 from gridfare.agent.transfer import Transfer
 from gridfare.agent.watchdog import Watchdog
 
-
 LAST_COUNTS = ("reclaimed", "agent_stopping")
 """Causes after which the state that a program left is stored: somebody else will go on from it."""
 

@@ -93,7 +93,7 @@ class ReclaimView(APIView):
         availability.reclaim_pool(own_pool(request, identifier), in_s=given["in_s"], for_s=given.get("for_s"))
         return Response(PoolOut(own_pool(request, identifier)).data)
 
-    @extend_schema(operation_id="pools_give_back", parameters=[IDENTIFIER], request=None, responses=PoolOut)
+    @extend_schema(operation_id="pools_give_back", parameters=[IDENTIFIER], request=None, responses={200: PoolOut})
     def delete(self, request: Request, identifier: str) -> Response:
         """Lend the machines again."""
         availability.give_back_pool(own_pool(request, identifier))

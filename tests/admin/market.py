@@ -17,7 +17,7 @@ from core.admin.cells import change_url
 from marketplace.models import Artifact, Blob, BlobPlace, Region, Task, TaskArtifact, Upload
 from marketplace.services.availability import keep_status
 from metering.services import measure
-from scheduler.models import Attempt, Ended, LogChunk
+from scheduler.models import Attempt, Checkpoint, Ended, LogChunk
 from scheduler.services.placing import run_round
 from scheduler.stores import store_bytes
 from tests.builders import (
@@ -69,6 +69,8 @@ def everything() -> Task:
     task = a_settled_task()
     attempt = Attempt.objects.filter(task=task).latest("pk")
     attempt.outputs.create(task=task, path="a.png", blob=_a_blob(), bytes=4, media_type="image/png")
+    saved = [{"path": "state/a", "sha256": "a" * 64, "bytes": 4}]
+    Checkpoint.objects.create(attempt=attempt, unit=attempt.unit, at=timezone.now(), files=saved, bytes=4, usage={})
     LogChunk.objects.create(attempt=attempt, stream="stdout", offset=0, data=b"frame 1 \xff\x00 done")
     Ended.objects.create(attempt=attempt, at=timezone.now())
     CostSoFar.objects.create(task=task)

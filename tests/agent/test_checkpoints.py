@@ -77,7 +77,8 @@ def test_what_still_runs_at_the_moment_is_ended_and_not_before(platform: Platfor
 
 
 def test_the_state_a_program_leaves_when_it_is_ended_is_stored_before_its_report(platform: Platform, machine: Machine) -> None:
-    code = SAVES + "signal.signal(signal.SIGTERM, lambda *_: (save('last'), sys.exit(1)))\nprint('ready', flush=True)\ntime.sleep(60)"
+    leaves = "signal.signal(signal.SIGTERM, lambda *_: (save('last'), sys.exit(1)))\n"
+    code = SAVES + leaves + "print('ready', flush=True)\ntime.sleep(60)"
     (attempt,) = platform.offer(spec(python(code), **RULE))
     running(platform, attempt)
     platform.reclaim_at = time.monotonic()
@@ -138,7 +139,8 @@ def test_a_program_that_begins_is_told_that_it_does(platform: Platform, machine:
 def test_links_out_of_the_folder_are_never_part_of_a_checkpoint(platform: Platform, machine: Machine, tmp_path: Path) -> None:
     secret = tmp_path / "secret.txt"
     secret.write_text("the machine's own")
-    code = f"import os, time; os.mkdir('state'); os.symlink({str(secret)!r}, 'state/a.txt'); open('state/b.txt', 'w').write('mine'); time.sleep(30)"
+    code = f"import os, time; os.mkdir('state'); os.symlink({str(secret)!r}, 'state/a.txt'); "
+    code += "open('state/b.txt', 'w').write('mine'); time.sleep(30)"
     (attempt,) = platform.offer(spec(python(code), checkpoint={"paths": ["state/*"], "every_s": 1}))
     saved = platform.until(lambda: platform.checkpoints)[0]
     assert [file["path"] for file in saved["files"]] == ["state/b.txt"]

@@ -25,7 +25,10 @@ def test_an_honest_claim_is_taken_as_it_stands() -> None:
     assert measured == Measured(9000, 12_000, 18_000, 4_000_000, 8000, Decimal("500.000000"), 10, 20, None, [])
 
 
-@pytest.mark.parametrize(("claim", "joules", "flags"), [({}, None, []), ({"joules": 900}, 900, []), ({"joules": 10**6}, 17_000, ["joules"])])
+@pytest.mark.parametrize(
+    ("claim", "joules", "flags"),
+    [({}, None, []), ({"joules": 900}, 900, []), ({"joules": 10**6}, 17_000, ["joules"])],
+)
 def test_joules_are_unknown_unless_measured_and_bounded_by_what_such_a_lease_can_draw(
     claim: dict[str, int], joules: int | None, flags: list[str]
 ) -> None:

@@ -197,7 +197,7 @@ def test_a_reclaimed_attempt_is_paid_up_to_its_last_checkpoint_and_the_rest_is_n
     assert list(records) == [("failed", "checkpointed", 25_000), ("valid", "", 30_000)]
     assert charges_of(task) == [
         ("checkpointed/delivered", "user", Decimal("2.5")),
-        ("valid/delivered", "user", Decimal("6")),
+        ("valid/delivered", "user", Decimal(6)),
     ]
 
 

@@ -62,7 +62,9 @@ def test_an_agent_renews_three_times_in_a_lease_at_least(agents: int, lease: int
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize(("kind", "tier", "seconds"), [("general", "cloud", 60), ("community", "end", 180), ("super", "cloud", 300)])
+@pytest.mark.parametrize(
+    ("kind", "tier", "seconds"), [("general", "cloud", 60), ("community", "end", 180), ("super", "cloud", 300)]
+)
 def test_a_sync_renews_for_as_long_as_the_class_is_given(kind: str, tier: str, seconds: int) -> None:
     agent = FakeAgent.of(a_pool(kind=kind, tier=tier))
     agent.beat()

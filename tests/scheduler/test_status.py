@@ -55,7 +55,8 @@ def test_a_sync_keeps_what_it_tells_and_the_pool_shows_it(monkeypatch: pytest.Mo
     answer_in_this_thread(monkeypatch)
     pool = build.a_pool()
     agent = HttpAgent.of(pool)
-    said = {"session": str(agent.session), "want": 0, "status": {"load1": 0.5, "power_w": 85, "cache": [{"sha256": SHA, "bytes": 5}]}}
+    status = {"load1": 0.5, "power_w": 85, "cache": [{"sha256": SHA, "bytes": 5}]}
+    said = {"session": str(agent.session), "want": 0, "status": status}
     row = Agent.objects.get(pk=agent.agent_id)
     assert build.post_as(row, "/agent/v1/sync", said).status_code == 200
     shown = build.client_of(build.bob()).get(f"/api/v1/pools/{pool.identifier}").json()
