@@ -28,8 +28,8 @@ from gridfare.agent.files import remove_tree, write_atomically
 from gridfare.agent.guardian import MARK, Guardian
 from gridfare.agent.home import AgentConfig, Home
 from gridfare.agent.identity import load_identity
-from gridfare.agent.logs import LogShipper
 from gridfare.agent.line import Options
+from gridfare.agent.logs import LogShipper
 from gridfare.agent.loop import Fatal, Loop
 from gridfare.agent.model import MIB
 from gridfare.agent.notice import read_wish

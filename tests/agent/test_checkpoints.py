@@ -46,10 +46,12 @@ def content_of(platform: Platform, item: Any) -> bytes:
     return platform.blobs[file["sha256"]]
 
 
+@pytest.mark.parametrize("executor", ["process", "sandbox"])
 @pytest.mark.parametrize(("program", "expected"), [(LISTENS, b"asked True"), (LOOKS, b"looked")])
 def test_a_program_is_asked_by_file_and_signal_and_what_it_saves_is_stored(
-    platform: Platform, machine: Machine, program: list[str], expected: bytes
+    platform: Platform, join: Join, program: list[str], expected: bytes, executor: str
 ) -> None:
+    join().start(executor=executor)
     (attempt,) = platform.offer(spec(program, **RULE))
     running(platform, attempt)
     platform.reclaim_at = time.monotonic() + 30
@@ -113,7 +115,10 @@ def test_checkpoints_are_stored_every_so_often_and_only_when_something_changed(p
     assert attempt in platform.live
 
 
-def test_the_next_attempt_finds_the_files_where_they_were_and_knows(platform: Platform, machine: Machine) -> None:
+@pytest.mark.parametrize("executor", ["process", "sandbox"])
+def test_the_next_attempt_finds_the_files_where_they_were_and_knows(platform: Platform, join: Join, executor: str) -> None:
+    """And may write to them."""
+    join().start(executor=executor)
     code = "import os; print(os.environ.get('GRIDFARE_RESUMED'), open('state/at.txt').read()); open('state/at.txt', 'a').write('!')"
     saved = {"path": "state/at.txt", **platform.store(b"half way")}
     (attempt,) = platform.offer(spec(python(code), **RULE), resume=[saved])

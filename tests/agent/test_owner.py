@@ -219,7 +219,8 @@ def test_the_machine_is_its_owners_within_a_second_and_the_work_goes_elsewhere(
     (attempt,) = platform.offer(spec(python(BUSY)))
     platform.until(lambda: b"\n" in platform.log_of(attempt), 60)
     pids = marked("GRIDFARE_ATTEMPT", str(attempt))
-    assert len(pids) >= 3
+    time.sleep(0.5)
+    assert len([pid for pid in pids if alive(pid)]) >= 3
     began = time.monotonic()
     desk.touch()
     while any(alive(pid) for pid in pids) and time.monotonic() - began < 20:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.agent.programs import alive, marked
 
 from .accounts import assert_bill_equals_charges, assert_ledger_balances, witness
 from .market import Market
@@ -98,6 +101,51 @@ def test_a_pool_in_maintenance_gives_its_work_away_and_works_again_when_it_is_ov
     finally:
         market.bob.move_pool(market.pools["guizhou"], "resume")
     assert_ledger_balances(market)
+
+
+def test_a_private_machine_is_its_owners_again_and_its_work_is_done_elsewhere(market: Market, tmp_path: Path) -> None:
+    """A community pool joins with careful rules; its owner sits down at it in the middle of a program."""
+    stack, desk = market.stack, tmp_path / "owner"
+    pool = market.bob.create_pool("a desktop", "ningxia", kind="community", tier="end")["identifier"]
+    market.bob.create_offer(pool, "consumption", {"core_second": "0.000001"})
+    stack.join({"desktop": market.bob.join_token(pool)["token"]})
+    home = stack.layout.agent_home("desktop") / "agent.json"
+    config = json.loads(home.read_text())
+    assert (config["idle"]["min_idle_s"], config["idle"]["on_battery"]) == (300.0, False)
+    config["idle"] |= {"min_idle_s": 1.0, "max_load": None, "presence": [str(desk)]}
+    home.write_text(json.dumps(config))
+    market.olga.move_pool(pool, "activate")
+    stack.run_agent("desktop")
+    here = "SELECT 1 FROM marketplace_pool p JOIN marketplace_agent g ON g.pool_id = p.id WHERE p.identifier = %s"
+    idle = f"{here} AND g.lease_until > now() AND p.reclaim_at IS NULL AND g.session IS NOT NULL"
+    stack.wait(lambda: stack.rows(idle, [pool]), "it does not offer itself", "agent-desktop", 60)
+    for other in market.pools.values():
+        market.bob.move_pool(other, "drain")
+    try:
+        task_id = market.run(["sh", "-c", "echo on; sleep 6; echo done > done.txt"], outputs=["done.txt"])["id"]
+        stack.wait(lambda: list(market.alice.logs(task_id)), "the program does not start", "agent-desktop", 60)
+        for other in market.pools.values():
+            market.bob.move_pool(other, "resume")
+        (unit,) = market.alice.units(task_id)
+        assert unit["attempts"][-1]["pool"] == pool
+        pids = marked("GRIDFARE_ATTEMPT", str(unit["attempts"][-1]["id"]))
+        began = time.monotonic()
+        desk.touch()
+        stack.wait(lambda: not any(alive(pid) for pid in pids), "it runs on", "agent-desktop", 20)
+        assert time.monotonic() - began < 1.0
+        stack.wait(lambda: market.bob.pool(pool)["reclaim_at"], "the pool does not close", "agent-desktop", 20)
+        task = market.ended(task_id)
+    finally:
+        for other in market.pools.values():
+            market.bob.move_pool(other, "resume")
+        stack.dismiss("agent-desktop")
+        market.bob.move_pool(pool, "retire")
+    (unit,) = market.alice.units(task_id)
+    tries = [(one["state"], one["code"], one["pool"]) for one in unit["attempts"] if one["state"] != "released"]
+    assert tries[0] == ("failed", "owner_returned", pool)
+    assert (tries[-1][0], tries[-1][2] in market.pools.values()) == ("valid", True)
+    assert {charge["reason"] for charge in market.alice.charges(task_id)} == {"reclaimed/delivered", "valid/delivered"}
+    assert_bill_equals_charges(market, task)
 
 
 def _state(market: Market, task_id: str) -> str:
