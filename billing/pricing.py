@@ -42,6 +42,7 @@ _TABLE: Final[Mapping[str, Sequence[Verdict]]] = {
     "capability_error": (NOBODY,        NOBODY,        NOBODY,          NOBODY,         NOBODY),
     "node_fault":       (NOBODY,        NOBODY,        NOBODY,          NOBODY,         NOBODY),
     "reclaimed":        (NOBODY,        NOBODY,        NOBODY,          NOBODY,         NOBODY),
+    "checkpointed":     (USER,          USER,          NOBODY,          USER,           PLATFORM),
     "invalid_result":   (NOBODY,        NOBODY,        NOBODY,          NOBODY,         NOBODY),
 }  # fmt: skip
 

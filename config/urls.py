@@ -19,6 +19,7 @@ urlpatterns = [
     path("api/docs/", SpectacularSwaggerView.as_view(url_name="openapi"), name="docs"),
     path("api/v1/", include("marketplace.api.accounts")),
     path("api/v1/", include("marketplace.api.providers")),
+    path("api/v1/", include("marketplace.api.availability")),
     path("api/v1/", include("marketplace.api.capabilities")),
     path("api/v1/", include("marketplace.api.artifacts")),
     path("api/v1/", include("scheduler.api.publishing")),

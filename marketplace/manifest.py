@@ -122,6 +122,8 @@ def _completed(document: Manifest) -> Manifest:
     manifest["retry"] = {"max_attempts": 3, "window_s": 86_400, "capability_error": False} | manifest.get(
         "retry", {}
     )
+    if "checkpoint" in manifest:
+        manifest["checkpoint"] = {"every_s": 300} | manifest["checkpoint"]
     manifest["fee"] = {"per_unit": "0", "per_task": "0"} | manifest.get("fee", {})
     manifest["variants"] = [_completed_variant(variant) for variant in manifest.get("variants", [{}])]
     manifest["outputs"] = _completed_outputs(manifest.get("outputs", []))
@@ -183,6 +185,7 @@ def _check_paths(manifest: Manifest) -> None:
         ("outputs", manifest["outputs"]),
         ("merge.outputs", manifest.get("merge", {}).get("outputs", [])),
     ]
+    _check_checkpoint(manifest.get("checkpoint", {}).get("paths", []))
     for field, outputs in stages:
         for index, output in enumerate(outputs):
             safe_glob(output["path"], field=f"{field}.{index}.path")
@@ -194,6 +197,11 @@ def _check_paths(manifest: Manifest) -> None:
                 safe_path(path, field=f"tests.{number}.files.{name}")
         for index, glob in enumerate(test["expect"]["files"]):
             safe_glob(glob, field=f"tests.{number}.expect.files.{index}")
+
+
+def _check_checkpoint(patterns: list[str]) -> None:
+    for index, pattern in enumerate(patterns):
+        safe_glob(pattern, field=f"checkpoint.paths.{index}")
 
 
 def _expressions_of(manifest: Manifest) -> dict[str, tuple[Any, str | None]]:

@@ -69,7 +69,7 @@ def plan_of(
         "retry": manifest["retry"],
         "verify": manifest["verify"],
         "fee": manifest["fee"],
-    }
+    } | ({"checkpoint": manifest["checkpoint"]} if "checkpoint" in manifest else {})
 
 
 def unit_params(plan: Plan, index: int) -> dict[str, Any]:

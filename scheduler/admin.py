@@ -33,6 +33,7 @@ from marketplace.models import Agent, Blob, Pool, Task
 from scheduler import network_admin  # noqa: F401  its pages belong here too
 from scheduler.models import (
     Attempt,
+    Checkpoint,
     Decision,
     Ended,
     LogChunk,
@@ -169,6 +170,18 @@ class AttemptPage(Page):
     @admin.display(description="progress")
     def progress(self, obj: Attempt) -> str:
         return "" if obj.progress_ppm is None else f"{obj.progress_ppm / 10_000:.1f} %"
+
+
+@admin.register(Checkpoint)
+class CheckpointPage(Page):
+    """What attempts saved last: the next attempt of the unit goes on from it."""
+
+    columns = ("attempt", "at", "number", "bytes")
+    cards = (("Checkpoint", ("attempt", "unit", "at", "number", "bytes", "files")), ("The agent's claim up to then", ("usage",)))
+    heavy = ("files", "usage")
+    chain = ("attempt__task", "attempt__unit", "attempt")
+    search_fields = ("=attempt",)
+    huge = True
 
 
 @admin.register(Ended)
@@ -334,6 +347,13 @@ def outputs(attempt: Attempt) -> Panel | None:
     lines = ((o.path, bytes_text(o.bytes), o.media_type, to(Blob, o.blob_id)) for o in rows)
     more = link(list_url(Output, attempt=attempt.pk), "all outputs")
     return table("Outputs", ("path", "#size", "type", "SHA-256"), lines, more=more)
+
+
+@panel(Attempt)
+def saved(attempt: Attempt) -> Panel | None:
+    rows = Checkpoint.objects.filter(attempt=attempt)
+    lines = ((to(Checkpoint, c.pk), when(c.at), c.number, len(c.files), bytes_text(c.bytes)) for c in rows)
+    return table("Checkpoint", ("checkpoint", "saved", "times", "#files", "#size"), lines)
 
 
 @panel(Attempt)

@@ -16,7 +16,9 @@ from django.db.models.functions import Lower
 from django.utils import timezone
 
 from marketplace.carbon import carbon_now
-from marketplace.models import BlobPlace, Offer, Pool, Rate, Region
+from marketplace.models import BlobPlace, CachedBlob, Offer, Pool, Rate, Region
+from scheduler.closing import Closing
+from scheduler.closings import closings_of
 from scheduler.matching import ClassState, PoolState, Prices, Snapshot
 from scheduler.matching.links import between, carries, ends_of, levels_of, slack_of
 from scheduler.matching.loads import load_of, used_by
@@ -83,9 +85,11 @@ def market(classes: list[ClassState], *, online_only: bool = True, with_load: bo
     """The snapshot of a round: pools with their load, offers, paces and surroundings for the classes given."""
     now = timezone.now()
     found = open_pools(online_only=online_only)
-    pools = [pool_state(pool) for pool in found]
+    closing = closings_of(found) if online_only else {}  # who is away for a while can still be waited for
+    pools = [pool_state(pool, closing.get(pool.pk)) for pool in found]
     pace = _pace({one.document["version"] for one in classes})
     load = _load(pools, pace) if with_load else Held(pools, {}, [])
+    large = {sha for one in classes for sha, _ in one.document.get("inputs", ())}
     moments = {one.document["offers_at"] for one in classes}
     snapshot = Snapshot(
         classes=classes,
@@ -94,10 +98,19 @@ def market(classes: list[ClassState], *, online_only: bool = True, with_load: bo
         pace=pace,
         carbon={pool.region.code: _carbon(pool.region, now) for pool in found},
         places=_places([*(one.document for one in classes), *(doc for _, doc, _ in load.moving)]),
+        cached=_cached([pool.id for pool in pools], large),
         used=load.used,
         at=round(now.timestamp(), 3),
     )
     return _with_network(snapshot, load.moving)
+
+
+def _cached(pools: list[int], sha256s: set[str]) -> frozenset[tuple[int, str]]:
+    """(pool, sha256) pairs of these inputs that agents have kept."""
+    if not sha256s:
+        return frozenset()
+    held = CachedBlob.objects.filter(pool_id__in=pools, sha256__in=sha256s)
+    return frozenset(held.values_list("pool_id", "sha256"))
 
 
 def _with_network(snapshot: Snapshot, moving: list[tuple[int, dict[str, Any], int]]) -> Snapshot:
@@ -134,7 +147,7 @@ def _places(documents: list[Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:
     return {sha: tuple(regions) for sha, regions in places.items()}
 
 
-def pool_state(pool: Pool) -> PoolState:
+def pool_state(pool: Pool, closing: Closing | None = None) -> PoolState:
     """A pool's row as the matcher's value, without load."""
     return PoolState(
         id=pool.id,
@@ -151,6 +164,7 @@ def pool_state(pool: Pool) -> PoolState:
         bandwidth_mbps=pool.bandwidth_mbps,
         allow=tuple(pool.allow_organizations),
         deny=tuple(pool.deny_organizations),
+        closes_in_s=None if closing is None else closing.closes_in_s,
     )
 
 

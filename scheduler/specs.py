@@ -12,6 +12,7 @@ from django.db.models import F
 from marketplace.models import Blob, Task, TaskArtifact
 from marketplace.splitting import unit_files, unit_params
 from scheduler.models import Unit
+from scheduler.services.checkpoints import resume_files
 from scheduler.sql import dicts
 
 _UNIT_OUTPUTS = """
@@ -56,7 +57,7 @@ def build_spec(task: Task, stage: int, files: list[dict[str, Any]]) -> dict[str,
         "outputs": part["outputs"],
         "limits": part["limits"],
         "need": part["need"],
-    }
+    } | ({"checkpoint": plan["checkpoint"]} if stage == Unit.Stage.UNIT and "checkpoint" in plan else {})
 
 
 def _program(sha256: str | None) -> dict[str, Any] | None:
@@ -109,7 +110,8 @@ def lease_rows(leased: Iterable[dict[str, Any]]) -> tuple[dict[str, dict[str, An
         spec, plan, files = shared_spec(row["task_id"], row["stage"])
         specs[spec["id"]] = spec
         leases.append([row["attempt"], row["fence"], spec["id"], row["index"], *_own(row, plan, files)])
-    return specs, leases
+    saved = resume_files([lease[0] for lease in leases if "checkpoint" in specs[lease[2]]])
+    return specs, [[*lease, saved[lease[0]]] if lease[0] in saved else lease for lease in leases]
 
 
 def _own(row: dict[str, Any], plan: dict[str, Any], files: dict[str, dict[str, Any]]) -> tuple[Any, Any]:

@@ -194,6 +194,17 @@ class Pool(TypedDict):
     offer: NotRequired[dict[str, Any] | None]
     provider: NotRequired[str]
     online: NotRequired[bool]
+    reclaim_at: NotRequired[str | None]
+    reclaim_until: NotRequired[str | None]
+
+
+class Window(TypedDict):
+    number: int
+    start: str
+    end: str
+    category: str
+    note: str
+    announced_at: str
 
 
 class Offer(TypedDict):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gridfare.sdk.answers import JoinToken, Offer, Pool, Region
+from gridfare.sdk.answers import JoinToken, Offer, Pool, Region, Window
 from gridfare.sdk.http import Calls
 
 
@@ -58,6 +58,31 @@ class ProviderCalls(Calls):
     def move_pool(self, identifier: str, verb: str) -> Pool:
         """`verb` one of drain, resume, retire; operators also activate, suspend, reinstate."""
         answer: Pool = self.http.post(f"/pools/{identifier}/{verb}", repeatable=True)
+        return answer
+
+    def windows(self, identifier: str) -> Iterator[Window]:
+        """The pool's maintenance windows, last announced first."""
+        return self.http.pages(f"/pools/{identifier}/maintenance")
+
+    def plan_window(self, identifier: str, start: str, end: str, *, category: str = "other", note: str = "") -> Window:
+        """Announce maintenance from `start` to `end` (RFC 3339): nothing is placed that would still run then."""
+        body = {"start": start, "end": end, "category": category, "note": note}
+        answer: Window = self.http.post(f"/pools/{identifier}/maintenance", body)
+        return answer
+
+    def take_back_window(self, identifier: str, number: int) -> None:
+        """Take a planned window back, or end a running one now."""
+        self.http.json("DELETE", f"/pools/{identifier}/maintenance/{number}")
+
+    def reclaim_pool(self, identifier: str, in_s: float = 0, *, for_s: float | None = None) -> Pool:
+        """Want the machines back in `in_s` seconds: what runs writes its checkpoint and ends then."""
+        body = {"in_s": in_s} | ({} if for_s is None else {"for_s": for_s})
+        answer: Pool = self.http.post(f"/pools/{identifier}/reclaim", body, repeatable=True)
+        return answer
+
+    def give_back_pool(self, identifier: str) -> Pool:
+        """Lend the machines again."""
+        answer: Pool = self.http.json("DELETE", f"/pools/{identifier}/reclaim")
         return answer
 
     def join_token(self, identifier: str) -> JoinToken:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any, ClassVar, Final
 
-from django.conf import settings
 from django.db.models import QuerySet
 from django.urls import path
 from django.utils import timezone
@@ -61,15 +59,16 @@ class AgentOut(Out):
     version = serializers.CharField()
     seen_at = serializers.DateTimeField(allow_null=True)
     online = serializers.SerializerMethodField()
+    status = serializers.DictField(help_text="load, free capacity, temperature, power, where the machine knows them")
+    status_at = serializers.DateTimeField(allow_null=True)
 
     def get_online(self, agent: Agent) -> bool:
         return is_online(agent)
 
 
 def is_online(agent: Agent) -> bool:
-    """Whether the agent was heard of within a lease's time."""
-    limit = timezone.now() - timedelta(seconds=settings.LEASE_SECONDS)
-    return agent.seen_at is not None and agent.seen_at > limit
+    """Whether the agent's leases live: it was heard of within the time that its pool's class is given."""
+    return agent.lease_until is not None and agent.lease_until > timezone.now()
 
 
 class LoadOut(Out):
@@ -116,6 +115,8 @@ class PoolOut(MachineOut):
     bandwidth_mbps = serializers.IntegerField()
     allow_organizations = serializers.ListField(child=serializers.CharField())
     deny_organizations = serializers.ListField(child=serializers.CharField())
+    reclaim_at = serializers.DateTimeField(allow_null=True, help_text="the owner wants the machines back then")
+    reclaim_until = serializers.DateTimeField(allow_null=True)
     created_at = serializers.DateTimeField()
     verified_at = serializers.DateTimeField(allow_null=True)
 

@@ -99,6 +99,10 @@ class Pool(models.Model):
     selftest = models.JSONField(default=list, blank=True, help_text="[{code, status, measured, needed, hint}]")
     allow_organizations = ArrayField(models.CharField(max_length=63), default=list, blank=True)
     deny_organizations = ArrayField(models.CharField(max_length=63), default=list, blank=True)
+    # the owner wants the machine back: from the notice on nothing new, at `reclaim_at` nothing at all
+    reclaim_at = models.DateTimeField(null=True, blank=True)
+    reclaim_until = models.DateTimeField(null=True, blank=True, help_text="then it works again; empty: when the owner says so")
+    reclaimed_by = models.CharField(max_length=5, blank=True, default="", help_text="owner or agent: who may end it")
     created_at = models.DateTimeField(auto_now_add=True)
     verified_at = models.DateTimeField(null=True, blank=True)
 
@@ -108,6 +112,11 @@ class Pool(models.Model):
             models.CheckConstraint(
                 condition=Q(state__in=["registered", "suspended", "retired"]) | Q(cores__gt=0),
                 name="pool_enrolled_has_cores",
+            ),
+            models.CheckConstraint(
+                condition=Q(reclaim_at__isnull=True, reclaim_until__isnull=True, reclaimed_by="")
+                | Q(reclaim_at__isnull=False, reclaimed_by__in=["owner", "agent"]),
+                name="pool_reclaimed_by_somebody",
             ),
         ]
 
@@ -124,6 +133,8 @@ class Agent(models.Model):
     name = models.CharField(max_length=100)
     version = models.CharField(max_length=40)
     facts = models.JSONField(default=dict)
+    status = models.JSONField(default=dict, blank=True, help_text="load, free capacity, temperature, power, as last told")
+    status_at = models.DateTimeField(null=True, blank=True)
     session = models.UUIDField(null=True, blank=True, help_text="of the agent's present process")
     seen_at = models.DateTimeField(null=True, blank=True)
     lease_until = models.DateTimeField(null=True, blank=True, help_text="all leases it named run out then")

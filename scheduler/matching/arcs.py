@@ -73,6 +73,11 @@ class Column:
         costs: Floats = money + time + w.kilogram * self.carbon_g / 1000 + w.risk * (1 - self.trust) * again
         return costs
 
+    def ends_before(self, wait_s: Floats | float) -> Bools:
+        """Pools where nine of ten units that start after `wait_s` are over before the pool closes."""
+        ends: Bools = wait_s + self.transfer_s + self.run_p90_s <= self.market.closes
+        return ends
+
     def best(self, most: int) -> Ints:
         """The rows of the cheapest pools that fit, cheapest first; ties in the market's order."""
         rows = np.flatnonzero(self.fits)
@@ -276,6 +281,7 @@ def checks(found: Column) -> list[tuple[str, Bools]]:
         "offer": found.offer >= 0,
         "price": _price_fits(doc, found.price + found.egress),
         "deadline": _deadline_fits(doc, found),
+        "maintenance": found.ends_before(found.wait_s),
         "reserved": ~found.long | (found.room >= 1),
     }
     return [(dimension, listed[dimension]) for dimension in DIMENSIONS if dimension in listed]

@@ -38,6 +38,7 @@ class Market:
         known = np.array([bool(pool.held) for pool in self.pools], dtype=bool)
         self.ahead = np.where(known, self._column("ahead"), np.clip(self.shares - 1, 0.0, 1.0))
         self.watts = self._column("watts")
+        self.closes = np.array([np.inf if pool.closes_in_s is None else pool.closes_in_s for pool in self.pools], dtype=np.float64)
         self.reserved: dict[int, float] = {}  # row → seconds until the first reservation begins
         self._offers: dict[str, tuple[Ints, dict[str, Floats]]] = {}
 

@@ -25,6 +25,7 @@ DIMENSIONS: Final = (
     "offer",
     "price",
     "deadline",
+    "maintenance",
     "reserved",
     "failed_before",
 )
@@ -39,6 +40,7 @@ class PoolState:
     held       what live units hold, [(resource, amount)]; without it every resource is held to the degree of `shares`
     ahead      the part of the room for units fetched ahead that is taken, 0 to 1
     watts      electric power of one busy core
+    closes_in_s  what would end later is not placed here (None: open for good)
     """
 
     id: int
@@ -60,6 +62,7 @@ class PoolState:
     held: tuple[tuple[str, float], ...] = ()
     ahead: float = 0.0
     watts: float = 10.0
+    closes_in_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

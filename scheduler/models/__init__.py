@@ -1,5 +1,6 @@
 """The scheduler's rows, by subject."""
 
+from scheduler.models.faults import Checkpoint
 from scheduler.models.network import NetworkLink, NetworkNode, Probe, RegionEndpoint, Reservation
 from scheduler.models.units import (
     Attempt,
@@ -17,6 +18,7 @@ from scheduler.models.units import (
 
 __all__ = [
     "Attempt",
+    "Checkpoint",
     "Decision",
     "Ended",
     "LogChunk",

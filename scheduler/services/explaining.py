@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import ROUND_UP, Decimal
 from typing import Any, Final
@@ -15,7 +15,7 @@ from marketplace.models import Pool, Task
 from scheduler.matching import DIMENSIONS, Arc, ClassState, Snapshot, feasible_arcs
 from scheduler.matching.misses import Miss, nearest
 from scheduler.models import Decision, Unit
-from scheduler.snapshots import documents_of, market, open_pools
+from scheduler.snapshots import documents_of, market
 from scheduler.sql import dicts, rows, scalar
 
 MAX_DECISIONS: Final = 20
@@ -63,9 +63,7 @@ def _waiting(task: Task) -> dict[str, Any] | None:
     need_id, count = found[0]
     age_s = (timezone.now() - task.created_at).total_seconds()
     one = ClassState(need_id, documents_of([need_id])[need_id], count, age_s=max(age_s, 0.0))
-    everybody = market([one], online_only=False)
-    online = {pool.pk for pool in open_pools(online_only=True)}
-    snapshot = replace(everybody, pools=[pool for pool in everybody.pools if pool.id in online])
+    snapshot, everybody = market([one], online_only=True), market([one], online_only=False)
     arcs, excluded = feasible_arcs(one, snapshot)
     why = _primary(one, arcs, excluded, everybody)
     candidates = sorted((dict(arc.terms) for arc in arcs), key=lambda terms: (terms["cost"], terms["pool"]))[:5]

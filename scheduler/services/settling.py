@@ -20,7 +20,7 @@ from core.errors import Conflict
 from core.wake import wake
 from marketplace.models import Agent
 from scheduler.models import ReportBatch
-from scheduler.reasons import RETRY_DELAY, Policy, Verdict, verdict_of, verdict_of_release
+from scheduler.reasons import RETRY_DELAY, Policy, Verdict, backoff, verdict_of, verdict_of_release
 from scheduler.reports import Report, ReportedBatch, SpecOutputs, first_of_each, judge, unasked
 from scheduler.services.events import add_events
 from scheduler.sql import dicts, rows
@@ -30,8 +30,9 @@ _ADOPT: Final = """
 WITH r AS (
     SELECT * FROM unnest(%(attempt)s::bigint[], %(fence)s::int[], %(state)s::text[], %(reason)s::text[],
                          %(code)s::text[], %(detail)s::text[], %(exit)s::int[], %(usage)s::text[],
-                         %(wall_ms)s::bigint[], %(unit_state)s::text[], %(counts)s::bool[], %(avoid)s::bool[])
-        AS r(attempt, fence, state, reason, code, detail, exit_code, usage, wall_ms, unit_state, counts, avoid)
+                         %(wall_ms)s::bigint[], %(unit_state)s::text[], %(counts)s::bool[], %(avoid)s::bool[],
+                         %(delay)s::interval[])
+        AS r(attempt, fence, state, reason, code, detail, exit_code, usage, wall_ms, unit_state, counts, avoid, delay)
 ), ended AS (
     UPDATE scheduler_attempt a
     SET state = r.state, reason_class = r.reason, code = r.code, detail = r.detail, exit_code = r.exit_code,
@@ -40,14 +41,14 @@ WITH r AS (
     FROM r
     WHERE a.id = r.attempt AND a.fence = r.fence AND a.agent_id = ANY(%(agents)s) AND a.state IN ('leased', 'running')
     RETURNING a.id, a.fence, a.unit_id, a.task_id, a.pool_id, a.need_id, a.state, r.reason, r.code, r.detail, r.wall_ms,
-              r.unit_state, r.counts, r.avoid, extract(epoch FROM now() - a.leased_at) * 1000 AS held_ms
+              r.unit_state, r.counts, r.avoid, r.delay, extract(epoch FROM now() - a.leased_at) * 1000 AS held_ms
 ), moved AS (
     UPDATE scheduler_unit u
     SET state = e.unit_state,
         tries = u.tries + e.counts::int,
         avoid = CASE WHEN e.avoid AND NOT u.avoid @> ARRAY[e.pool_id] THEN u.avoid || e.pool_id ELSE u.avoid END,
         pool_id = CASE WHEN e.unit_state = 'waiting' THEN NULL ELSE u.pool_id END,
-        not_before = CASE WHEN e.unit_state = 'waiting' AND e.counts THEN now() + %(delay)s ELSE NULL END
+        not_before = CASE WHEN e.unit_state = 'waiting' AND e.delay > interval '0' THEN now() + e.delay END
     FROM ended e WHERE u.id = e.unit_id AND u.state = 'leased'
 ), queued AS (
     INSERT INTO scheduler_ended (attempt_id, at) SELECT id, now() FROM ended
@@ -122,7 +123,7 @@ def settle_reports(agent: Agent, batch: ReportedBatch) -> Settled:
         if not new:
             return Settled(batch.seq, [])
         reports = _judged(first_of_each(batch.reports))
-        ended = _end([agent.pk], _decided(reports), batch=row.pk, delay=RETRY_DELAY)
+        ended = _end([agent.pk], _decided(reports), batch=row.pk)
         adopted = {(attempt["id"], attempt["fence"]) for attempt in ended}
         _save_outputs([report for report in reports if (report.attempt, report.fence) in adopted])
     refused = [lease for report in reports if (lease := (report.attempt, report.fence)) not in adopted]
@@ -186,7 +187,12 @@ def _decide(report: Report, past: dict[str, Any] | None) -> dict[str, Any]:
         return _column(report, verdict_of_release(fence=past["fence"], unable=unable))
     if report.outcome == "cancelled" and not past["stopping"]:
         report = unasked(report)
-    return _column(report, _verdict(report, past, lost=False))
+    verdict = _verdict(report, past, lost=False)
+    return _column(report, verdict) | {"delay": _wait(verdict, past)}
+
+
+def _wait(verdict: Verdict, past: dict[str, Any]) -> timedelta:
+    return backoff(counts=verdict.counts, tries=past["tries"], fence=past["fence"])
 
 
 def _verdict(report: Report, past: dict[str, Any], *, lost: bool) -> Verdict:
@@ -195,14 +201,14 @@ def _verdict(report: Report, past: dict[str, Any], *, lost: bool) -> Verdict:
 
 
 def _end(
-    agents: list[UUID], decided: list[dict[str, Any]], *, batch: int | None, delay: timedelta
+    agents: list[UUID], decided: list[dict[str, Any]], *, batch: int | None
 ) -> list[dict[str, Any]]:
     """End attempts of these agents, in the order of their ids: no deadlocks between batches. Returns those ended."""
     if not decided:
         return []
     ordered = sorted(decided, key=lambda row: int(row["attempt"]))
     columns = {name: [row[name] for row in ordered] for name in ordered[0]}
-    ended = dicts(_ADOPT, columns | {"agents": agents, "batch": batch, "delay": delay, "memory": PACE_MEMORY})
+    ended = dicts(_ADOPT, columns | {"agents": agents, "batch": batch, "memory": PACE_MEMORY})
     _tell_tasks(ended)
     return ended
 
@@ -224,6 +230,7 @@ def _column(report: Report, verdict: Verdict) -> dict[str, Any]:
         "unit_state": "done" if report.outcome == "done" else verdict.unit_state,
         "counts": verdict.counts,
         "avoid": verdict.avoid_pool,
+        "delay": timedelta(0),
     }
 
 
@@ -282,11 +289,12 @@ def end_attempts(attempts: Iterable[dict[str, Any]], *, code: str, detail: str) 
     history = _history([row["id"] for row in listed])
     decided = [_lost(row, history[row["id"]], code, detail) for row in listed]
     agents = sorted({row["agent_id"] for row in listed})
-    return len(_end(agents, decided, batch=None, delay=timedelta(0)))
+    return len(_end(agents, decided, batch=None))
 
 
 def _lost(row: dict[str, Any], past: dict[str, Any], code: str, detail: str) -> dict[str, Any]:
     report = Report(
         attempt=row["id"], fence=row["fence"], outcome="failed", reason_class="node_fault", code=code, detail=detail
     )
-    return _column(report, _verdict(report, past, lost=True)) | {"state": "lost"}
+    verdict = _verdict(report, past, lost=True)
+    return _column(report, verdict) | {"state": "lost", "delay": _wait(verdict, past)}

@@ -15,12 +15,24 @@ from billing.models import CostSoFar
 from billing.services import charge_tasks
 from core.admin.cells import change_url
 from marketplace.models import Artifact, Blob, BlobPlace, Pool, Region, Task, TaskArtifact, Upload
+from marketplace.services.availability import keep_status
 from metering.services import measure
-from scheduler.models import Attempt, Ended, LogChunk, MarketPrice, Probe, RegionEndpoint
+from scheduler.models import Attempt, Checkpoint, Ended, LogChunk, MarketPrice, Probe, RegionEndpoint
 from scheduler.services.network import reserve
 from scheduler.services.placing import run_round
 from scheduler.stores import store_bytes
-from tests.builders import Person, a_join_token, a_key, a_person, a_pool, alice, an_organization, olga
+from tests.builders import (
+    Person,
+    a_join_token,
+    a_key,
+    a_person,
+    a_pool,
+    a_window,
+    alice,
+    an_agent,
+    an_organization,
+    olga,
+)
 from tests.builders_network import a_link, a_wish
 from tests.builders_tasks import FakeAgent, a_task, a_version, run_to_end
 
@@ -59,6 +71,8 @@ def everything() -> Task:
     task = a_settled_task()
     attempt = Attempt.objects.filter(task=task).latest("pk")
     attempt.outputs.create(task=task, path="a.png", blob=_a_blob(), bytes=4, media_type="image/png")
+    saved = [{"path": "state/a", "sha256": "a" * 64, "bytes": 4}]
+    Checkpoint.objects.create(attempt=attempt, unit=attempt.unit, at=timezone.now(), files=saved, bytes=4, usage={})
     LogChunk.objects.create(attempt=attempt, stream="stdout", offset=0, data=b"frame 1 \xff\x00 done")
     Ended.objects.create(attempt=attempt, at=timezone.now())
     MarketPrice.objects.create(at=timezone.now(), pool_id=attempt.pool_id, resource="cores", price=0.01)
@@ -67,6 +81,8 @@ def everything() -> Task:
     _network(Attempt.objects.get(pk=attempt.pk).pool)
     a_key(alice())
     a_join_token(a_pool(state="registered"))
+    a_window(a_pool(), in_s=3600)
+    keep_status(an_agent(a_pool(agent=False)), {"load1": 0.5}, [("a" * 64, 10**9)])
     LogEntry.objects.create(user=olga().user, object_repr="a pool", action_flag=CHANGE, change_message="drained")
     return task
 

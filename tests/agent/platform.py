@@ -52,6 +52,8 @@ class Platform:
         self.requests: list[tuple[str, str]] = []
         self.next_attempt = 1
         self.drain = False
+        self.reclaim_at: float | None = None
+        self.checkpoints: list[Json] = []
         self.keep_syncs = True
         self.probe_orders: Any = None
         self.probes: list[Json] = []
@@ -76,14 +78,16 @@ class Platform:
         self.blobs[digest] = content
         return {"sha256": digest, "bytes": len(content)}
 
-    def offer(self, spec: Json, count: int = 1, files: Any = None, params: Any = None) -> list[int]:
+    def offer(
+        self, spec: Json, count: int = 1, files: Any = None, params: Any = None, resume: list[Json] | None = None
+    ) -> list[int]:
         """Units of a spec, waiting; returns their attempts."""
         with self.guard:
             self.specs[spec["id"]] = spec
             first = self.next_attempt
             self.next_attempt += count
             for attempt in range(first, self.next_attempt):
-                self.waiting.append([attempt, 1, spec["id"], attempt - first, params, files])
+                self.waiting.append([attempt, 1, spec["id"], attempt - first, params, files, *([resume] if resume else [])])
             self.guard.notify_all()
             return list(range(first, self.next_attempt))
 
@@ -213,6 +217,8 @@ class Platform:
             "refused": refused,
             "stop": stops,
             "drain": self.drain,
+            "reclaim_in_s": None if self.reclaim_at is None else max(self.reclaim_at - time.monotonic(), 0),
+            "checkpoint": [] if self.reclaim_at is None else [[row[0], row[1]] for row in self.live.values()],
             "specs": {name: self.specs[name] for name in {row[2] for row in leases}},
             "leases": leases,
         }
@@ -310,6 +316,11 @@ def handler_for(platform: Platform) -> type[BaseHTTPRequestHandler]:
                 return 206, {}, os.urandom(last - first + 1)
             if self.path == "/agent/v1/logs":
                 return 200, {}, json.dumps(platform.take_logs(json.loads(body))).encode()
+            if self.path == "/agent/v1/checkpoints":
+                with platform.guard:
+                    platform.checkpoints += json.loads(body)["checkpoints"]
+                    platform.guard.notify_all()
+                return 200, {}, b'{"refused": []}'
             if self.path == "/agent/v1/selftest":
                 platform.selftests.append(json.loads(body))
                 return 200, {}, b'{"pool_state": "active"}'

@@ -61,6 +61,7 @@ class Platform:
     logs: dict[str, list[Json]] = field(default_factory=dict)
     files: dict[str, dict[str, bytes]] = field(default_factory=dict)
     pools: dict[str, Json] = field(default_factory=dict)
+    windows: list[Json] = field(default_factory=list)
     offers: list[Json] = field(default_factory=list)
     versions: dict[str, Json] = field(default_factory=dict)
     explain: Json = field(default_factory=lambda: {"where": [], "decisions": [], "waiting": None})
@@ -577,6 +578,38 @@ def create_offer(handler: Handler, variables: Json) -> Any:
     made = {"currency": "CNY", "valid_from": "2030-01-01T00:00:00Z", "valid_to": None} | handler.json()
     handler.platform.offers.insert(0, made)
     return 201, made
+
+
+@route("GET", "/pools/(?P<id>[^/]+)/maintenance")
+def windows(handler: Handler, _: Json) -> Json:
+    return handler.page(handler.platform.windows)
+
+
+@route("POST", "/pools/(?P<id>[^/]+)/maintenance")
+def plan_window(handler: Handler, variables: Json) -> tuple[int, Json]:
+    made = handler.json() | {"number": len(handler.platform.windows) + 1, "announced_at": "2030-01-01T00:00:00Z"}
+    handler.platform.windows.append(made)
+    return 201, made
+
+
+@route("DELETE", "/pools/(?P<id>[^/]+)/maintenance/(?P<number>[0-9]+)")
+def take_back_window(handler: Handler, variables: Json) -> tuple[int, None]:
+    handler.platform.windows = [one for one in handler.platform.windows if str(one["number"]) != variables["number"]]
+    return 204, None
+
+
+@route("POST", "/pools/(?P<id>[^/]+)/reclaim")
+def reclaim_pool(handler: Handler, variables: Json) -> Json:
+    pool: Json = handler.platform.pools[variables["id"]]
+    pool |= {"reclaim_at": "2030-01-01T00:10:00Z", "asked": handler.json()}
+    return pool
+
+
+@route("DELETE", "/pools/(?P<id>[^/]+)/reclaim")
+def give_back_pool(handler: Handler, variables: Json) -> Json:
+    pool: Json = handler.platform.pools[variables["id"]]
+    pool["reclaim_at"] = None
+    return pool
 
 
 @route("POST", "/pools/(?P<id>[^/]+)/(?P<verb>[a-z]+)")

@@ -276,6 +276,15 @@ def test_a_provider_sets_up_a_pool(run: Run, platform: Platform, url: str) -> No
     done = run("pool", "token", POOL)
     assert done.out.strip() == "join-me-once"
     assert f"gridfare agent join {url} join-me-once" in done.err
+    made = run("pool", "maintain", POOL, "--from", "2030-01-01T00:00:00Z", "--for", "90m", "--category", "power", "--json").json
+    assert (made["number"], made["category"]) == (1, "power")
+    assert (made["start"], made["end"]) == ("2030-01-01T00:00:00+00:00", "2030-01-01T01:30:00+00:00")
+    assert "power" in run("pool", "windows", POOL).out
+    assert run("pool", "unmaintain", POOL, "1").code == 0
+    assert run("pool", "windows", POOL).out.startswith("no maintenance")
+    assert run("pool", "reclaim", POOL, "--in", "10m", "--for", "1h", "--json").json["asked"] == {"in_s": 600, "for_s": 3600}
+    assert "2030-01-01" in run("pool", "show", POOL).out
+    assert run("pool", "give-back", POOL).out.strip() == f"{POOL} takes work again"
     for verb, state in {"drain": "draining", "resume": "active", "retire": "retired"}.items():
         assert run("pool", verb, POOL, "--json").json["state"] == state
     assert "disk_free" in run("pool", "show", POOL).out
@@ -350,9 +359,10 @@ COMMANDS = [
     *[("capability", name) for name in ("show", "publish", "deprecate", "withdraw", "trust")],
     *[
         ("pool", name)
-        for name in ("create", "show", "offer", "offers", "token", "activate", "drain", "resume", "retire")
+        for name in ("create", "show", "offer", "offers", "token", "activate", "drain", "resume", "retire", "maintain", "windows",
+                     "unmaintain", "reclaim", "give-back")
     ],
-    *[("agent", name) for name in ("join", "run", "drain", "selftest")],
+    *[("agent", name) for name in ("join", "run", "drain", "selftest", "idle", "reclaim", "give-back")],
 ]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -75,6 +76,11 @@ PATCH pools/<identifier>                                       bob   401 401 404
 POST pools/<identifier>/activate                               bob   401 401 403 403 403 403 403 200
 POST pools/<identifier>/drain                                  bob   401 401 404 403 403 200 200 200
 POST pools/<identifier>/join-tokens                            bob   401 401 404 403 403 201 201 201
+GET pools/<identifier>/maintenance                             bob   401 401 404 200 200 200 200 200
+POST pools/<identifier>/maintenance                            bob   401 401 404 403 403 201 201 201
+DELETE pools/<identifier>/maintenance/<number>                 bob   401 401 404 403 403 204 204 204
+DELETE pools/<identifier>/reclaim                              bob   401 401 404 403 403 200 200 200
+POST pools/<identifier>/reclaim                                bob   401 401 404 403 403 200 200 200
 GET pools/<identifier>/offers                                  bob   401 401 404 200 200 200 200 200
 POST pools/<identifier>/offers                                 bob   401 401 404 403 403 201 201 201
 POST pools/<identifier>/reinstate                              bob   401 401 403 403 403 403 403 409
@@ -115,6 +121,7 @@ POST /agent/v1/selftest                                        alice 401 200 401
 POST /agent/v1/sync                                            alice 401 200 401 401 401 401 401 401
 POST /agent/v1/probe                                           alice 401 200 401 401 401 401 401 401
 POST /agent/v1/logs                                            alice 401 200 401 401 401 401 401 401
+POST /agent/v1/checkpoints                                     alice 401 200 401 401 401 401 401 401
 PUT /agent/v1/blobs/<attempt>/<fence>/<sha256>                 alice 401 201 401 401 401 401 401 401
 # pages, by session
 GET /login/                                                    alice 200 200 200 200 200 200 200 200
@@ -155,6 +162,10 @@ BODIES: Final[dict[str, Any]] = {
     "POST pools": {"name": "new", "region": "ningxia"},
     "PATCH pools/<identifier>": {"name": "renamed"},
     "POST pools/<identifier>/offers": {"basis": "consumption", "rates": {"core_second": "0.1"}},
+    "POST pools/<identifier>/maintenance": {
+        "start": f"{datetime.now(UTC) + timedelta(days=3):%Y-%m-%dT%H:%M:%SZ}",
+        "end": f"{datetime.now(UTC) + timedelta(days=4):%Y-%m-%dT%H:%M:%SZ}",
+    },
     "POST capabilities": {"manifest": a_manifest(name="another")},
     "POST uploads": {"name": "a", "sha256": sha256_of(b"new"), "bytes": 3},
     "PATCH uploads/<id>": b"bb",
@@ -170,6 +181,7 @@ BODIES: Final[dict[str, Any]] = {
     "POST /agent/v1/sync": {"session": str(UUID(int=0)), "want": 0},
     "POST /agent/v1/logs": {"chunks": []},
     "POST /agent/v1/probe": {"bytes": 5},
+    "POST /agent/v1/checkpoints": {"checkpoints": []},
     "PUT /agent/v1/blobs/<attempt>/<fence>/<sha256>": b"new",
 }
 QUERIES: Final = {"network/path": "?from=here&to=there", "statements": "?party=user", "statements.csv": "?party=user"}
@@ -227,6 +239,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
         "waiting": str(waiting.pk),
         "live": str(live.pk),
         "identifier": pool.identifier,
+        "number": str(build.a_window(pool, in_s=86_400).pk),
         "org": version.capability.organization.slug,
         "program": version.capability.name,
         "draft": draft.capability.name,

@@ -342,3 +342,14 @@ def test_every_objective_is_known_to_the_task() -> None:
 def test_prices_of_the_tests_are_what_the_builders_say() -> None:
     pool: PoolState = a_pool()
     assert a_market([a_class()], [pool]).offers[1, AT].rates == PRICE
+
+
+# Pools that close.
+
+
+@pytest.mark.parametrize(("closes_in_s", "expected"), [(None, 2), (100.0, 2), (80.0, 1), (50.0, 0)])
+def test_no_more_units_are_given_one_after_the_other_than_are_over_when_the_pool_closes(
+    closes_in_s: float | None, expected: int
+) -> None:
+    pool = a_pool(cores=1, closes_in_s=closes_in_s)  # half a TFLOPS: 30 s each, 60 s at P90, one fetched ahead
+    assert sum(placed(a_market([a_class(1, 9, tflop="15")], [pool]))[0].values()) == expected
