@@ -61,24 +61,26 @@ class Choice:
 def choose(graph: Graph, ask: Ask, valid: tuple[str, str] | None = None) -> Choice:
     """Raises NotFound: `node_unknown`, or `no_path` that satisfies the constraints."""
     edges = prune(graph.edges, ask.want)
-    source, target = _ends(graph, edges, ask)
-    paths, gap = _paths(edges, source, target, ask)
-    if not paths:
+    sources, targets = _nodes(graph, ask.source, "from"), _nodes(graph, ask.target, "to")
+    first = _first(edges, sources, targets, ask)
+    if first is None:
         raise NotFound("no_path", f"no path from {ask.source} to {ask.target} satisfies this")
+    paths, gap = _paths(edges, first, ask)
     policy, why = _steer(graph, paths, ask, valid)
     return Choice(paths[0], tuple(paths[1:]), policy, why, gap)
 
 
-def _ends(graph: Graph, edges: Edges, ask: Ask) -> tuple[str, str]:
-    """Nodes for what was named: of a region's nodes those between which the best path lies."""
-    sources, targets = _nodes(graph, ask.source, "from"), _nodes(graph, ask.target, "to")
+def _first(edges: Edges, sources: Sequence[str], targets: Sequence[str], ask: Ask) -> Path | None:
+    """The best path between any two of the nodes: a region is all of its nodes."""
+    if ask.max_latency_s is not None:
+        bound_ns = round(ask.max_latency_s * BILLION)
+        pairs = ((a, b) for a in sources for b in targets if a != b and a not in targets)
+        ways = [path for a, b in pairs if (path := cheapest_within(edges, a, b, bound_ns))]
+        return min(ways, key=lambda path: order_of(path, by_price), default=None)
     weight = OBJECTIVES[ask.objective]
     reached = tree(edges, [one for one in sources if one not in targets], weight)
     ways = [Path(way) for node in targets if (way := reached.get(node))]
-    if not ways:
-        raise NotFound("no_path", f"no path from {ask.source} to {ask.target} satisfies this")
-    best = min(ways, key=lambda path: order_of(path, weight))
-    return best.nodes[0], best.nodes[-1]
+    return min(ways, key=lambda path: order_of(path, weight), default=None)
 
 
 def _nodes(graph: Graph, name: str, at: str) -> list[str]:
@@ -88,16 +90,15 @@ def _nodes(graph: Graph, name: str, at: str) -> list[str]:
     return found
 
 
-def _paths(edges: Edges, source: str, target: str, ask: Ask) -> tuple[list[Path], Fraction | None]:
-    """The k best; with a bound the cheapest within it first, then the fastest others that keep it."""
+def _paths(edges: Edges, first: Path, ask: Ask) -> tuple[list[Path], Fraction | None]:
+    """The first and the next best between its ends; under a bound those others that keep it, fastest first."""
+    source, target = first.nodes[0], first.nodes[-1]
     if ask.max_latency_s is None:
         return alternatives(edges, source, target, ask.k, OBJECTIVES[ask.objective]), None
     bound_ns = round(ask.max_latency_s * BILLION)
-    first, quick = cheapest_within(edges, source, target, bound_ns), larac(edges, source, target, bound_ns)
-    if first is None or quick is None:
-        return [], None
-    others = [path for path in alternatives(edges, source, target, ask.k) if path != first]
-    return [first, *(path for path in others if path.latency_ns <= bound_ns)][: ask.k], quick.gap_n
+    quick = larac(edges, source, target, bound_ns)
+    others = [path for path in alternatives(edges, source, target, ask.k) if path != first and path.latency_ns <= bound_ns]
+    return [first, *others][: ask.k], None if quick is None else quick.gap_n
 
 
 def _steer(graph: Graph, paths: Sequence[Path], ask: Ask, valid: tuple[str, str] | None) -> tuple[Policy | None, str]:

@@ -169,7 +169,7 @@ def _block(tokens: Iterator[tuple[str, Any, int]], opened: int, depth: int) -> B
 
 
 def _value(tokens: Iterator[tuple[str, Any, int]], key: str, line: int, depth: int) -> Any:
-    kind, value, at = next(tokens, ("end", None, line))
+    kind, value, at = next(tokens, ("end", "", line))
     if kind == "open":
         return _block(tokens, at, depth + 1)
     if kind == "text":

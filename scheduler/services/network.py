@@ -197,7 +197,8 @@ def _check(wish: Wish) -> None:
 
 def _booking(wish: Wish, calendars: Mapping[int, Calendar]) -> Booking:
     """The booking that satisfies the wish, or Conflict `link_booked_out`."""
-    start, all_of = wish.start.timestamp(), list(calendars.values())
+    all_of = list(calendars.values())
+    start = max(wish.start, timezone.now()).timestamp()  # what may wait begins no earlier than now
     if wish.bytes is not None and wish.end is not None:
         slot = transfer_slot(all_of, wish.bytes, start, wish.end.timestamp(), kind=wish.kind)
         if slot is None:
@@ -210,7 +211,7 @@ def _booking(wish: Wish, calendars: Mapping[int, Calendar]) -> Booking:
         if begin is None:
             raise Conflict("link_booked_out", f"the links never have {mbps} Mbit/s for that long")
         return Booking(begin, begin + wish.seconds, mbps, wish.kind)
-    booking = Booking(start, (wish.end or wish.start).timestamp(), mbps, wish.kind)
+    booking = Booking(wish.start.timestamp(), (wish.end or wish.start).timestamp(), mbps, wish.kind)
     for link_id, calendar in calendars.items():
         if not calendar.admits(booking):
             free = calendar.free(booking.start, booking.end, wish.kind)

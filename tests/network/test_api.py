@@ -68,6 +68,15 @@ def test_the_cheapest_within_a_bound_is_chosen_and_the_gap_of_the_quick_answer_n
     assert asked("/path", **within, objective="price")["path"]["links"] == [cheap.pk]
 
 
+def test_a_region_is_all_its_nodes_also_for_the_cheapest_within_a_bound() -> None:
+    dear = a_link("a1", "b1", regions=("hebei", "henan"), price_per_gb="0.5")
+    cheap = a_link("a2", "b2", regions=("hebei", "henan"), latency_p50_s=0.01, latency_p90_s=0.01, price_per_gb="0.1")
+    between = {"from": "hebei", "to": "henan"}
+    assert asked("/path", **between)["path"]["links"] == [dear.pk]
+    assert asked("/path", **between, max_latency_ms=20)["path"]["links"] == [cheap.pk]
+    assert asked("/path", **between, max_latency_ms=5)["path"]["links"] == [dear.pk]
+
+
 def test_constraints_leave_links_out() -> None:
     poor = a_link("a", "b", free_mbps=5, jitter_p99_s=0.5, loss=0.2, domain="one")
     rich = a_link("a", "b", jitter_p99_s=0.0005, domain="two", latency_p50_s=0.01, latency_p90_s=0.01)

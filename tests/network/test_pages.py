@@ -35,6 +35,14 @@ def test_a_changed_link_is_the_operators_word_as_of_now() -> None:
     assert link.measured_at > before
 
 
+def test_an_operator_joins_two_nodes() -> None:
+    like = a_link("a", "b")
+    form = form_of(like) | {"source": like.target_id, "target": like.source_id}
+    assert superuser().post(list_of(NetworkLink) + "add/", form).status_code == 302
+    made = NetworkLink.objects.latest("pk")
+    assert (made.source.code, made.target.code, made.origin) == ("b", "a", "operator")
+
+
 def test_values_that_cannot_be_are_told_in_the_form() -> None:
     link = a_link("a", "b")
     answer = superuser().post(page_of(link), form_of(link, latency_p50_s="0"))

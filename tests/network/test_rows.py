@@ -207,7 +207,9 @@ def test_what_may_wait_is_booked_as_early_as_possible() -> None:
     link = a_link("a", "b", capacity_mbps=100, free_mbps=100)
     first = reserve(a_wish(link, mbps=60))
     now = timezone.now()
-    assert reserve(Wish([link.pk], now, mbps=40, seconds=60.0)).start == now
+    soon = reserve(Wish([link.pk], now - timedelta(hours=3), mbps=40, seconds=4 * 3600.0))
+    assert (soon.start - now).total_seconds() == pytest.approx(0, abs=5)
+    release([soon.number])
     assert reserve(Wish([link.pk], now, mbps=100, seconds=60.0)).start == first.end
     with pytest.raises(Conflict, match="never"):
         reserve(Wish([link.pk], now, mbps=101, seconds=60.0))
@@ -217,9 +219,10 @@ def test_bytes_get_the_rate_that_brings_them_over_in_time() -> None:
     link = a_link("a", "b", capacity_mbps=100, free_mbps=100)
     now = timezone.now()
     booked = reserve(Wish([link.pk], now, now + timedelta(hours=1), bytes=700_000_000, kind="burst"))
-    assert (booked.mbps, booked.start) == (70, now)
+    assert booked.mbps == 70
+    assert (booked.start - now).total_seconds() == pytest.approx(0, abs=5)
     assert (booked.end - booked.start).total_seconds() == pytest.approx(80)
-    with pytest.raises(Conflict, match=r"no 1600 Mbit/s left"):
+    with pytest.raises(Conflict, match=r"no 16\d\d Mbit/s left"):
         reserve(Wish([link.pk], now, now + timedelta(seconds=10), bytes=2_000_000_000, kind="burst"))
 
 
