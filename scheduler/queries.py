@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Count, QuerySet
+from django.db.models import Count, F, QuerySet
 
 from marketplace.loads import Load
 from marketplace.models import Organization, Task, TaskEvent
@@ -34,8 +34,8 @@ def units_page(task: Task, *, after: int, limit: int) -> list[dict[str, Any]]:
     """A task's units with their attempts, in the order of their ids, after a unit's id."""
     units = list(Unit.objects.filter(task=task, id__gt=after).select_related("pool__region").order_by("id")[:limit])
     attempts: dict[int, list[dict[str, Any]]] = {}
-    found = Attempt.objects.filter(unit__in=units, task=task).select_related("pool").order_by("id")
-    for attempt in found:
+    found = Attempt.objects.filter(unit__in=units, task=task).select_related("pool").annotate(saved_at=F("checkpoint__at"))
+    for attempt in found.order_by("id"):
         attempts.setdefault(attempt.unit_id, []).append(attempt_document(attempt))
     return [unit_document(task, unit, attempts.get(unit.pk, [])) for unit in units]
 
@@ -54,9 +54,10 @@ def unit_document(task: Task, unit: Unit, attempts: list[dict[str, Any]]) -> dic
     }
 
 
-def attempt_document(attempt: Attempt) -> dict[str, Any]:
+def attempt_document(attempt: Any) -> dict[str, Any]:
+    """`attempt` is an Attempt with its pool, and with `saved_at`, the moment of its last checkpoint."""
     progress = None if attempt.progress_ppm is None else attempt.progress_ppm / 1_000_000
-    names = ("state", "leased_at", "started_at", "ended_at", "reason_class", "code", "detail", "exit_code")
+    names = ("state", "leased_at", "started_at", "ended_at", "reason_class", "code", "detail", "exit_code", "saved_at")
     document = {name: getattr(attempt, name) for name in names}
     return {"id": attempt.pk, "pool": attempt.pool.identifier, "progress": progress, **document}
 

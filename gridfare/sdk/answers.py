@@ -93,6 +93,7 @@ class Attempt(TypedDict):
     code: str | None
     detail: str | None
     exit_code: int | None
+    saved_at: NotRequired[str | None]
 
 
 class Unit(TypedDict):

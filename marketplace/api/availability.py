@@ -63,9 +63,7 @@ class WindowsView(ListView):
         """The pool's maintenance windows, last announced first."""
         return super().get(request, *args, **kwargs)
 
-    @extend_schema(
-        operation_id="pools_maintenance_create", parameters=[IDENTIFIER], request=WindowIn, responses={201: WindowOut}
-    )
+    @extend_schema(operation_id="pools_maintenance_create", parameters=[IDENTIFIER], request=WindowIn, responses={201: WindowOut})
     def post(self, request: Request, identifier: str) -> Response:
         """Announce maintenance: nothing is placed that would still run when it begins."""
         window = Window(**valid(WindowIn(data=request.data)))

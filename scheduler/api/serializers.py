@@ -200,6 +200,7 @@ class AttemptOut(serializers.Serializer[Any]):
     code = serializers.CharField()
     detail = serializers.CharField()
     exit_code = serializers.IntegerField(allow_null=True)
+    saved_at = serializers.DateTimeField(allow_null=True, help_text="its last checkpoint: what the next attempt goes on from")
 
 
 class UnitOut(serializers.Serializer[Any]):

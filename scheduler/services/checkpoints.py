@@ -116,16 +116,20 @@ def why_refused(saved: Saved, paths: Collection[str], disk_mib: int, stored: dic
 def save_checkpoints(agent: Agent, given: list[Saved]) -> list[tuple[int, int, str]]:
     """Keep the checkpoints of live attempts of this agent. Returns those refused: (attempt, fence, code).
 
-    Codes: stale_lease (or an attempt that has none to save), not_uploaded, not_declared, too_large.
+    Codes: stale_lease (or an attempt that has none to save), not_uploaded, not_declared, too_large, unchanged (it is what the
+    attempt went on from: no progress, so nothing that a reclaim would pay).
     """
     lives = {(row["id"], row["fence"]): row for row in dicts(_PROMISED, [[one.attempt for one in given], agent.pk])}
     digests = sorted({file.sha256 for one in given for file in one.files})
+    begun = {attempt: _as_saved(files) for attempt, files in resume_files([attempt for attempt, _ in lives]).items()}
     stored = dict(rows("SELECT sha256, bytes FROM marketplace_blob WHERE sha256 = ANY(%s)", [digests]))
     kept: dict[int, Saved] = {}
     refused = []
     for one in given:
         live = lives.get((one.attempt, one.fence))
         code = "stale_lease" if live is None else why_refused(one, _loads(live["paths"]), live["disk_mib"], stored)
+        if not code and begun.get(one.attempt) == frozenset(one.files):
+            code = "unchanged"
         if code:
             refused.append((one.attempt, one.fence, code))
         else:
@@ -139,6 +143,10 @@ def _save(kept: list[Saved]) -> None:
         files = [orjson.dumps([{"path": f.path, "sha256": f.sha256, "bytes": f.bytes} for f in one.files]) for one in kept]
         texts = [text.decode() for text in files]
         rows(_SAVE, [[one.attempt for one in kept], texts, [one.bytes for one in kept], [one.usage_text for one in kept]])
+
+
+def _as_saved(files: list[dict[str, Any]]) -> frozenset[SavedFile]:
+    return frozenset(SavedFile(file["path"], file["sha256"], file["bytes"]) for file in files)
 
 
 def _loads(value: Any) -> Any:

@@ -32,9 +32,7 @@ def jump(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> Jump:
 
 
 @pytest.mark.parametrize("first", [3 * DAY_NS, -3 * DAY_NS, 3600 * 10**9, -3600 * 10**9, 90 * 10**9])
-def test_no_lease_is_lost_when_the_wall_clock_jumps_there_and_back(
-    platform: Platform, join: Join, jump: Jump, first: int
-) -> None:
+def test_no_lease_is_lost_when_the_wall_clock_jumps_there_and_back(platform: Platform, join: Join, jump: Jump, first: int) -> None:
     platform.lease_s = 8.0
     (attempt,) = platform.offer(spec(python("import time; time.sleep(3)")))
     machine = join().start()

@@ -198,6 +198,41 @@ def test_touching_a_presence_file_is_felt(tmp_path: Path) -> None:
     assert isinstance(senses.on_battery(), bool)
 
 
+def a_supply(folder: Path, name: str, kind: str, online: str | None = None) -> None:
+    (folder / name).mkdir(parents=True)
+    (folder / name / "type").write_text(f"{kind}\n")
+    if online is not None:
+        (folder / name / "online").write_text(f"{online}\n")
+
+
+@pytest.mark.parametrize(
+    ("supplies", "expected"),
+    [
+        ([], False), ([("BAT0", "Battery", None)], False), ([("AC", "Mains", "0")], False),
+        ([("BAT0", "Battery", None), ("AC", "Mains", "1")], False), ([("BAT0", "Battery", None), ("AC", "Mains", "0")], True),
+        ([("BAT0", "Battery", None), ("AC", "Mains", "0"), ("ucsi", "USB", "1")], False),
+    ],
+)  # fmt: skip
+def test_a_battery_without_mains_is_felt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, supplies: list[tuple[str, str, str | None]], expected: bool
+) -> None:
+    for supply in supplies:
+        a_supply(tmp_path, *supply)
+    monkeypatch.setattr("gridfare.agent.owner.POWER", tmp_path)
+    assert LinuxSenses().on_battery() is expected
+
+
+def test_keys_and_mice_are_felt_by_their_interrupts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = tmp_path / "interrupts"
+    table.write_text("  1:  9  IO-APIC   1-edge  i8042\n 16:  5  IO-APIC  ehci\n")
+    monkeypatch.setattr("gridfare.agent.owner.INTERRUPTS", table)
+    first = LinuxSenses().marks()
+    table.write_text("  1:  9  IO-APIC   1-edge  i8042\n 16:  7  IO-APIC  ehci\n")
+    assert LinuxSenses().marks() == first
+    table.write_text("  1: 10  IO-APIC   1-edge  i8042\n 16:  7  IO-APIC  ehci\n")
+    assert LinuxSenses().marks() != first
+
+
 SECOND = 1.0
 BUSY = """
 import subprocess, sys

@@ -58,6 +58,7 @@ def test_a_reclaimed_unit_resumes_elsewhere_from_its_checkpoint_and_the_bill_is_
         ("failed", "reclaimed", market.pools["ningxia"]),
         ("valid", "", market.pools["guizhou"]),
     ]
+    assert tries[0]["saved_at"]
     market.alice.download_results(task_id, tmp_path)
     result = json.loads(next(tmp_path.rglob("counted.json")).read_text())
     assert result["counted"] == STEPS

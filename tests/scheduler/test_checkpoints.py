@@ -120,6 +120,19 @@ def test_a_program_that_failed_by_itself_begins_anew(reason: str) -> None:
     assert files == []
 
 
+def test_what_an_attempt_went_on_from_is_no_checkpoint_of_its_own() -> None:
+    """Otherwise a machine could be paid again and again for the same state."""
+    agent = FakeAgent.of(a_pool())
+    a_resumable_task()
+    attempt, fence, _ = leased(agent)
+    save(agent, saved(attempt, fence))
+    agent.failed("reclaimed")
+    again, next_fence, _ = leased(agent)
+    assert save(agent, saved(again, next_fence)) == [(again, next_fence, "unchanged")]
+    assert save(agent, saved(again, next_fence, b"further")) == []
+    assert Checkpoint.objects.count() == 2
+
+
 def test_checkpoints_that_cannot_be_kept_are_refused_one_by_one() -> None:
     agent, stranger = FakeAgent.of(a_pool()), FakeAgent.of(a_pool(rates={"core_second": "0.5"}))
     a_resumable_task()

@@ -24,11 +24,13 @@ from marketplace.services.availability import (
     take_back_window,
 )
 from marketplace.services.providers import move_pool
-from scheduler.closing import Closing, closing_of
+from scheduler.closing import CLOSED_NOW, Closing, closing_of
+from scheduler.closings import closings_of
 from scheduler.models import Attempt, Unit
 from scheduler.services.expiring import expire_leases
 from scheduler.services.leasing import Beat, keep_in_touch
 from scheduler.services.placing import run_round
+from scheduler.sql import rows
 from tests.builders import a_pool, a_window, an_agent
 from tests.builders_tasks import FakeAgent, a_task, a_version
 
@@ -149,6 +151,26 @@ def test_units_placed_where_maintenance_begins_go_elsewhere() -> None:
     other = a_pool()
     run_round()
     assert set(Unit.objects.values_list("pool_id", flat=True)) == {other.pk}
+
+
+MOMENTS = (None, -400.0, -1.0, 1.0, 299.0, 301.0)
+
+
+@db
+@pytest.mark.parametrize("reclaim", MOMENTS)
+@pytest.mark.parametrize("until", [None, -0.5, 500.0])
+@pytest.mark.parametrize("window", MOMENTS)
+def test_postgresql_closes_a_pool_exactly_when_the_pure_rule_does(
+    reclaim: float | None, until: float | None, window: float | None
+) -> None:
+    pool, now = a_pool(), timezone.now()
+    moments = [None if one is None else now + timedelta(seconds=one) for one in (reclaim, until)]
+    fields: dict[str, Any] = {"reclaim_at": moments[0], "reclaim_until": moments[1]} if moments[0] else {}
+    Pool.objects.filter(pk=pool.pk).update(**fields, reclaimed_by="owner" if fields else "")
+    if window is not None:
+        a_window(pool, in_s=window, for_s=200)
+    (closed,) = rows(f"SELECT {CLOSED_NOW} FROM marketplace_pool p WHERE p.id = %(pool)s", {"notice": 300, "pool": pool.pk})[0]
+    assert closed == closings_of([Pool.objects.get(pk=pool.pk)]).get(pool.pk, Closing()).closed
 
 
 @db
