@@ -16,7 +16,8 @@ follows from the plan and the unit's index in constant time, so a million units 
     limits       {run_s, memory_mib, processes, file_mib, disk_mib, output_mib, log_kib, grace_s}
     tflop        FP32 TFLOP of one unit, decimal text
     merge_stage  null or {run, outputs, need, limits, keep_units, tflop}
-    retry, verify, fee    as in the manifest
+    retry, fee   as in the manifest
+    verify       "none", or the completed policy (policies.py)
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from core.errors import Invalid
 from marketplace.amounts import LIMITS, RESOURCES, amount, field_of, names_of, whole
 from marketplace.expressions import decimal_text, evaluate
 from marketplace.paths import safe_glob
+from marketplace.policies import parse_policy
 
 Plan = dict[str, Any]
 Names = Mapping[str, Any]
@@ -67,7 +69,7 @@ def plan_of(
         "tflop": _tflop_of(manifest["demand"]["tflop"], names),
         "merge_stage": _merge_stage_of(manifest, merge, names) if merge is not None else None,
         "retry": manifest["retry"],
-        "verify": manifest["verify"],
+        "verify": parse_policy(manifest["verify"]).in_plan(),
         "fee": manifest["fee"],
     }
 

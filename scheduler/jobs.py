@@ -10,6 +10,7 @@ from scheduler.services.concluding import conclude_tests_of
 from scheduler.services.expanding import expand_task
 from scheduler.services.expiring import expire_leases as expire
 from scheduler.services.expiring import sweep as find_work
+from scheduler.services.judging import judge_units
 from scheduler.services.placing import forget_old_rounds, run_round
 
 MAX_ROUNDS = 200
@@ -28,6 +29,15 @@ def match() -> None:
     awake("scheduler.match")
     for _ in range(MAX_ROUNDS):
         if not run_round():
+            return
+
+
+@shared_task(name="scheduler.judge")
+def judge() -> None:
+    """Looks until the queue is empty; what another step holds just now has its own wake."""
+    awake("scheduler.judge")
+    for _ in range(MAX_ROUNDS):
+        if not judge_units():
             return
 
 
@@ -57,6 +67,7 @@ def housekeep() -> None:
 @shared_task(name="scheduler.sweep")
 def sweep() -> None:
     """What makes the river correct; the wakes only make it quick."""
+    judge()
     work = find_work()
     for task_id in work["expand"]:
         expand_task(task_id)

@@ -34,6 +34,7 @@ DIMENSIONS: Final = (
     "offer",
     "price",
     "deadline",
+    "distinct_owner",
     "failed_before",
 )
 HORIZON_S: Final = 2.0  # a pool is given up to this much work ahead, so that short units never starve it
@@ -67,16 +68,21 @@ class PoolState:
     deny: tuple[str, ...] = ()
     shares: float = 0.0
     backlog_s: float = 0.0
+    probation: bool = False  # its results were wrong: it takes only what is checked
 
 
 @dataclass(frozen=True, slots=True)
 class ClassState:
-    """Waiting units of one need. `document` as in needs.py; `avoid` are pools that failed them."""
+    """Waiting units of one need. `document` as in needs.py; `avoid` are pools that failed them.
+
+    `apart` are pools that must never take them: their owners hold a sibling, or have had their say.
+    """
 
     need_id: int
     document: Mapping[str, Any]
     waiting: int
     avoid: tuple[int, ...] = ()
+    apart: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +122,7 @@ class Placement:
     pool_id: int
     offer_id: int
     units: int
+    apart: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +151,7 @@ def _place_class(
     counts = _fill(one, arcs, shares, backlog)
     offers = {arc.pool.id: arc.offer_id for arc in arcs}
     placements = tuple(
-        Placement(one.need_id, one.avoid, pool_id, offers[pool_id], units) for pool_id, units in counts.items()
+        Placement(one.need_id, one.avoid, pool_id, offers[pool_id], units, one.apart) for pool_id, units in counts.items()
     )
     return ClassDecision(one.need_id, one.avoid, placements, candidates, dict(excluded))
 
@@ -246,6 +253,8 @@ def _arc(one: ClassState, pool: PoolState, snapshot: Snapshot) -> tuple[Arc | No
     price = unit_price(doc, prices.rates, run_s)
     if doc["cap"] is not None and price + float(doc["fee"]) > float(doc["cap"]) + ROUNDING:
         return None, "price"
+    if pool.id in one.apart:
+        return None, "distinct_owner"
     transfer_s = doc["bytes_in"] * 8 / (max(pool.bandwidth_mbps, 1) * 1e6)
     share = dominant_share(doc["need"], pool)
     return Arc(pool, prices.offer_id, share, run_s, transfer_s, price), ""
@@ -267,6 +276,7 @@ def static_misfit(doc: Mapping[str, Any], pool: PoolState) -> str:
         ("policy", not pool.allow or doc["organization"] in pool.allow),
         ("policy", doc["organization"] not in pool.deny),
         ("trust", doc["trusted"] or any(e != "process" for e in pool.executors)),
+        ("trust", not pool.probation or bool(doc.get("verified"))),
     )
     return next((dimension for dimension, fits in checks if not fits), "")
 

@@ -11,6 +11,7 @@ Document (all JSON values):
   regions, providers, exclude_providers      allowed slugs; an empty list allows all
   cap          highest price of one unit, decimal text or null
   fee          publisher's fee of one unit, decimal text (for the cap)
+  verified     only where it is true: results are compared, so pools on probation may take it
   offers_at    the moment whose offers price it (ISO 8601): the last change of any offer before submit
 """
 
@@ -49,7 +50,8 @@ def need_document(
     part = plan["merge_stage"] if stage else plan
     units = plan["units"] + bool(plan["merge_stage"])
     cap = constraints.get("max_price")
-    return {
+    verified = {"verified": True} if plan.get("verify", "none") != "none" else {}
+    return verified | {
         "version": version_id,
         "stage": stage,
         "need": part["need"],
@@ -67,6 +69,12 @@ def need_document(
         "fee": str(plan["fee"]["per_unit"]),
         "offers_at": offers_at,
     }
+
+
+def narrowed(document: dict[str, Any], instruction_set: str) -> dict[str, Any]:
+    """The need of a unit whose siblings ran on this instruction set, where results are only comparable within one."""
+    fitting = [v for v in document["variants"] if v["instruction_set"] in ("any", instruction_set)]
+    return document | {"variants": [v | {"instruction_set": instruction_set} for v in fitting]}
 
 
 def unit_cap(max_price: Decimal, fee: dict[str, Any], units: int) -> Decimal:

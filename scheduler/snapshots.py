@@ -33,14 +33,14 @@ WITH RECURSIVE class(need_id) AS (
             WHERE u.state = 'waiting' AND u.need_id > class.need_id ORDER BY u.need_id LIMIT 1)
     FROM class WHERE class.need_id IS NOT NULL
 )
-SELECT class.need_id, w.avoid, count(*), min(w.id)
+SELECT class.need_id, w.avoid, w.apart, count(*), min(w.id)
 FROM class CROSS JOIN LATERAL (
-    SELECT u.id, u.avoid FROM scheduler_unit u
+    SELECT u.id, u.avoid, u.apart FROM scheduler_unit u
     WHERE u.state = 'waiting' AND u.need_id = class.need_id AND (u.not_before IS NULL OR u.not_before <= now())
     ORDER BY u.id LIMIT %s
 ) w
 WHERE class.need_id IS NOT NULL
-GROUP BY class.need_id, w.avoid ORDER BY min(w.id)
+GROUP BY class.need_id, w.avoid, w.apart ORDER BY min(w.id)
 """
 _LOAD = """
 SELECT pool_id, need_id, count(*) FROM scheduler_unit WHERE state = 'placed' GROUP BY pool_id, need_id
@@ -53,7 +53,10 @@ def waiting_classes(limit: int = WAITING_PER_CLASS) -> list[ClassState]:
     """Waiting units by class and pools to avoid, oldest class first, at most `limit` counted per class."""
     found = rows(_WAITING, [limit])
     documents = documents_of({need_id for need_id, *_ in found})
-    return [ClassState(need_id, documents[need_id], count, tuple(avoid)) for need_id, avoid, count, _ in found]
+    return [
+        ClassState(need_id, documents[need_id], count, tuple(avoid), tuple(apart))
+        for need_id, avoid, apart, count, _ in found
+    ]
 
 
 def documents_of(need_ids: Iterable[int]) -> dict[int, dict[str, Any]]:
@@ -62,8 +65,12 @@ def documents_of(need_ids: Iterable[int]) -> dict[int, dict[str, Any]]:
 
 
 def open_pools(*, online_only: bool) -> list[Pool]:
-    """Active pools in the order of their identifiers; `online_only` wants an agent whose lease has not run out."""
+    """Active pools in the order of their identifiers; `online_only` wants an agent whose lease has not run out.
+
+    Pools in quarantine are left out; once it is over they are on probation until a result of theirs was right.
+    """
     pools = Pool.objects.filter(state=Pool.State.ACTIVE).select_related("region", "organization")
+    pools = pools.exclude(quarantined_until__gt=timezone.now())
     if online_only:
         pools = pools.filter(agents__retired_at__isnull=True, agents__lease_until__gt=timezone.now())
     return list(pools.filter(organization__suspended_at__isnull=True).order_by("identifier").distinct())
@@ -97,6 +104,7 @@ def pool_state(pool: Pool) -> PoolState:
         bandwidth_mbps=pool.bandwidth_mbps,
         allow=tuple(pool.allow_organizations),
         deny=tuple(pool.deny_organizations),
+        probation=pool.quarantined_until is not None,
     )
 
 

@@ -10,7 +10,22 @@ from scheduler.models.units import (
     Pace,
     ReportBatch,
     Round,
+    Trust,
     Unit,
+    Unjudged,
 )
 
-__all__ = ["Attempt", "Decision", "Ended", "LogChunk", "Need", "Output", "Pace", "ReportBatch", "Round", "Unit"]
+__all__ = [
+    "Attempt",
+    "Decision",
+    "Ended",
+    "LogChunk",
+    "Need",
+    "Output",
+    "Pace",
+    "ReportBatch",
+    "Round",
+    "Trust",
+    "Unit",
+    "Unjudged",
+]

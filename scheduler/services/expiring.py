@@ -33,7 +33,7 @@ _UNFETCHED: Final = """
 UPDATE scheduler_unit u SET state = 'waiting', pool_id = NULL
 FROM marketplace_pool p
 WHERE u.state = 'placed' AND p.id = u.pool_id AND (
-    p.state <> 'active' OR NOT EXISTS (
+    p.state <> 'active' OR p.quarantined_until > now() OR NOT EXISTS (
         SELECT 1 FROM marketplace_agent g
         WHERE g.pool_id = p.id AND g.retired_at IS NULL AND g.lease_until > now()))
 RETURNING u.id

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
@@ -32,6 +32,7 @@ from marketplace.models import (
     TaskArtifact,
     User,
 )
+from marketplace.policies import Policy, parse_policy, strengthen
 from marketplace.services.artifacts import resolve_artifacts
 from marketplace.splitting import plan_of
 from scheduler.matching import ClassState, feasible_arcs
@@ -54,10 +55,12 @@ class Request:
     deadline: datetime | None = None
     labels: dict[str, str] = field(default_factory=dict)
     name: str = ""
+    verify: Any = None
 
     def digest(self) -> str:
         """SHA-256 of the canonical request: what an idempotency key is compared by."""
         body = [self.capability, self.inputs, self.objective, self.constraints, self.labels, self.name]
+        body += [] if self.verify is None else [self.verify]
         return hashlib.sha256(canonical([*body, self.deadline])).hexdigest()
 
 
@@ -160,6 +163,8 @@ def draft_task(asker: Asker, request: Request, *, version: CapabilityVersion) ->
     paths = {name: [path for path, _ in pairs] for name, pairs in named.items()}
     bytes_in = sum(artifact.blob.bytes for pairs in named.values() for _, artifact in pairs)
     plan = plan_of(version.manifest, inputs, paths, program=version.program_id, input_bytes=bytes_in)
+    if request.verify is not None:
+        plan["verify"] = strengthen(Policy.of(plan["verify"]), parse_policy(request.verify)).in_plan()
     task = Task(
         organization=asker.organization,
         user=asker.user,
@@ -256,11 +261,23 @@ def refuse_hopeless(draft: Draft) -> None:
         if not arcs:
             counts = dict(excluded)
             break
+        _check_owners(draft.task.plan, {arc.pool.provider for arc in arcs})
     else:
         return
     nearest = next((d for d in ("price", "offer", "trust", "policy", "provider", "region") if counts.get(d)), "")
     code, detail, at = _HOPELESS.get(nearest, ("no_pool_fits", "no pool of the market could run this", "capability"))
     raise Invalid(code, detail, field=at, excluded=counts)
+
+
+def _check_owners(plan: dict[str, Any], owners: set[str]) -> None:
+    """As many owners as results are asked for must have a pool that fits; no more results than owners are asked for."""
+    policy = Policy.of(plan["verify"])
+    if not policy.compares:
+        return
+    if len(owners) < policy.initial:
+        detail = f"{policy.initial} results of different owners are asked for, and {len(owners)} could give one"
+        raise Invalid("too_few_owners", detail, field="verify", owners=len(owners), wanted=policy.initial)
+    plan["verify"] = replace(policy, max_total=min(policy.max_total, len(owners))).in_plan()
 
 
 @transaction.atomic
