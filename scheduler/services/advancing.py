@@ -43,8 +43,8 @@ FROM scheduler_unit WHERE task_id = %s
 _FAILURE: Final = """
 SELECT * FROM (
     SELECT DISTINCT ON (u.id) a.id, a.reason_class, a.code, a.detail, u.stage, u.index
-    FROM scheduler_attempt a JOIN scheduler_unit u ON u.id = a.unit_id
-    WHERE a.task_id = %s AND u.state = 'failed' ORDER BY u.id, a.id DESC
+    FROM scheduler_unit u LEFT JOIN scheduler_attempt a ON a.unit_id = u.id AND a.task_id = u.task_id
+    WHERE u.task_id = %s AND u.state = 'failed' ORDER BY u.id, a.id DESC
 ) decided ORDER BY id LIMIT 1
 """
 # Steps that hold a unit may be waiting for the task, which is locked here: what they hold is left to the next look.
@@ -118,7 +118,8 @@ def _any_failed(task_id: UUID) -> bool:
 
 def _failure(row: dict[str, Any]) -> Ending:
     part = "the merge" if row["stage"] else f"unit {row['index']}"
-    told = row["detail"] or row["code"] or row["reason_class"] or "given back by its pools, again and again"
+    untold = "given back by its pools, again and again" if row["id"] else "no pool of another owner can run it"
+    told = row["detail"] or row["code"] or row["reason_class"] or untold
     return Ending(row["reason_class"] or "platform_fault", f"{part}: {told}"[:500])
 
 

@@ -11,6 +11,7 @@ from django.utils import timezone
 from core.wake import wake
 from marketplace.models import Task
 from scheduler.services.advancing import tasks_to_advance
+from scheduler.services.blaming import strand_units
 from scheduler.services.settling import end_attempts
 from scheduler.sql import dicts, rows
 
@@ -42,7 +43,7 @@ RETURNING u.id
 
 def expire_leases() -> dict[str, int]:
     """End what is overdue and take back what was not fetched. Returns the counts, for the operator's gauge."""
-    counts = {"lost": 0, "overrun": 0, "unfetched": 0}
+    counts = {"lost": 0, "overrun": 0, "unfetched": 0, "stranded": 0}
     with transaction.atomic():
         overdue = dicts(_OVERDUE, [LOST_PER_SWEEP])
         counts["lost"] = end_attempts(overdue, code="lease_expired", detail="the agent was not heard of in time")
@@ -53,6 +54,7 @@ def expire_leases() -> dict[str, int]:
         counts["unfetched"] = len(rows(_UNFETCHED))
         if any(counts.values()):
             wake("scheduler.match")
+    counts["stranded"] = strand_units()
     return counts
 
 

@@ -24,6 +24,7 @@ from marketplace.policies import Policy
 from scheduler.models import Need
 from scheduler.needs import key_of, narrowed
 from scheduler.services.ballots import Ballots
+from scheduler.services.blaming import absolve
 from scheduler.services.pacing import PACE_MEMORY, teach_pace
 from scheduler.services.placing import notify_pool
 from scheduler.services.settling import tell_tasks
@@ -49,7 +50,7 @@ JOIN scheduler_unit m ON m.task_id = g.task_id AND m.stage = g.stage AND m.index
 ORDER BY m.task_id, m.stage, m.index, m.replica
 """
 _ATTEMPTS: Final = """
-SELECT a.id, a.unit_id, a.pool_id, a.state, a.reason_class, p.organization_id AS owner, p.instruction_set
+SELECT a.id, a.unit_id, a.task_id, a.pool_id, a.state, a.reason_class, p.organization_id AS owner, p.instruction_set
 FROM scheduler_attempt a JOIN marketplace_pool p ON p.id = a.pool_id
 WHERE a.checked AND a.unit_id = ANY(%s) ORDER BY a.id
 """
@@ -142,7 +143,7 @@ class Steps:
     asked: list[tuple[int, str, int, int]] = field(default_factory=list)  # a sibling, apart, need, replica
     verdicts: list[tuple[int, str, str, str, str]] = field(default_factory=list)  # attempt, state, reason, code, detail
     stopped: set[int] = field(default_factory=set)  # pools that run what nobody needs any more
-    done: list[UUID] = field(default_factory=list)
+    absolved: list[dict[str, Any]] = field(default_factory=list)  # attempts that blamed a capability which works
 
 
 @transaction.atomic
@@ -207,7 +208,7 @@ def _decide_all(groups: list[Group]) -> Steps:
             _judge_late(group, same, ballots, steps)
         elif not group.context.stopping:
             votes = [Vote(one["id"], ballots.of_attempt(one["id"])) for one in group.voters()]
-            verdict = verdict_of(group.context.policy, votes, len(group.in_state(*PENDING)), same)
+            verdict = _verdict(group, votes, same)
             if verdict.kind == "won":
                 _deliver(group, verdict, same, ballots, steps)
             elif verdict.kind == "none":
@@ -219,12 +220,16 @@ def _decide_all(groups: list[Group]) -> Steps:
     return steps
 
 
+def _verdict(group: Group, votes: list[Vote], same: Any) -> Verdict:
+    pending = len(group.in_state(*PENDING))
+    return verdict_of(group.context.policy, votes, pending, len(group.members), same)
+
+
 def _deliver(group: Group, verdict: Verdict, same: Any, ballots: Ballots, steps: Steps) -> None:
     """The canonical result is the unit's; who confirmed it is paid by the platform, who lost the vote by nobody."""
     unit = next(a["unit_id"] for a in group.attempts if a["id"] == verdict.canonical)
     steps.verdicts.append((verdict.canonical, "valid", "", "", ""))
     _sort(group, verdict.canonical, same, ballots, steps)
-    steps.done.append(group.task)
     for member in group.members:
         if member["id"] == unit:
             steps.units.append((unit, "done", "", 0))
@@ -232,6 +237,7 @@ def _deliver(group: Group, verdict: Verdict, same: Any, ballots: Ballots, steps:
             steps.units.append((member["id"], "superseded", "", 0))
             if member["state"] == "leased":
                 steps.stopped.add(member["pool_id"])
+    steps.absolved += [a for a in group.attempts if a["state"] == "failed" and a["reason_class"] == "capability_error"]
 
 
 def _judge_late(group: Group, same: Any, ballots: Ballots, steps: Steps) -> None:
@@ -293,7 +299,7 @@ def _give_up(groups: list[Group], steps: Steps) -> None:
             trusted = known.get((attempt["pool_id"], group.context.version), NEW).streak >= TRUSTED_AFTER
             state = "superseded" if trusted else "invalid"
             steps.verdicts.append((attempt["id"], state, "invalid_result", "no_consensus", detail))
-        first, *others = group.in_state("reported")
+        first, *others = group.in_state("reported")  # somebody reported: what nobody could run was failed by its sweep
         steps.units.append((first["id"], "failed", "", 0))
         steps.units += [(member["id"], "superseded", "", 0) for member in others]
 
@@ -307,6 +313,7 @@ def _write(steps: Steps, versions: dict[UUID, int]) -> None:
         wake("scheduler.match")
     if steps.verdicts:
         _conclude(steps, versions)
+    absolve(steps.absolved)
     for pool in sorted(steps.stopped):
         notify_pool(pool)
 

@@ -20,8 +20,9 @@ from core.errors import Conflict
 from core.wake import wake
 from marketplace.models import Agent
 from scheduler.models import ReportBatch
-from scheduler.reasons import RETRY_DELAY, Policy, Verdict, verdict_of, verdict_of_release
+from scheduler.reasons import RETRY_DELAY, Charge, Policy, Verdict, verdict_of, verdict_of_release
 from scheduler.reports import Report, ReportedBatch, SpecOutputs, first_of_each, judge, unasked
+from scheduler.services.blaming import follow_accusations, runs_elsewhere
 from scheduler.services.events import add_events
 from scheduler.services.pacing import PACE_MEMORY, teach_pace
 from scheduler.services.trusting import note_ended
@@ -65,7 +66,7 @@ WITH r AS (
 ), paced AS (
     {teach_pace(_TOOK)}
 )
-SELECT id, fence, unit_id, task_id, pool_id, state, reason, code, detail, unit_state, checked FROM ended
+SELECT id, fence, unit_id, task_id, pool_id, state, reason, code, detail, unit_state, checked, counts FROM ended
 """
 # Tasks are locked in the order of their ids, so that two batches that end units of the same tasks never wait for each other.
 _PROGRESS: Final = """
@@ -80,8 +81,14 @@ RETURNING t.id, t.units_done - p.done AS before, t.units_done AS after, t.units_
 # What verdicts need to know of the attempts that did not go well.
 _CONTEXT: Final = """
 SELECT a.id, u.tries, u.fence, now() - t.created_at AS age, t.plan->'retry' AS retry, u.state = 'superseded' AS superseded,
-       t.cancel_requested_at IS NOT NULL OR t.reason_class <> '' AS stopping
+       t.cancel_requested_at IS NOT NULL OR t.reason_class <> '' AS stopping, a.need_id, a.pool_id,
+       CASE WHEN NOT a.checked THEN u.apart <> '{}' ELSE EXISTS (
+            SELECT FROM scheduler_unit s JOIN scheduler_attempt x ON x.unit_id = s.id AND x.checked
+            JOIN marketplace_pool p ON p.id = x.pool_id
+            WHERE s.task_id = u.task_id AND s.stage = u.stage AND s.index = u.index AND x.state = 'failed'
+              AND x.reason_class = 'capability_error' AND p.organization_id <> own.organization_id) END AS said_before
 FROM scheduler_attempt a JOIN scheduler_unit u ON u.id = a.unit_id JOIN marketplace_task t ON t.id = a.task_id
+JOIN marketplace_pool own ON own.id = a.pool_id
 WHERE a.id = ANY(%s)
 """
 _OUTPUTS: Final = """
@@ -121,6 +128,7 @@ def settle_reports(agent: Agent, batch: ReportedBatch) -> Settled:
             return Settled(batch.seq, [])
         reports = _judged(first_of_each(batch.reports))
         ended = _end([agent.pk], _decided(reports), batch=row.pk, delay=RETRY_DELAY)
+        follow_accusations(ended)
         adopted = {(attempt["id"], attempt["fence"]) for attempt in ended}
         _save_outputs([report for report in reports if (report.attempt, report.fence) in adopted])
     refused = [lease for report in reports if (lease := (report.attempt, report.fence)) not in adopted]
@@ -166,6 +174,10 @@ def _loads(value: Any) -> Any:
 def _decided(reports: list[Report]) -> list[dict[str, Any]]:
     """The columns of `_ADOPT` for judged reports; what did not go well is decided with its unit's history."""
     history = _history([report.attempt for report in reports if report.outcome != "done"])
+    accused = [report.attempt for report in reports if report.reason_class == "capability_error"]
+    elsewhere = runs_elsewhere([history[attempt] for attempt in accused if attempt in history])
+    for past in history.values():
+        past["elsewhere"] = elsewhere.get((past["need_id"], past["pool_id"]), False)
     return [_decide(report, history.get(report.attempt)) for report in reports]
 
 
@@ -191,7 +203,8 @@ def _decide(report: Report, past: dict[str, Any] | None) -> dict[str, Any]:
 
 def _verdict(report: Report, past: dict[str, Any], *, lost: bool) -> Verdict:
     facts = {name: past[name] for name in ("tries", "fence", "age", "policy")}
-    return verdict_of(report.reason_class, lost=lost, **facts)
+    charge = Charge(report.exit_code, past["said_before"], past.get("elsewhere", False))
+    return verdict_of(report.reason_class, lost=lost, proven=charge.proven(past["policy"]), **facts)
 
 
 def _end(

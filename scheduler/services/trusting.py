@@ -138,7 +138,11 @@ def note_ended(ended: list[dict[str, Any]]) -> None:
     """A loss or a node's fault ends a streak where results are checked. Rows as `settling` ends them."""
     if any(row["checked"] for row in ended):
         wake("scheduler.judge")
-    lost = [row for row in ended if row["state"] == "lost" or row["reason"] == "node_fault"]
+    note_lost([row for row in ended if row["state"] == "lost" or row["reason"] == "node_fault"])
+
+
+def note_lost(lost: list[dict[str, Any]]) -> None:
+    """Attempts that came to nothing by their node. Rows hold task_id and pool_id."""
     if not lost:
         return
     tasks = Task.objects.filter(pk__in={row["task_id"] for row in lost}, plan__verify__compare__isnull=False)

@@ -48,9 +48,10 @@ def largest_group(votes: Sequence[Vote], same: Same = equal) -> list[Vote]:
     return max(groups, key=len, default=[])
 
 
-def verdict_of(policy: Policy, votes: Sequence[Vote], pending: int, same: Same = equal) -> Verdict:
-    """The verdict over a unit's results in the order they were asked for; `pending` more are on their way.
+def verdict_of(policy: Policy, votes: Sequence[Vote], pending: int, asked: int, same: Same = equal) -> Verdict:
+    """The verdict over a unit's results in the order they were asked for.
 
+    pending  results on their way        asked  how many were asked for so far, those included that never came
     A group wins with `need` members and more of them than any other group has; `max_total` bounds what is asked for.
     """
     group = largest_group(votes, same)
@@ -58,11 +59,9 @@ def verdict_of(policy: Policy, votes: Sequence[Vote], pending: int, same: Same =
     if len(group) >= policy.need and len(largest_group(rest, same)) < len(group):
         agree = tuple(vote.attempt for vote in group[1:])
         return Verdict("won", group[0].attempt, agree, tuple(vote.attempt for vote in rest))
-    if len(votes) + pending < policy.initial:
+    if asked < policy.max_total and (len(votes) + pending < policy.initial or not pending):
         return Verdict("more")
-    if pending:
-        return Verdict("wait")
-    return Verdict("more" if len(votes) < policy.max_total else "none")
+    return Verdict("wait" if pending else "none")
 
 
 def agrees_with_canonical(canonical: Any, votes: Sequence[Vote], same: Same = equal) -> tuple[list[int], list[int]]:
