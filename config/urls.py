@@ -23,6 +23,7 @@ urlpatterns = [
     path("api/v1/", include("marketplace.api.artifacts")),
     path("api/v1/", include("scheduler.api.publishing")),
     path("api/v1/", include("scheduler.api.tasks")),
+    path("api/v1/", include("scheduler.api.trust")),
     path("api/v1/", include("billing.api")),
     path("agent/v1/", include("scheduler.api.agents")),
     path("", include("console.urls")),

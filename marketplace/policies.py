@@ -91,9 +91,10 @@ def parse_policy(value: Any, *, at: str = "verify") -> Policy:
     kind, options = _kind(value, at)
     match kind:
         case "exact":
-            return _completed("exact", None, _options(options, at, _SHARED))
+            return _completed("exact", None, _options(options, f"{at}.exact", _SHARED), f"{at}.exact")
         case "tolerance":
-            return _completed("tolerance", _tolerance(options, at), _options(options, at, _SHARED, _NUMBERS))
+            given = _options(options, f"{at}.tolerance", _SHARED, _NUMBERS)
+            return _completed("tolerance", _tolerance(options, at), given, f"{at}.tolerance")
         case "quorum":
             return _quorum(options, at)
     raise Invalid(CODE, "one of none, exact, tolerance, quorum", field=at)
@@ -118,7 +119,7 @@ def _options(options: dict[str, Any], at: str, *known: Mapping[str, Any]) -> dic
     return {name: check(options[name], f"{at}.{name}") for name, check in _SHARED.items() if name in options}
 
 
-def _completed(compare: str, tolerance: Tolerance | None, given: dict[str, Any], at: str = "verify") -> Policy:
+def _completed(compare: str, tolerance: Tolerance | None, given: dict[str, Any], at: str) -> Policy:
     need = given.get("need", 2)
     adaptive = given.get("adaptive", True)
     initial = given.get("initial", need)

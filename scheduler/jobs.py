@@ -12,6 +12,7 @@ from scheduler.services.expiring import expire_leases as expire
 from scheduler.services.expiring import sweep as find_work
 from scheduler.services.judging import judge_units
 from scheduler.services.placing import forget_old_rounds, run_round
+from scheduler.services.standing import review_levels
 
 MAX_ROUNDS = 200
 
@@ -62,6 +63,12 @@ def expire_leases() -> None:
 def housekeep() -> None:
     """Every ten minutes: rounds keep their whole input, so old ones are let go."""
     forget_old_rounds()
+
+
+@shared_task(name="scheduler.review_levels")
+def review_pool_levels() -> None:
+    """Every hour: levels end with what they rest on."""
+    review_levels()
 
 
 @shared_task(name="scheduler.sweep")

@@ -11,6 +11,11 @@ class Migration(migrations.Migration):
     operations = [
         migrations.AddField(
             model_name="pool",
+            name="audited_until",
+            field=models.DateTimeField(blank=True, help_text="somebody independent has looked at it", null=True),
+        ),
+        migrations.AddField(
+            model_name="pool",
             name="daily_quota",
             field=models.PositiveIntegerField(blank=True, help_text="units a day; empty is no limit", null=True),
         ),
@@ -53,5 +58,10 @@ class Migration(migrations.Migration):
             model_name="pool",
             name="quota_used",
             field=models.PositiveIntegerField(db_default=0, default=0, editable=False),
+        ),
+        migrations.AddField(
+            model_name="pool",
+            name="selftest_at",
+            field=models.DateTimeField(blank=True, help_text="last passed", null=True),
         ),
     ]

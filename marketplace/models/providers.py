@@ -110,6 +110,8 @@ class Pool(models.Model):
     level = models.PositiveSmallIntegerField(default=0, db_default=0)
     level_until = models.DateTimeField(null=True, blank=True)
     level_reason = models.CharField(max_length=200, blank=True, default="", db_default="")
+    selftest_at = models.DateTimeField(null=True, blank=True, help_text="last passed")
+    audited_until = models.DateTimeField(null=True, blank=True, help_text="somebody independent has looked at it")
 
     class Meta:
         constraints: ClassVar = [

@@ -46,6 +46,28 @@ class Migration(migrations.Migration):
     operations = [
         migrations.RunSQL(DROP, trigger(BEFORE)),
         migrations.CreateModel(
+            name="PoolEvent",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("quarantined", "Quarantined"),
+                            ("returned", "returned from quarantine"),
+                            ("lifted", "quarantine lifted by an operator"),
+                            ("level", "level changed"),
+                            ("level_ends", "level ends soon"),
+                            ("audited", "audited by an operator"),
+                        ],
+                        max_length=12,
+                    ),
+                ),
+                ("detail", models.CharField(max_length=200)),
+                ("at", models.DateTimeField()),
+            ],
+        ),
+        migrations.CreateModel(
             name="Trust",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
@@ -144,6 +166,13 @@ class Migration(migrations.Migration):
             constraint=models.UniqueConstraint(fields=("task", "stage", "index", "replica"), name="unit_once_per_task"),
         ),
         migrations.AddField(
+            model_name="poolevent",
+            name="pool",
+            field=models.ForeignKey(
+                db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name="events", to="marketplace.pool"
+            ),
+        ),
+        migrations.AddField(
             model_name="trust",
             name="capability_version",
             field=models.ForeignKey(
@@ -159,6 +188,10 @@ class Migration(migrations.Migration):
             model_name="unjudged",
             name="unit",
             field=models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, to="scheduler.unit"),
+        ),
+        migrations.AddIndex(
+            model_name="poolevent",
+            index=models.Index(fields=["pool", "-id"], name="pool_events"),
         ),
         migrations.AddConstraint(
             model_name="trust",

@@ -1,5 +1,6 @@
 """The scheduler's rows, by subject."""
 
+from scheduler.models.trust import PoolEvent, Trust, Unjudged
 from scheduler.models.units import (
     Attempt,
     Decision,
@@ -10,9 +11,7 @@ from scheduler.models.units import (
     Pace,
     ReportBatch,
     Round,
-    Trust,
     Unit,
-    Unjudged,
 )
 
 __all__ = [
@@ -23,6 +22,7 @@ __all__ = [
     "Need",
     "Output",
     "Pace",
+    "PoolEvent",
     "ReportBatch",
     "Round",
     "Trust",

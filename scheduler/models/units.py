@@ -242,39 +242,6 @@ class Ended(models.Model):
         verbose_name_plural = "attempts not yet measured"
 
 
-class Unjudged(models.Model):
-    """The queue of units whose siblings want a look: written with the lease or the report, deleted with the look."""
-
-    unit = models.ForeignKey(Unit, models.CASCADE, db_index=False)
-    at = models.DateTimeField()
-
-    class Meta:
-        verbose_name = "unit to be judged"
-        verbose_name_plural = "units to be judged"
-
-
-class Trust(models.Model):
-    """What a pool's checked results with one capability version were like (`scheduler/verification/trust.py`).
-
-    `valid`, `invalid`, `lost` are sums as of `updated_at`, in which each result counts half after 14 days.
-    """
-
-    pool = models.ForeignKey("marketplace.Pool", models.CASCADE, related_name="trust")
-    capability_version = models.ForeignKey("marketplace.CapabilityVersion", models.CASCADE, db_index=False)
-    streak = models.PositiveIntegerField(default=0, help_text="consecutive valid results")
-    valid = models.FloatField(default=0)
-    invalid = models.FloatField(default=0)
-    lost = models.FloatField(default=0)
-    samples = models.PositiveIntegerField(default=0)
-    updated_at = models.DateTimeField()
-
-    class Meta:
-        verbose_name_plural = "trust"
-        constraints: ClassVar = [
-            models.UniqueConstraint(fields=["capability_version", "pool"], name="trust_once"),
-        ]
-
-
 class Output(models.Model):
     """A file that a valid attempt left: part of its task's result, or an input of its merge."""
 

@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from core.wake import wake
 from marketplace.models import Agent, Pool, Task
-from scheduler.models import Attempt, Trust
+from scheduler.models import Attempt, PoolEvent, Trust
 from scheduler.sql import rows
 from scheduler.verification.trust import (
     HALF_LIFE,
@@ -208,12 +208,24 @@ def draw_consequences(right: Mapping[int, int], wrong: Mapping[int, int]) -> lis
     changed = [_consequence(pool, right.get(pool.pk, 0), wrong.get(pool.pk, 0), today.get(pool.pk, 0)) for pool in pools]
     columns = [[pool.pk for pool in pools], *(list(column) for column in zip(*changed, strict=True))]
     rows(_CONSEQUENCES, columns)
+    _tell(pools, changed)
     caught = [pool.pk for pool, (_, until, times, _) in zip(pools, changed, strict=True) if times > pool.quarantines]
     if caught:
         rows(_TAKE_BACK, [caught])
         rows(_DOUBT, [caught])
         wake("scheduler.match")
     return caught
+
+
+def _tell(pools: list[Pool], changed: list[tuple[int | None, str, int, str]]) -> None:
+    """Owners hear that their pool is in quarantine, or back."""
+    events, now = [], timezone.now()
+    for pool, (_, until, times, reason) in zip(pools, changed, strict=True):
+        if times > pool.quarantines:
+            events.append(PoolEvent(pool=pool, kind=PoolEvent.Kind.QUARANTINED, detail=f"until {until[:16]}: {reason}", at=now))
+        elif pool.quarantined_until is not None and not until:
+            events.append(PoolEvent(pool=pool, kind=PoolEvent.Kind.RETURNED, detail=reason, at=now))
+    PoolEvent.objects.bulk_create(events)
 
 
 def _limited(right: Mapping[int, int]) -> list[int]:
@@ -241,6 +253,7 @@ def lift_quarantine(pool: Pool) -> bool:
     held = Pool.objects.filter(pk=pool.pk).exclude(quarantined_until=None, daily_quota=None)
     lifted = held.update(quarantined_until=None, daily_quota=None, quarantine_reason="lifted by an operator")
     if lifted:
+        PoolEvent.objects.create(pool=pool, kind=PoolEvent.Kind.LIFTED, detail="by an operator", at=timezone.now())
         wake("scheduler.match")
     return bool(lifted)
 

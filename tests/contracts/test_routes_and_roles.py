@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -16,6 +17,7 @@ import orjson
 import pytest
 from django.db import transaction
 from django.urls import get_resolver
+from django.utils import timezone
 from rest_framework.test import APIClient
 
 from marketplace import storage
@@ -65,13 +67,16 @@ POST pools                                                     bob   401 401 201
 GET pools/<identifier>                                         bob   401 401 404 200 200 200 200 200
 PATCH pools/<identifier>                                       bob   401 401 404 403 403 200 200 200
 POST pools/<identifier>/activate                               bob   401 401 403 403 403 403 403 200
+POST pools/<identifier>/audit                                  bob   401 401 403 403 403 403 403 200
 POST pools/<identifier>/drain                                  bob   401 401 404 403 403 200 200 200
 POST pools/<identifier>/join-tokens                            bob   401 401 404 403 403 201 201 201
+POST pools/<identifier>/lift                                   bob   401 401 403 403 403 403 403 409
 GET pools/<identifier>/offers                                  bob   401 401 404 200 200 200 200 200
 POST pools/<identifier>/offers                                 bob   401 401 404 403 403 201 201 201
 POST pools/<identifier>/reinstate                              bob   401 401 403 403 403 403 403 409
 POST pools/<identifier>/resume                                 bob   401 401 404 403 403 200 200 200
 POST pools/<identifier>/retire                                 bob   401 401 404 403 403 200 200 200
+GET pools/<identifier>/trust                                   bob   401 401 404 200 200 200 200 200
 POST pools/<identifier>/suspend                                bob   401 401 403 403 403 403 403 200
 POST quotes                                                    alice 401 401 200 200 200 200 200 200
 GET regions                                                    alice 401 401 200 200 200 200 200 200
@@ -145,6 +150,7 @@ BODIES: Final[dict[str, Any]] = {
     "POST pools": {"name": "new", "region": "ningxia"},
     "PATCH pools/<identifier>": {"name": "renamed"},
     "POST pools/<identifier>/offers": {"basis": "consumption", "rates": {"core_second": "0.1"}},
+    "POST pools/<identifier>/audit": {"until": (timezone.now() + timedelta(days=90)).isoformat()},
     "POST capabilities": {"manifest": a_manifest(name="another")},
     "POST uploads": {"name": "a", "sha256": sha256_of(b"new"), "bytes": 3},
     "PATCH uploads/<id>": b"bb",

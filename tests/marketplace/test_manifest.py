@@ -107,7 +107,7 @@ def test_defaults_are_filled_in_and_checking_twice_changes_nothing() -> None:
         ("split", {"by": "matrix", "axes": {}}, "split.axes"),
         ("retry.max_attempts", 0, "retry.max_attempts"),
         ("verify", "maybe", "verify"),
-        ("verify", {"quorum": {"of": 3, "need": 1}}, "verify.need"),
+        ("verify", {"quorum": {"of": 3, "need": 1}}, "verify.quorum.need"),
         ("retry.deterministic", [0], "retry.deterministic.0"),
         ("fee.per_unit", "-1", "fee.per_unit"),
         ("fee.per_unit", 0.1, "fee.per_unit"),

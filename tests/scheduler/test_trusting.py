@@ -45,8 +45,7 @@ def test_a_newcomers_units_are_all_checked_and_those_of_the_trusted_now_and_then
 
 def test_which_units_are_checked_cannot_be_seen_by_the_agent() -> None:
     pools, version = owners_pools("bob", "erin"), a_checked_version()
-    for pool in pools.values():
-        trusted(pool, version, 12)
+    trusted(pools["bob"], version, 10**9)
     a_task(version=version, inputs={"count": 60})
     run_round()
     documents = []
