@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -36,6 +37,10 @@ Providers = Annotated[list[str] | None, typer.Option("--provider", help="Only th
 Excluded = Annotated[list[str] | None, typer.Option("--exclude-provider", help="Not these; may be repeated.")]
 MaxPrice = Annotated[str | None, typer.Option("--max-price", metavar="AMOUNT", help="Refuse to pay more.")]
 Deadline = Annotated[str | None, typer.Option("--deadline", metavar="TIME", help="RFC 3339, or a duration such as 2h.")]
+Verify = Annotated[
+    str | None,
+    typer.Option("--verify", metavar="POLICY", help='exact, or JSON such as {"quorum": {"of": 3, "need": 2}}.'),
+]
 Name = Annotated[str | None, typer.Option("--name", help="For people to recognise it.")]
 Labels = Annotated[list[str] | None, typer.Option("--label", metavar="KEY=VALUE", help="May be repeated.")]
 Wait = Annotated[bool, typer.Option("--wait", "-w", help="Wait for the end; the exit code tells how it was.")]
@@ -113,6 +118,7 @@ def submit(
     exclude_provider: Excluded = None,
     max_price: MaxPrice = None,
     deadline: Deadline = None,
+    verify: Verify = None,
     name: Name = None,
     label: Labels = None,
     wait: Wait = False,
@@ -123,7 +129,7 @@ def submit(
 ) -> None:
     """Hand in a task. Files are uploaded first, unless the platform has them already."""
     where = rules(objective, region, provider, exclude_provider, max_price, deadline)
-    where |= {"name": name, "labels": dict(pairs(label or [], "--label")), "idempotency_key": idempotency_key}
+    where |= {"verify": policy_of(verify), "name": name, "labels": dict(pairs(label or [], "--label")), "idempotency_key": idempotency_key}
     hand_in(
         ctx,
         Output(as_json),
@@ -132,6 +138,16 @@ def submit(
         where,
         Ending(wait, download, timeout),
     )
+
+
+def policy_of(text: str | None) -> Any:
+    """The value of --verify: a word, or JSON."""
+    if text is None or not text.lstrip().startswith("{"):
+        return text
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise typer.BadParameter("is no JSON", param_hint="--verify") from None
 
 
 def run(
@@ -151,6 +167,7 @@ def run(
     exclude_provider: Excluded = None,
     max_price: MaxPrice = None,
     deadline: Deadline = None,
+    verify: Verify = None,
     name: Name = None,
     label: Labels = None,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the end.")] = True,
@@ -168,7 +185,7 @@ def run(
     }
     words["run_s"] = max(1, int(duration(limit))) if limit else None
     where = rules(objective, region, provider, exclude_provider, max_price, deadline)
-    where |= {"name": name, "labels": dict(pairs(label or [], "--label")), "idempotency_key": idempotency_key}
+    where |= {"verify": policy_of(verify), "name": name, "labels": dict(pairs(label or [], "--label")), "idempotency_key": idempotency_key}
     given = {key: value for key, value in words.items() if value}
     hand_in(ctx, Output(as_json), capability, given, where, Ending(wait, download, timeout))
 

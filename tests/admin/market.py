@@ -16,7 +16,7 @@ from billing.services import charge_tasks
 from core.admin.cells import change_url
 from marketplace.models import Artifact, Blob, BlobPlace, Region, Task, TaskArtifact, Upload
 from metering.services import measure
-from scheduler.models import Attempt, Ended, LogChunk
+from scheduler.models import Attempt, Ended, LogChunk, PoolEvent, Trust, Unjudged
 from scheduler.services.placing import run_round
 from scheduler.stores import store_bytes
 from tests.builders import Person, a_join_token, a_key, a_person, a_pool, alice, an_organization, olga
@@ -60,11 +60,19 @@ def everything() -> Task:
     LogChunk.objects.create(attempt=attempt, stream="stdout", offset=0, data=b"frame 1 \xff\x00 done")
     Ended.objects.create(attempt=attempt, at=timezone.now())
     CostSoFar.objects.create(task=task)
+    _trust(attempt)
     _files(task)
     a_key(alice())
     a_join_token(a_pool(state="registered"))
     LogEntry.objects.create(user=olga().user, object_repr="a pool", action_flag=CHANGE, change_message="drained")
     return task
+
+
+def _trust(attempt: Attempt) -> None:
+    now = timezone.now()
+    Trust.objects.create(pool=attempt.pool, capability_version=attempt.task.capability_version, streak=3, valid=3, updated_at=now)
+    PoolEvent.objects.create(pool=attempt.pool, kind="level", detail="L1 to L2", at=now)
+    Unjudged.objects.create(unit=attempt.unit, at=now)
 
 
 def _a_blob() -> Blob:
