@@ -67,11 +67,11 @@ def documents_of(need_ids: Iterable[int]) -> dict[int, dict[str, Any]]:
 def open_pools(*, online_only: bool) -> list[Pool]:
     """Active pools in the order of their identifiers; `online_only` wants an agent whose lease has not run out.
 
-    Pools in quarantine are left out; once it is over they are on probation until a result of theirs was right.
+    Those in quarantine are away, too; once it is over they are on probation until a result of theirs was right.
     """
     pools = Pool.objects.filter(state=Pool.State.ACTIVE).select_related("region", "organization")
-    pools = pools.exclude(quarantined_until__gt=timezone.now())
     if online_only:
+        pools = pools.exclude(quarantined_until__gt=timezone.now())
         pools = pools.filter(agents__retired_at__isnull=True, agents__lease_until__gt=timezone.now())
     return list(pools.filter(organization__suspended_at__isnull=True).order_by("identifier").distinct())
 
@@ -79,6 +79,8 @@ def open_pools(*, online_only: bool) -> list[Pool]:
 def market(classes: list[ClassState], *, online_only: bool = True, with_load: bool = True) -> Snapshot:
     """The snapshot of a round: pools with their load, offers and paces for the classes given."""
     pools = [pool_state(pool) for pool in open_pools(online_only=online_only)]
+    if not online_only:  # a probation passes, as an absence does
+        pools = [replace(pool, probation=False) for pool in pools]
     versions = {one.document["version"] for one in classes}
     pace = _pace(versions)
     if with_load:
