@@ -3,6 +3,7 @@
     none                            nothing is compared
     exact                           two results with the same files, by SHA-256 (bit-stable programs)
     tolerance: {files, ...}         numbers in .csv and .json files may differ by so much; other files are the same
+    validator: {run, ...}           the publisher's own program says which results are right, and which are the same
     quorum: {of, need, compare}     so many results at once, of which so many must agree
 
 A policy that compares has `need` (results that must agree), `initial` (results asked for at once) and `max_total`
@@ -12,7 +13,7 @@ A policy that compares has `need` (results that must agree), `initial` (results 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 from core.errors import Invalid
@@ -20,7 +21,7 @@ from marketplace.paths import safe_glob
 
 CODE: Final = "invalid_verify"
 MOST: Final = 15  # results of one unit
-_STRENGTH: Final = {"none": 0, "tolerance": 1, "exact": 2}
+_STRENGTH: Final = {"none": 0, "tolerance": 1, "validator": 1, "exact": 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,17 @@ class Tolerance:
 
 
 @dataclass(frozen=True, slots=True)
+class Validator:
+    """A program that is run like a unit, on a pool of an owner who gave none of the results (scheduler/services/validating.py)."""
+
+    run: tuple[str, ...]
+    run_s: int = 600
+    cores: int = 1
+    memory_mib: int = 512
+    disk_mib: int = 1024
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """A completed policy. `adaptive`: pools that have earned it are only spot-checked (scheduler/verification/trust.py).
 
@@ -50,7 +62,8 @@ class Policy:
     max_total: int = 1
     adaptive: bool = False
     homogeneous: bool = False
-    tolerance: Tolerance | None = field(default=None)
+    tolerance: Tolerance | None = None
+    validator: Validator | None = None
 
     @property
     def compares(self) -> bool:
@@ -71,12 +84,17 @@ class Policy:
             return cls()
         numbers = document.get("tolerance")
         lists = {name: tuple(numbers[name]) for name in ("files", "columns")} if numbers else {}
-        return cls(**{**document, "tolerance": Tolerance(**{**numbers, **lists}) if numbers else None})
+        program = document.get("validator")
+        parts = {
+            "tolerance": Tolerance(**{**numbers, **lists}) if numbers else None,
+            "validator": Validator(**{**program, "run": tuple(program["run"])}) if program else None,
+        }
+        return cls(**{**document, **parts})
 
 
 NONE: Final = Policy()
 _SHARED: Final[Mapping[str, Callable[[Any, str], Any]]] = {
-    "need": lambda value, at: _whole(value, at, least=2),
+    "need": lambda value, at: _whole(value, at, least=1),
     "initial": lambda value, at: _whole(value, at, least=1),
     "max_total": lambda value, at: _whole(value, at, least=2),
     "adaptive": lambda value, at: _flag(value, at),
@@ -91,20 +109,25 @@ def parse_policy(value: Any, *, at: str = "verify") -> Policy:
     kind, options = _kind(value, at)
     match kind:
         case "exact":
-            return _completed("exact", None, _options(options, f"{at}.exact", _SHARED), f"{at}.exact")
+            return _completed({"compare": "exact"}, _options(options, f"{at}.exact", _SHARED), f"{at}.exact")
         case "tolerance":
             given = _options(options, f"{at}.tolerance", _SHARED, _NUMBERS)
-            return _completed("tolerance", _tolerance(options, at), given, f"{at}.tolerance")
+            parts: dict[str, Any] = {"compare": "tolerance", "tolerance": _tolerance(options, at)}
+            return _completed(parts, given, f"{at}.tolerance")
+        case "validator":
+            given = _options(options, f"{at}.validator", _SHARED, _PROGRAM)
+            parts = {"compare": "validator", "validator": _validator(options, f"{at}.validator")}
+            return _completed(parts, given, f"{at}.validator")
         case "quorum":
             return _quorum(options, at)
-    raise Invalid(CODE, "one of none, exact, tolerance, quorum", field=at)
+    raise Invalid(CODE, "one of none, exact, tolerance, validator, quorum", field=at)
 
 
 def _kind(value: Any, at: str) -> tuple[str, Any]:
     if value == "exact":
         return "exact", {}
     if not isinstance(value, dict) or len(value) != 1:
-        raise Invalid(CODE, "none, exact, or an object with one of exact, tolerance, quorum", field=at)
+        raise Invalid(CODE, "none, exact, or an object with one of exact, tolerance, validator, quorum", field=at)
     ((kind, options),) = value.items()
     if not isinstance(options, dict):
         raise Invalid(CODE, "must be an object", field=f"{at}.{kind}")
@@ -119,18 +142,19 @@ def _options(options: dict[str, Any], at: str, *known: Mapping[str, Any]) -> dic
     return {name: check(options[name], f"{at}.{name}") for name, check in _SHARED.items() if name in options}
 
 
-def _completed(compare: str, tolerance: Tolerance | None, given: dict[str, Any], at: str) -> Policy:
-    need = given.get("need", 2)
+def _completed(parts: dict[str, Any], given: dict[str, Any], at: str) -> Policy:
+    """Only a validator can say of a single result whether it is right; who else compares needs two."""
+    least = 1 if parts["compare"] == "validator" else 2
+    need = _whole(given.get("need", least), f"{at}.need", least=least)
     adaptive = given.get("adaptive", True)
     initial = given.get("initial", need)
     policy = Policy(
-        compare=compare,
+        **parts,
         need=need,
         initial=initial,
         max_total=given.get("max_total", min(max(initial, need) + 3, MOST)),
         adaptive=adaptive,
         homogeneous=given.get("homogeneous", False),
-        tolerance=tolerance,
     )
     if not policy.need <= policy.initial <= policy.max_total:
         raise Invalid(CODE, "must hold: need <= initial <= max_total", field=at)
@@ -150,7 +174,8 @@ def _quorum(options: dict[str, Any], at: str) -> Policy:
     inner = parse_policy(options.get("compare", "exact"), at=f"{here}.compare")
     if not inner.compares:
         raise Invalid(CODE, "a quorum compares results", field=f"{here}.compare")
-    return _completed(inner.compare, inner.tolerance, given | {"initial": initial, "adaptive": False}, here)
+    parts = {name: getattr(inner, name) for name in ("compare", "tolerance", "validator")}
+    return _completed(parts, given | {"initial": initial, "adaptive": False}, here)
 
 
 _NUMBERS: Final = {"files": None, "absolute": None, "relative": None, "columns": None}
@@ -169,6 +194,20 @@ def _tolerance(options: dict[str, Any], at: str) -> Tolerance:
         relative=_bound(options.get("relative", 0), f"{here}.relative"),
         columns=_texts(options.get("columns", []), f"{here}.columns"),
     )
+
+
+_PROGRAM: Final = {"run": None, "run_s": None, "cores": None, "memory_mib": None, "disk_mib": None}
+
+
+def _validator(options: dict[str, Any], at: str) -> Validator:
+    run = _texts(options.get("run", []), f"{at}.run")
+    if not run or not run[0].strip():
+        raise Invalid(CODE, "names its program", field=f"{at}.run")
+    given = {name: options[name] for name in _PROGRAM if name in options and name != "run"}
+    for name, value in given.items():
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 1_000_000:
+            raise Invalid(CODE, "a whole number from 1 to 1000000", field=f"{at}.{name}")
+    return Validator(run=run, **given)
 
 
 def _texts(value: Any, at: str) -> tuple[str, ...]:
@@ -204,6 +243,8 @@ def strengthen(base: Policy, wanted: Policy, *, at: str = "verify") -> Policy:
     if _STRENGTH[wanted.compare] < _STRENGTH[base.compare]:
         raise Invalid("verify_weaker", f"the capability compares results by {base.compare}", field=at)
     if not base.compares:
+        if wanted.validator is not None:
+            raise Invalid(CODE, "a validator is the publisher's to bring", field=at)
         return wanted
     for name in ("need", "initial", "max_total"):
         if getattr(wanted, name) < getattr(base, name):
@@ -211,10 +252,9 @@ def strengthen(base: Policy, wanted: Policy, *, at: str = "verify") -> Policy:
             raise Invalid("verify_weaker", detail, field=at)
     if wanted.adaptive and not base.adaptive:
         raise Invalid("verify_weaker", "the capability has every unit checked", field=at)
-    tolerance = base.tolerance if wanted.compare == "tolerance" else None
-    if wanted.tolerance not in (None, tolerance):
-        raise Invalid("verify_weaker", "how close numbers must be is the publisher's to say", field=at)
-    return replace(wanted, homogeneous=base.homogeneous or wanted.homogeneous, tolerance=tolerance)
+    if wanted.compare != "exact" and (wanted.tolerance, wanted.validator) != (base.tolerance, base.validator):
+        raise Invalid("verify_weaker", "when two results are the same is the publisher's to say", field=at)
+    return replace(wanted, homogeneous=base.homogeneous or wanted.homogeneous)
 
 
 def at_least(policy: Policy, other: Policy) -> bool:

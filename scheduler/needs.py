@@ -1,7 +1,7 @@
 """What a class of units needs, as a canonical document, and the hash that makes equal needs one class.
 
 Document (all JSON values):
-  version      capability version's id       stage       0 units, 1 merge
+  version      capability version's id       stage       0 units, 1 merge, 2 and 3 validators of either
   need         {cores, memory_mib, disk_mib, accelerators: [{model, count}]}
   variants     [{instruction_set, accelerator}]
   tflop        FP32 TFLOP of one unit, decimal text
@@ -22,6 +22,8 @@ from decimal import Decimal
 from typing import Any
 
 import orjson
+
+from marketplace.splitting import part_of
 
 
 def canonical(document: Any) -> bytes:
@@ -47,7 +49,7 @@ def need_document(
     offers_at: str,
 ) -> dict[str, Any]:
     """The need of a plan's units (stage 0) or of its merge (stage 1)."""
-    part = plan["merge_stage"] if stage else plan
+    part = part_of(plan, stage)
     units = plan["units"] + bool(plan["merge_stage"])
     cap = constraints.get("max_price")
     verified = {"verified": True} if plan.get("verify", "none") != "none" else {}

@@ -57,7 +57,7 @@ class Policy:
 class Verdict:
     """What becomes of a unit whose attempt ended without a valid result."""
 
-    unit_state: Literal["waiting", "failed", "cancelled"]
+    unit_state: Literal["waiting", "failed", "cancelled", "superseded"]
     counts: bool
     avoid_pool: bool
 

@@ -4,7 +4,6 @@ import django.contrib.postgres.fields
 import django.db.models.deletion
 from django.db import migrations, models
 
-
 ENDS = ("failed", "cancelled", "superseded")
 BEFORE = {
     "blocked": ("waiting", "failed", "cancelled"),
@@ -124,6 +123,13 @@ class Migration(migrations.Migration):
             model_name="unit",
             name="replica",
             field=models.PositiveSmallIntegerField(db_default=0, default=0),
+        ),
+        migrations.AlterField(
+            model_name="unit",
+            name="stage",
+            field=models.PositiveSmallIntegerField(
+                choices=[(0, "Unit"), (1, "Merge"), (2, "Validate"), (3, "Validate")], default=0
+            ),
         ),
         migrations.AlterField(
             model_name="unit",

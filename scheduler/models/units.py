@@ -93,6 +93,8 @@ class Unit(models.Model):
     class Stage(models.IntegerChoices):
         UNIT = 0
         MERGE = 1
+        VALIDATE = 2, "Validate"  # a program that compares results of a unit of stage 0; its replicas are tries
+        VALIDATE_MERGE = 3, "Validate"
 
     task = models.ForeignKey("marketplace.Task", models.CASCADE, db_index=False)
     stage = models.PositiveSmallIntegerField(choices=Stage.choices, default=Stage.UNIT)

@@ -117,7 +117,8 @@ def _any_failed(task_id: UUID) -> bool:
 
 
 def _failure(row: dict[str, Any]) -> Ending:
-    part = "the merge" if row["stage"] else f"unit {row['index']}"
+    part = "the merge" if row["stage"] % 2 else f"unit {row['index']}"
+    part = f"the validator of {part}" if row["stage"] >= Unit.Stage.VALIDATE else part
     untold = "given back by its pools, again and again" if row["id"] else "no pool of another owner can run it"
     told = row["detail"] or row["code"] or row["reason_class"] or untold
     return Ending(row["reason_class"] or "platform_fault", f"{part}: {told}"[:500])

@@ -19,40 +19,28 @@ from uuid import UUID
 from django.db import transaction
 
 from core.wake import wake
-from marketplace.models import Task
-from marketplace.policies import Policy
-from scheduler.models import Need
+from scheduler.models import Need, Unit
 from scheduler.needs import key_of, narrowed
 from scheduler.services.ballots import Ballots
 from scheduler.services.blaming import absolve
+from scheduler.services.groups import OPEN, PENDING, Group, Steps, groups_of
 from scheduler.services.pacing import PACE_MEMORY, teach_pace
 from scheduler.services.placing import notify_pool
 from scheduler.services.settling import tell_tasks
 from scheduler.services.trusting import Lessons, draw_consequences, learn, records_of
+from scheduler.services.validating import Said, validated, validators_needs
 from scheduler.snapshots import documents_of
 from scheduler.sql import dicts, rows, scalar
 from scheduler.verification.trust import NEW, TRUSTED_AFTER
-from scheduler.verification.voting import Verdict, Vote, agrees_with_canonical, verdict_of
+from scheduler.verification.voting import Same, Verdict, Vote, agrees_with_canonical, verdict_of
 
 JUDGE_LOCK: Final = 0x6A756467  # any constant: "judg"
 PER_LOOK: Final = 5_000
-OPEN: Final = ("waiting", "placed")
-PENDING: Final = ("blocked", "waiting", "placed", "leased")
+NO_LESSON: Final = ("no_consensus", "validator_failed", "validated", "inconclusive")  # codes of verdicts that say nothing of a pool
 
 _TAKE: Final = """
 DELETE FROM scheduler_unjudged WHERE id IN (
     SELECT id FROM scheduler_unjudged ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED) RETURNING unit_id
-"""
-_MEMBERS: Final = """
-SELECT m.id, m.task_id, m.stage, m.index, m.replica, m.state, m.need_id, m.pool_id
-FROM (SELECT DISTINCT task_id, stage, index FROM scheduler_unit WHERE id = ANY(%s)) g
-JOIN scheduler_unit m ON m.task_id = g.task_id AND m.stage = g.stage AND m.index = g.index
-ORDER BY m.task_id, m.stage, m.index, m.replica
-"""
-_ATTEMPTS: Final = """
-SELECT a.id, a.unit_id, a.task_id, a.pool_id, a.state, a.reason_class, p.organization_id AS owner, p.instruction_set
-FROM scheduler_attempt a JOIN marketplace_pool p ON p.id = a.pool_id
-WHERE a.checked AND a.unit_id = ANY(%s) ORDER BY a.id
 """
 _POOLS_OF: Final = "SELECT organization_id, id FROM marketplace_pool WHERE organization_id = ANY(%s) ORDER BY id"
 _LOCK: Final = "SELECT id, state FROM scheduler_unit WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED"
@@ -64,8 +52,8 @@ FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::bigint[]) AS v(id, state, 
 """
 _ASK: Final = """
 INSERT INTO scheduler_unit (task_id, stage, index, replica, checked, need_id, state, fence, tries, avoid, apart)
-SELECT first.task_id, first.stage, first.index, v.replica, true, v.need, 'waiting', 0, 0, '{}', v.apart::bigint[]
-FROM unnest(%s::bigint[], %s::text[], %s::bigint[], %s::int[]) AS v(id, apart, need, replica)
+SELECT first.task_id, v.stage, first.index, v.replica, true, v.need, 'waiting', 0, 0, '{}', v.apart::bigint[]
+FROM unnest(%s::bigint[], %s::text[], %s::bigint[], %s::int[], %s::int[]) AS v(id, apart, need, replica, stage)
 JOIN scheduler_unit first ON first.id = v.id
 ON CONFLICT (task_id, stage, index, replica) DO NOTHING
 """
@@ -93,59 +81,6 @@ SELECT id, task_id, pool_id, state, reason_class AS reason, code, detail FROM ju
 """
 
 
-@dataclass(frozen=True)
-class Context:
-    """What a group's task says: its policy, its version, and whether it wants no more results."""
-
-    policy: Policy
-    version: int
-    stopping: bool
-
-
-@dataclass
-class Group:
-    """A unit's siblings in the order of their replicas, with their checked attempts."""
-
-    task: UUID
-    context: Context
-    members: list[dict[str, Any]]
-    attempts: list[dict[str, Any]] = field(default_factory=list)
-
-    @property
-    def decided(self) -> bool:
-        return any(member["state"] == "done" for member in self.members)
-
-    def in_state(self, *states: str) -> list[dict[str, Any]]:
-        return [member for member in self.members if member["state"] in states]
-
-    def reported(self) -> list[dict[str, Any]]:
-        return [attempt for attempt in self.attempts if attempt["state"] == "reported"]
-
-    def voters(self) -> list[dict[str, Any]]:
-        """The reported attempts that vote, in the order of their replicas: one for each owner."""
-        order = {member["id"]: member["replica"] for member in self.members}
-        first: dict[int, dict[str, Any]] = {}
-        for attempt in sorted(self.reported(), key=lambda one: order[one["unit_id"]]):
-            first.setdefault(attempt["owner"], attempt)
-        return list(first.values())
-
-    def owners(self) -> set[int]:
-        """Owners who hold a sibling, or have had their say."""
-        said = ("leased", "running", "reported", "valid", "invalid", "superseded")
-        return {a["owner"] for a in self.attempts if a["state"] in said or a["reason_class"] == "capability_error"}
-
-
-@dataclass
-class Steps:
-    """What a look decided, as columns of the statements that write it."""
-
-    units: list[tuple[int, str, str, int]] = field(default_factory=list)  # id, state, apart, need
-    asked: list[tuple[int, str, int, int]] = field(default_factory=list)  # a sibling, apart, need, replica
-    verdicts: list[tuple[int, str, str, str, str]] = field(default_factory=list)  # attempt, state, reason, code, detail
-    stopped: set[int] = field(default_factory=set)  # pools that run what nobody needs any more
-    absolved: list[dict[str, Any]] = field(default_factory=list)  # attempts that blamed a capability which works
-
-
 @transaction.atomic
 def judge_units(limit: int = PER_LOOK) -> int:
     """Look at queued units and their siblings. Returns how many of the queue's rows were dealt with."""
@@ -154,7 +89,7 @@ def judge_units(limit: int = PER_LOOK) -> int:
     taken = [unit for (unit,) in rows(_TAKE, [limit])]
     if not taken:
         return 0
-    groups = _groups(taken)
+    groups = groups_of(taken)
     held, left = _hold(groups)
     steps = _decide_all(held)
     _write(steps, {group.task: group.context.version for group in held})
@@ -164,72 +99,65 @@ def judge_units(limit: int = PER_LOOK) -> int:
     return len(taken) - len(left)
 
 
-def _groups(units: list[int]) -> list[Group]:
-    members: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
-    for row in dicts(_MEMBERS, [units]):
-        members[row["task_id"], row["stage"], row["index"]].append(row)
-    contexts = _contexts({task for task, _, _ in members})
-    groups = [Group(key[0], contexts[key[0]], listed) for key, listed in members.items()]
-    by_unit = {member["id"]: group for group in groups for member in group.members}
-    for attempt in dicts(_ATTEMPTS, [list(by_unit)]):
-        by_unit[attempt["unit_id"]].attempts.append(attempt)
-    return groups
-
-
-def _contexts(tasks: set[UUID]) -> dict[UUID, Context]:
-    return {
-        task.pk: Context(
-            Policy.of(task.plan.get("verify")),
-            task.capability_version_id,
-            task.ended_at is not None or task.cancel_requested_at is not None or bool(task.reason_class),
-        )
-        for task in Task.objects.filter(pk__in=tasks)
-    }
-
-
 def _hold(groups: list[Group]) -> tuple[list[Group], list[int]]:
     """Lock what nobody else holds: the groups that stand as they were read, and one unit of each other group."""
-    locked = dict(rows(_LOCK, [[member["id"] for group in groups for member in group.members]]))
+    locked = dict(rows(_LOCK, [[member["id"] for group in groups for member in (*group.members, *group.validators)]]))
     held, left = [], []
     for group in groups:
-        if all(locked.get(member["id"]) == member["state"] for member in group.members):
+        if all(locked.get(member["id"]) == member["state"] for member in (*group.members, *group.validators)):
             held.append(group)
         else:
             left.append(group.members[0]["id"])
     return held, left
 
 
+@dataclass
+class Wishes:
+    """Groups that want something: one more result, the validator's word, or to be given up (with the reason)."""
+
+    more: list[Group] = field(default_factory=list)
+    words: list[Group] = field(default_factory=list)
+    given_up: list[tuple[Group, str]] = field(default_factory=list)
+
+
 def _decide_all(groups: list[Group]) -> Steps:
-    ballots = Ballots.of([a["id"] for g in groups for a in g.attempts if a["state"] in ("reported", "valid")])
-    steps, more, undecided = Steps(), [], []
+    voted = [a["id"] for g in groups for a in (*g.attempts, *g.tries) if a["state"] in ("reported", "valid")]
+    ballots, steps, wishes = Ballots.of(voted), Steps(), Wishes()
     for group in groups:
         same = partial(ballots.same, group.context.policy)
         if group.decided:
             _judge_late(group, same, ballots, steps)
         elif not group.context.stopping:
-            votes = [Vote(one["id"], ballots.of_attempt(one["id"])) for one in group.voters()]
-            verdict = _verdict(group, votes, same)
-            if verdict.kind == "won":
-                _deliver(group, verdict, same, ballots, steps)
-            elif verdict.kind == "none":
-                undecided.append(group)
-            elif (verdict.kind == "more" or group.in_state("blocked")) and not group.in_state(*OPEN):
-                more.append(group)
-    _ask_for_more(more, steps)
-    _give_up(undecided, steps)
+            _look_at(group, same, ballots, steps, wishes)
+    _ask_for_more(wishes.more, wishes.words, steps)
+    _give_up(wishes.given_up, steps)
     return steps
 
 
-def _verdict(group: Group, votes: list[Vote], same: Any) -> Verdict:
-    pending = len(group.in_state(*PENDING))
-    return verdict_of(group.context.policy, votes, pending, len(group.members), same)
+def _look_at(group: Group, same: Same, ballots: Ballots, steps: Steps, wishes: Wishes) -> None:
+    said = validated(group, ballots, steps) if group.context.policy.validator else Said(ballots.of_attempt, same)
+    verdict = said.verdict or _verdict(group, said)
+    if verdict.kind == "won":
+        _deliver(group, verdict, said, steps)
+    elif verdict.kind == "none":
+        wishes.given_up.append((group, said.broken))
+    elif said.asks:
+        wishes.words.append(group)
+    elif (verdict.kind == "more" or group.in_state("blocked")) and not group.in_state(*OPEN):
+        wishes.more.append(group)
 
 
-def _deliver(group: Group, verdict: Verdict, same: Any, ballots: Ballots, steps: Steps) -> None:
+def _verdict(group: Group, said: Said) -> Verdict:
+    votes = [Vote(one["id"], said.ballot(one["id"])) for one in group.voters()]
+    votes = [vote for vote in votes if vote.ballot is not None]
+    return verdict_of(group.context.policy, votes, len(group.in_state(*PENDING)), len(group.members), said.same)
+
+
+def _deliver(group: Group, verdict: Verdict, said: Said, steps: Steps) -> None:
     """The canonical result is the unit's; who confirmed it is paid by the platform, who lost the vote by nobody."""
     unit = next(a["unit_id"] for a in group.attempts if a["id"] == verdict.canonical)
     steps.verdicts.append((verdict.canonical, "valid", "", "", ""))
-    _sort(group, verdict.canonical, same, ballots, steps)
+    _sort(group, verdict.canonical, said, steps)
     for member in group.members:
         if member["id"] == unit:
             steps.units.append((unit, "done", "", 0))
@@ -240,36 +168,50 @@ def _deliver(group: Group, verdict: Verdict, same: Any, ballots: Ballots, steps:
     steps.absolved += [a for a in group.attempts if a["state"] == "failed" and a["reason_class"] == "capability_error"]
 
 
-def _judge_late(group: Group, same: Any, ballots: Ballots, steps: Steps) -> None:
+def _judge_late(group: Group, same: Same, ballots: Ballots, steps: Steps) -> None:
     """Results that came after the verdict are compared with the one that was delivered."""
     canonical = next((a["id"] for a in group.attempts if a["state"] == "valid"), None)
     if canonical is not None:
-        _sort(group, canonical, same, ballots, steps)
+        _sort(group, canonical, Said(ballots.of_attempt, same), steps)
 
 
-def _sort(group: Group, canonical: int, same: Any, ballots: Ballots, steps: Steps) -> None:
-    votes = [Vote(a["id"], ballots.of_attempt(a["id"])) for a in group.reported() if a["id"] != canonical]
-    agree, wrong = agrees_with_canonical(ballots.of_attempt(canonical), votes, same)
+def _sort(group: Group, canonical: int, said: Said, steps: Steps) -> None:
+    votes = [Vote(a["id"], said.ballot(a["id"])) for a in group.reported() if a["id"] != canonical]
+    agree, wrong = agrees_with_canonical(said.ballot(canonical), votes, said.same)
     steps.verdicts += [(attempt, "superseded", "", "", "") for attempt in agree]
     detail = "results of other owners agreed on another one"
     steps.verdicts += [(attempt, "invalid", "invalid_result", "outvoted", detail) for attempt in wrong]
 
 
-def _ask_for_more(groups: list[Group], steps: Steps) -> None:
-    """A sibling that was sent back looks for a pool again, or a new one does: never on a pool of an owner who has one."""
-    if not groups:
+def _ask_for_more(groups: list[Group], words: list[Group], steps: Steps) -> None:
+    """A sibling that was sent back looks for a pool again, or a new one does: never on a pool of an owner who has one.
+
+    A validator (`words`) runs where none of the results comes from.
+    """
+    if not (groups or words):
         return
     pools: dict[int, list[int]] = defaultdict(list)
-    for owner, pool in rows(_POOLS_OF, [sorted({owner for group in groups for owner in group.owners()})]):
+    owners = {owner for group in groups for owner in group.owners()} | {o for group in words for o in group.no_judges()}
+    for owner, pool in rows(_POOLS_OF, [sorted(owners)]):
         pools[owner].append(pool)
-    needs = _needs(groups)
+    needs = _needs(groups) | validators_needs(words)
     for group in groups:
-        apart = "{" + ",".join(str(p) for p in sorted(p for o in group.owners() for p in pools[o])) + "}"
-        need = needs[id(group)]
-        if blocked := group.in_state("blocked"):
-            steps.units.append((blocked[0]["id"], "waiting", apart, need))
-        else:
-            steps.asked.append((group.members[0]["id"], apart, need, group.members[-1]["replica"] + 1))
+        _seek(group.members, group.members[0], 0, _set_apart(group.owners(), pools), needs[id(group)], steps)
+    for group in words:
+        _seek(group.validators, group.members[0], Unit.Stage.VALIDATE, _set_apart(group.no_judges(), pools), needs[id(group)], steps)
+
+
+def _set_apart(owners: set[int], pools: dict[int, list[int]]) -> str:
+    return "{" + ",".join(str(pool) for pool in sorted(pool for owner in owners for pool in pools[owner])) + "}"
+
+
+def _seek(siblings: list[dict[str, Any]], first: dict[str, Any], stage: int, apart: str, need: int, steps: Steps) -> None:
+    blocked = [one for one in siblings if one["state"] == "blocked"]
+    if blocked:
+        steps.units.append((blocked[0]["id"], "waiting", apart, need))
+    else:
+        replica = siblings[-1]["replica"] + 1 if siblings else 0
+        steps.asked.append((first["id"], apart, need, replica, first["stage"] + stage))
 
 
 def _needs(groups: list[Group]) -> dict[int, int]:
@@ -288,17 +230,21 @@ def _needs(groups: list[Group]) -> dict[int, int]:
     return needs | {group: made[key] for group, key in keys.items()}
 
 
-def _give_up(groups: list[Group], steps: Steps) -> None:
-    """No agreement: the unit fails. The platform pays pools that have earned its trust, and blames nobody."""
+def _give_up(groups: list[tuple[Group, str]], steps: Steps) -> None:
+    """No agreement: the unit fails. The platform pays pools that have earned its trust, and blames nobody.
+
+    Where it was the validator that broke, everybody who gave a result is paid.
+    """
     if not groups:
         return
-    known = records_of({a["pool_id"] for g in groups for a in g.attempts}, {g.context.version for g in groups})
-    for group in groups:
-        detail = f"{len(group.reported())} results, and no {group.context.policy.need} of them agree"
+    known = records_of({a["pool_id"] for g, _ in groups for a in g.attempts}, {g.context.version for g, _ in groups})
+    for group, broken in groups:
+        detail = broken or f"{len(group.reported())} results, and no {group.context.policy.need} of them agree"
+        reason, code = ("platform_fault", "validator_failed") if broken else ("invalid_result", "no_consensus")
         for attempt in group.reported():
             trusted = known.get((attempt["pool_id"], group.context.version), NEW).streak >= TRUSTED_AFTER
-            state = "superseded" if trusted else "invalid"
-            steps.verdicts.append((attempt["id"], state, "invalid_result", "no_consensus", detail))
+            state = "superseded" if trusted or broken else "invalid"
+            steps.verdicts.append((attempt["id"], state, reason, code, detail))
         first, *others = group.in_state("reported")  # somebody reported: what nobody could run was failed by its sweep
         steps.units.append((first["id"], "failed", "", 0))
         steps.units += [(member["id"], "superseded", "", 0) for member in others]
@@ -322,7 +268,7 @@ def _conclude(steps: Steps, versions: dict[UUID, int]) -> None:
     names = ("id", "state", "reason", "code", "detail")
     columns = dict(zip(names, _columns(sorted(steps.verdicts)), strict=True))
     judged = dicts(_JUDGE, columns | {"memory": PACE_MEMORY})
-    blamed = [row for row in judged if row["code"] != "no_consensus"]
+    blamed = [row for row in judged if row["code"] not in NO_LESSON]
     lessons, right, wrong = Lessons(), defaultdict[int, int](int), defaultdict[int, int](int)
     for row in blamed:
         seen, counts = lessons.of(row["pool_id"], versions[row["task_id"]]), right
@@ -338,7 +284,7 @@ def _conclude(steps: Steps, versions: dict[UUID, int]) -> None:
 
 def _told(row: dict[str, Any]) -> dict[str, Any]:
     """A verdict as `tell_tasks` hears it: the canonical result is a unit done, once for all siblings."""
-    if row["code"] == "no_consensus":
+    if row["code"] in ("no_consensus", "validator_failed"):
         return row | {"unit_state": "failed"}
     return row | {"unit_state": "done" if row["state"] == "valid" else "superseded"}
 

@@ -7,7 +7,7 @@ A batch that was adopted before (its answer was lost) is recognised by its numbe
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -19,7 +19,7 @@ from django.utils import timezone
 from core.errors import Conflict
 from core.wake import wake
 from marketplace.models import Agent
-from scheduler.models import ReportBatch
+from scheduler.models import ReportBatch, Unit
 from scheduler.reasons import RETRY_DELAY, Charge, Policy, Verdict, verdict_of, verdict_of_release
 from scheduler.reports import Report, ReportedBatch, SpecOutputs, first_of_each, judge, unasked
 from scheduler.services.blaming import follow_accusations, runs_elsewhere
@@ -27,7 +27,6 @@ from scheduler.services.events import add_events
 from scheduler.services.pacing import PACE_MEMORY, teach_pace
 from scheduler.services.trusting import note_ended
 from scheduler.sql import dicts, rows
-
 
 _TOOK: Final = """
     SELECT need_id, pool_id, count(*) AS samples, sum(least(wall_ms, held_ms)) / 1000.0 AS seconds
@@ -81,7 +80,7 @@ RETURNING t.id, t.units_done - p.done AS before, t.units_done AS after, t.units_
 # What verdicts need to know of the attempts that did not go well.
 _CONTEXT: Final = """
 SELECT a.id, u.tries, u.fence, now() - t.created_at AS age, t.plan->'retry' AS retry, u.state = 'superseded' AS superseded,
-       t.cancel_requested_at IS NOT NULL OR t.reason_class <> '' AS stopping, a.need_id, a.pool_id,
+       t.cancel_requested_at IS NOT NULL OR t.reason_class <> '' AS stopping, a.need_id, a.pool_id, u.stage,
        CASE WHEN NOT a.checked THEN u.apart <> '{}' ELSE EXISTS (
             SELECT FROM scheduler_unit s JOIN scheduler_attempt x ON x.unit_id = s.id AND x.checked
             JOIN marketplace_pool p ON p.id = x.pool_id
@@ -92,10 +91,12 @@ JOIN marketplace_pool own ON own.id = a.pool_id
 WHERE a.id = ANY(%s)
 """
 _OUTPUTS: Final = """
-SELECT a.id, (CASE WHEN u.stage = 1 THEN t.plan->'merge_stage' ELSE t.plan END)->'outputs' AS outputs
+SELECT a.id, (CASE u.stage WHEN 0 THEN t.plan WHEN 1 THEN t.plan->'merge_stage' ELSE t.plan->'validate_stage' END)
+             ->'outputs' AS outputs
 FROM scheduler_attempt a JOIN scheduler_unit u ON u.id = a.unit_id JOIN marketplace_task t ON t.id = a.task_id
 WHERE a.id = ANY(%s)
-  AND (CASE WHEN u.stage = 1 THEN t.plan->'merge_stage' ELSE t.plan END)->'outputs' <> '[]'::jsonb
+  AND (CASE u.stage WHEN 0 THEN t.plan WHEN 1 THEN t.plan->'merge_stage' ELSE t.plan->'validate_stage' END)
+      ->'outputs' <> '[]'::jsonb
 """
 _SAVE_OUTPUTS: Final = """
 INSERT INTO scheduler_output (attempt_id, task_id, path, blob_id, bytes, media_type)
@@ -193,7 +194,7 @@ def _decide(report: Report, past: dict[str, Any] | None) -> dict[str, Any]:
         return _column(report, Verdict("failed", counts=True, avoid_pool=False))
     if report.outcome == "released":
         unable = report.code == "executor_missing"
-        return _column(report, verdict_of_release(fence=past["fence"], unable=unable))
+        return _column(report, _contained(verdict_of_release(fence=past["fence"], unable=unable), past))
     if past["superseded"] and report.outcome == "cancelled":
         return _column(report, Verdict("cancelled", counts=False, avoid_pool=False)) | SUPERSEDED
     if report.outcome == "cancelled" and not past["stopping"]:
@@ -204,7 +205,14 @@ def _decide(report: Report, past: dict[str, Any] | None) -> dict[str, Any]:
 def _verdict(report: Report, past: dict[str, Any], *, lost: bool) -> Verdict:
     facts = {name: past[name] for name in ("tries", "fence", "age", "policy")}
     charge = Charge(report.exit_code, past["said_before"], past.get("elsewhere", False))
-    return verdict_of(report.reason_class, lost=lost, proven=charge.proven(past["policy"]), **facts)
+    verdict = verdict_of(report.reason_class, lost=lost, proven=charge.proven(past["policy"]), **facts)
+    return _contained(verdict, past)
+
+
+def _contained(verdict: Verdict, past: dict[str, Any]) -> Verdict:
+    """A validator that fails is no failure of its task: the look at the results goes on without it."""
+    gone = verdict.unit_state == "failed" and past["stage"] >= Unit.Stage.VALIDATE
+    return replace(verdict, unit_state="superseded") if gone else verdict
 
 
 def _end(

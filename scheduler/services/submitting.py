@@ -274,10 +274,12 @@ def _check_owners(plan: dict[str, Any], owners: set[str]) -> None:
     policy = Policy.of(plan["verify"])
     if not policy.compares:
         return
-    if len(owners) < policy.initial:
-        detail = f"{policy.initial} results of different owners are asked for, and {len(owners)} could give one"
-        raise Invalid("too_few_owners", detail, field="verify", owners=len(owners), wanted=policy.initial)
-    plan["verify"] = replace(policy, max_total=min(policy.max_total, len(owners))).in_plan()
+    one_more = policy.validator is not None  # it runs where none of the results comes from
+    wanted, givers = policy.initial + one_more, len(owners) - one_more
+    if len(owners) < wanted:
+        detail = f"{wanted} different owners are needed for results and checks, and {len(owners)} could take part"
+        raise Invalid("too_few_owners", detail, field="verify", owners=len(owners), wanted=wanted)
+    plan["verify"] = replace(policy, max_total=min(policy.max_total, givers)).in_plan()
 
 
 @transaction.atomic
