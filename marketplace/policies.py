@@ -92,13 +92,18 @@ class Policy:
         return cls(**{**document, **parts})
 
 
+def _flag(value: Any, at: str) -> bool:
+    if not isinstance(value, bool):
+        raise Invalid(CODE, "true or false", field=at)
+    return value
+
+
 NONE: Final = Policy()
 _SHARED: Final[Mapping[str, Callable[[Any, str], Any]]] = {
     "need": lambda value, at: _whole(value, at, least=1),
     "initial": lambda value, at: _whole(value, at, least=1),
     "max_total": lambda value, at: _whole(value, at, least=2),
-    "adaptive": lambda value, at: _flag(value, at),
-    "homogeneous": lambda value, at: _flag(value, at),
+    **dict.fromkeys(("adaptive", "homogeneous"), _flag),
 }
 
 
@@ -225,12 +230,6 @@ def _bound(value: Any, at: str) -> float:
 def _whole(value: Any, at: str, *, least: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= MOST:
         raise Invalid(CODE, f"a whole number from {least} to {MOST}", field=at)
-    return value
-
-
-def _flag(value: Any, at: str) -> bool:
-    if not isinstance(value, bool):
-        raise Invalid(CODE, "true or false", field=at)
     return value
 
 

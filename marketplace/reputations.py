@@ -1,7 +1,7 @@
 """How far pools are believed. The numbers are the scheduler's, an upper app: it plugs its reader in when it is ready.
 
-    from marketplace import reputations
-    reputations.plug(reputations_of)        # in SchedulerConfig.ready()
+from marketplace import reputations
+reputations.plug(reputations_of)        # in SchedulerConfig.ready()
 """
 
 from __future__ import annotations

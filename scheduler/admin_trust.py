@@ -72,8 +72,8 @@ TRUST_CARD: Final = (
 
 
 class TrustedPoolPage(PoolPage):
-    actions = (*PoolPage.actions, lift)
-    cards = (*PoolPage.cards, TRUST_CARD)
+    actions: Any = (*PoolPage.actions, lift)
+    cards: Any = (*PoolPage.cards, TRUST_CARD)
 
     def fits(self, action: str, obj: Any) -> bool:
         if action == "lift":
@@ -102,7 +102,8 @@ def trust(pool: Pool) -> Panel | None:
 def events(pool: Pool) -> Panel | None:
     rows = PoolEvent.objects.filter(pool=pool).order_by("-id")[:SHOWN]
     more = link(list_url(PoolEvent, pool=pool.identifier), "all events")
-    return table("Standing, newest first", ("kind", "what", "when"), ((badge(e.kind), e.detail, when(e.at)) for e in rows), more=more)
+    lines = ((badge(e.kind), e.detail, when(e.at)) for e in rows)
+    return table("Standing, newest first", ("kind", "what", "when"), lines, more=more)
 
 
 @panel(Unit)

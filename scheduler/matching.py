@@ -143,9 +143,7 @@ def decide(snapshot: Snapshot) -> list[ClassDecision]:
     return [_place_class(one, snapshot, shares, backlog) for one in snapshot.classes]
 
 
-def _place_class(
-    one: ClassState, snapshot: Snapshot, shares: dict[int, float], backlog: dict[int, float]
-) -> ClassDecision:
+def _place_class(one: ClassState, snapshot: Snapshot, shares: dict[int, float], backlog: dict[int, float]) -> ClassDecision:
     arcs, excluded = feasible_arcs(one, snapshot)
     candidates = tuple(sorted((terms_of(one, arc, backlog[arc.pool.id]) for arc in arcs), key=_by_cost)[:5])
     counts = _fill(one, arcs, shares, backlog)

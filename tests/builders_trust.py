@@ -38,9 +38,7 @@ def output_of(content: bytes) -> dict[str, Any]:
     return {"path": "numbers.csv", "sha256": sha_of(content), "bytes": len(content), "media_type": "text/csv"}
 
 
-def take_turns(
-    task: Task, agents: Mapping[str, FakeAgent], says: Mapping[str, bytes] | None = None, *, rounds: int = 40
-) -> Task:
+def take_turns(task: Task, agents: Mapping[str, FakeAgent], says: Mapping[str, bytes] | None = None, *, rounds: int = 40) -> Task:
     """Match, lease, report (`says`: what an owner's agent claims, RIGHT if not named), judge, advance; until the end."""
     claims = {name: output_of((says or {}).get(name, RIGHT)) for name in agents}
     for _ in range(rounds):

@@ -129,7 +129,8 @@ def submit(
 ) -> None:
     """Hand in a task. Files are uploaded first, unless the platform has them already."""
     where = rules(objective, region, provider, exclude_provider, max_price, deadline)
-    where |= {"verify": policy_of(verify), "name": name, "labels": dict(pairs(label or [], "--label")), "idempotency_key": idempotency_key}
+    where |= {"verify": policy_of(verify), "name": name, "labels": dict(pairs(label or [], "--label"))}
+    where |= {"idempotency_key": idempotency_key}
     hand_in(
         ctx,
         Output(as_json),
@@ -185,7 +186,8 @@ def run(
     }
     words["run_s"] = max(1, int(duration(limit))) if limit else None
     where = rules(objective, region, provider, exclude_provider, max_price, deadline)
-    where |= {"verify": policy_of(verify), "name": name, "labels": dict(pairs(label or [], "--label")), "idempotency_key": idempotency_key}
+    where |= {"verify": policy_of(verify), "name": name, "labels": dict(pairs(label or [], "--label"))}
+    where |= {"idempotency_key": idempotency_key}
     given = {key: value for key, value in words.items() if value}
     hand_in(ctx, Output(as_json), capability, given, where, Ending(wait, download, timeout))
 

@@ -48,9 +48,10 @@ class Ballots:
     def files(self) -> dict[int, Files]:
         """Every attempt's files, one statement however many are asked for."""
         if self._files is None:
-            self._files = {}
+            found: dict[int, dict[str, tuple[str, int]]] = {}
             for row in dicts(_FILES, [self.attempts]):
-                self._files.setdefault(row["attempt_id"], {})[row["path"]] = (row["sha256"], row["bytes"])
+                found.setdefault(row["attempt_id"], {})[row["path"]] = (row["sha256"], row["bytes"])
+            self._files = dict(found)
         return self._files
 
     def _read(self, sha256: str, size: int) -> Any:

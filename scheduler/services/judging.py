@@ -127,7 +127,7 @@ def _decide_all(groups: list[Group]) -> Steps:
         same = partial(ballots.same, group.context.policy)
         if group.decided:
             _judge_late(group, same, ballots, steps)
-        elif not group.context.stopping:
+        elif not (group.context.stopping or group.in_state("failed")):
             _look_at(group, same, ballots, steps, wishes)
     _ask_for_more(wishes.more, wishes.words, steps)
     _give_up(wishes.given_up, steps)
@@ -196,9 +196,11 @@ def _ask_for_more(groups: list[Group], words: list[Group], steps: Steps) -> None
         pools[owner].append(pool)
     needs = _needs(groups) | validators_needs(words)
     for group in groups:
-        _seek(group.members, group.members[0], 0, _set_apart(group.owners(), pools), needs[id(group)], steps)
+        apart = _set_apart(group.owners(), pools)
+        _seek(group.members, group.members[0], 0, apart, needs[id(group)], steps)
     for group in words:
-        _seek(group.validators, group.members[0], Unit.Stage.VALIDATE, _set_apart(group.no_judges(), pools), needs[id(group)], steps)
+        apart = _set_apart(group.no_judges(), pools)
+        _seek(group.validators, group.members[0], Unit.Stage.VALIDATE, apart, needs[id(group)], steps)
 
 
 def _set_apart(owners: set[int], pools: dict[int, list[int]]) -> str:
@@ -245,7 +247,7 @@ def _give_up(groups: list[tuple[Group, str]], steps: Steps) -> None:
             trusted = known.get((attempt["pool_id"], group.context.version), NEW).streak >= TRUSTED_AFTER
             state = "superseded" if trusted or broken else "invalid"
             steps.verdicts.append((attempt["id"], state, reason, code, detail))
-        first, *others = group.in_state("reported")  # somebody reported: what nobody could run was failed by its sweep
+        first, *others = group.in_state("reported")  # somebody has: what nobody could run was failed by its own sweep
         steps.units.append((first["id"], "failed", "", 0))
         steps.units += [(member["id"], "superseded", "", 0) for member in others]
 

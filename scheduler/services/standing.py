@@ -32,9 +32,7 @@ FROM unnest(%s::bigint[], %s::int[], %s::text[], %s::text[]) AS v(id, level, unt
 def joined(records: Iterable[Record]) -> Record:
     """The records of a pool with all versions as one, each brought to now. A streak is a matter of one version."""
     listed = list(records)
-    sums = {
-        name: sum(getattr(one, name) * decay(one.age) for one in listed) for name in ("valid", "invalid", "lost")
-    }
+    sums = {name: sum(getattr(one, name) * decay(one.age) for one in listed) for name in ("valid", "invalid", "lost")}
     return Record(samples=sum(one.samples for one in listed), **sums)
 
 
@@ -132,9 +130,7 @@ def _change(pool: Pool, level: Level) -> str:
 def _give_notice(levels: Mapping[int, Level], now: datetime) -> None:
     """One notice for each end: the end itself stands in it, so it is not told twice."""
     ending = {pool: level for pool, level in levels.items() if ends_soon(level, now)}
-    told = set(
-        PoolEvent.objects.filter(pool_id__in=list(ending), kind=Kind.LEVEL_ENDS).values_list("pool_id", "detail")
-    )
+    told = set(PoolEvent.objects.filter(pool_id__in=list(ending), kind=Kind.LEVEL_ENDS).values_list("pool_id", "detail"))
     notices = {(pool, f"L{level.number} ends {level.until:%Y-%m-%d %H:%M} UTC") for pool, level in ending.items()}
     tell_owners((pool, Kind.LEVEL_ENDS, detail) for pool, detail in sorted(notices - told))
 

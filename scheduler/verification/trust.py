@@ -92,4 +92,5 @@ def regained(quota: int | None, right: int) -> int | None:
 
 def quarantine_of(times: int) -> timedelta:
     """How long a pool gets no work: an hour the first time, twice as long each time after, a week at most."""
-    return min(FIRST_QUARANTINE * 2 ** min(max(0, times - 1), 16), LONGEST_QUARANTINE)
+    doublings: int = min(max(0, times - 1), 16)
+    return min(FIRST_QUARANTINE * (1 << doublings), LONGEST_QUARANTINE)

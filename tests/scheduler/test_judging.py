@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 import pytest
 
 from core.errors import Invalid
@@ -60,7 +62,7 @@ def test_owners_who_disagree_are_asked_one_more_until_two_agree() -> None:
     assert task.state == "delivered"
     states = ends_of(task)
     assert states.pop("bob") in (["invalid"], [])
-    assert sorted(sum(states.values(), [])) == ["superseded", "valid"]
+    assert sorted(chain.from_iterable(states.values())) == ["superseded", "valid"]
 
 
 def test_a_second_pool_of_the_same_owner_never_gets_the_second_result() -> None:

@@ -48,9 +48,7 @@ def test_which_units_are_checked_cannot_be_seen_by_the_agent() -> None:
     trusted(pools["bob"], version, 10**9)
     a_task(version=version, inputs={"count": 60})
     run_round()
-    documents = []
-    for pool in pools.values():
-        documents.append(FakeAgent.of(pool).beat(want=60).document())
+    documents = [FakeAgent.of(pool).beat(want=60).document() for pool in pools.values()]
     assert {True, False} == set(Attempt.objects.values_list("checked", flat=True))
     for document in documents:
         assert {len(lease) for lease in document["leases"]} <= {6}
@@ -131,7 +129,7 @@ def test_a_pool_in_quarantine_gets_no_work_and_keeps_none_that_it_has_not_begun(
     other = a_pool(an_owner("erin"))
     Attempt.objects.filter(state="invalid").update(ended_at=timezone.now())
     draw_wrong_again(pool)
-    assert set(Unit.objects.filter(task=task).values_list("state", "pool")) == {("waiting", None)}
+    assert set(Unit.objects.filter(task=task).values_list("state", flat=True)) == {"waiting"}
     run_round()
     assert set(Unit.objects.filter(task=task).values_list("pool", flat=True)) == {other.pk}
     assert FakeAgent.of(pool).beat(want=10).leased == []
@@ -182,6 +180,7 @@ def test_a_right_result_ends_the_quarantine_and_a_wrong_one_doubles_the_next() -
         assert (pool.quarantined_until is None) == back, pool.quarantine_reason
         if not back:
             assert pool.quarantines == 2
+            assert pool.quarantined_until is not None
             assert pool.quarantined_until - timezone.now() > timedelta(minutes=119)
         Pool.objects.update(state="retired")
 

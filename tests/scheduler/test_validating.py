@@ -148,7 +148,10 @@ def test_results_that_are_not_bit_stable_come_from_one_instruction_set() -> None
         assert len(set(sets)) == 1
 
 
-@given(st.one_of(st.binary(max_size=100), st.recursive(st.one_of(st.none(), st.integers(), st.text()), st.lists).map(repr).map(str.encode)))
+nested = st.recursive(st.one_of(st.none(), st.integers(), st.text()), st.lists)
+
+
+@given(st.one_of(st.binary(max_size=100), nested.map(repr).map(str.encode)))
 def test_no_verdict_that_a_program_writes_breaks_the_look(content: bytes) -> None:
     assert lists_in(content, 3) is None or isinstance(lists_in(content, 3), list)
 

@@ -60,12 +60,17 @@ def test_a_policy_comes_back_from_a_plan_as_it_went_in(policy: Policy) -> None:
     assert Policy.of(json.loads(json.dumps(policy.in_plan()))) == policy
 
 
+def strengthened(base: Policy, wanted: Policy) -> Policy | None:
+    try:
+        return strengthen(base, wanted)
+    except Invalid:
+        return None
+
+
 @given(policies(), policies())
 def test_strengthening_never_weakens_and_asking_twice_is_asking_once(base: Policy, wanted: Policy) -> None:
-    try:
-        stronger = strengthen(base, wanted)
-    except Invalid as error:
-        assert (error.code, error.field) == ("verify_weaker", "verify")
+    stronger = strengthened(base, wanted)
+    if stronger is None:
         assert not at_least(wanted, base) or wanted.tolerance != base.tolerance
         return
     assert at_least(stronger, base)
