@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 
 from marketplace.models import Pool, Task
 from metering.services import measure
-from scheduler.models import Unit
+from scheduler.models import Unit, Unjudged
 from scheduler.services.advancing import advance_task, cancel_task
 from scheduler.services.expanding import expand_task
 from scheduler.services.expiring import expire_leases
@@ -133,6 +133,7 @@ class CheckedRiver:
 
     def clear(self) -> None:
         Unit.objects.filter(task=self.task, state__in=["blocked", "waiting", "placed"]).update(state="cancelled")
+        Unjudged.objects.all().delete()
         Pool.objects.filter(pk__in=[pool.pk for pool in self.pools.values()]).update(state="retired")
 
 
