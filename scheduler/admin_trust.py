@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from django.contrib import admin
 from django.db.models import QuerySet
@@ -72,8 +72,8 @@ TRUST_CARD: Final = (
 
 
 class TrustedPoolPage(PoolPage):
-    actions: Any = (*PoolPage.actions, lift)
-    cards: Any = (*PoolPage.cards, TRUST_CARD)
+    actions: ClassVar[Any] = (*PoolPage.actions, lift)
+    cards: ClassVar[Any] = (*PoolPage.cards, TRUST_CARD)
 
     def fits(self, action: str, obj: Any) -> bool:
         if action == "lift":

@@ -16,8 +16,8 @@ from scheduler.services.advancing import advance_task, cancel_task
 from scheduler.services.expanding import expand_task
 from scheduler.services.expiring import expire_leases
 from scheduler.services.explaining import explain_task
-from scheduler.services.placing import run_round
 from scheduler.services.judging import judge_units
+from scheduler.services.placing import run_round
 from scheduler.stores import store_bytes
 from tests.builders import a_pool
 from tests.builders_tasks import FakeAgent, a_task, a_version, sha_of
