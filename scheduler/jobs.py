@@ -6,6 +6,7 @@ from celery import shared_task
 
 from core.wake import awake
 from scheduler.services.advancing import advance_task
+from scheduler.services.canaries import plant_canaries
 from scheduler.services.concluding import conclude_tests_of
 from scheduler.services.expanding import expand_task
 from scheduler.services.expiring import expire_leases as expire
@@ -61,8 +62,9 @@ def expire_leases() -> None:
 
 @shared_task(name="scheduler.housekeep")
 def housekeep() -> None:
-    """Every ten minutes: rounds keep their whole input, so old ones are let go."""
+    """Every ten minutes: rounds keep their whole input, so old ones are let go; and pools that are due get a canary."""
     forget_old_rounds()
+    plant_canaries()
 
 
 @shared_task(name="scheduler.review_levels")

@@ -37,6 +37,12 @@ class Context:
     stopping: bool
     task: Task
 
+    @property
+    def known(self) -> UUID | None:
+        """The task that holds the known answers, for a canary."""
+        reference = self.task.plan.get("known")
+        return UUID(reference) if reference else None
+
 
 @dataclass
 class Group:

@@ -23,6 +23,7 @@ from scheduler.models import Need, Unit
 from scheduler.needs import key_of, narrowed
 from scheduler.services.ballots import Ballots
 from scheduler.services.blaming import absolve
+from scheduler.services.canaries import answers_to
 from scheduler.services.groups import OPEN, PENDING, Group, Steps, groups_of
 from scheduler.services.pacing import PACE_MEMORY, teach_pace
 from scheduler.services.placing import notify_pool
@@ -122,10 +123,14 @@ class Wishes:
 
 def _decide_all(groups: list[Group]) -> Steps:
     voted = [a["id"] for g in groups for a in (*g.attempts, *g.tries) if a["state"] in ("reported", "valid")]
+    answers = answers_to({group.context.known for group in groups if group.context.known})
+    voted += answers.values()
     ballots, steps, wishes = Ballots.of(voted), Steps(), Wishes()
     for group in groups:
         same = partial(ballots.same, group.context.policy)
-        if group.decided:
+        if group.context.known and group.reported() and not group.decided:
+            _mark(group, answers, ballots, steps)
+        elif group.decided:
             _judge_late(group, same, ballots, steps)
         elif not (group.context.stopping or group.in_state("failed")):
             _look_at(group, same, ballots, steps, wishes)
@@ -145,6 +150,18 @@ def _look_at(group: Group, same: Same, ballots: Ballots, steps: Steps, wishes: W
         wishes.words.append(group)
     elif (verdict.kind == "more" or group.in_state("blocked")) and not group.in_state(*OPEN):
         wishes.more.append(group)
+
+
+def _mark(group: Group, answers: dict[tuple[UUID, int, int], int], ballots: Ballots, steps: Steps) -> None:
+    """A canary's one result against the known answer."""
+    unit, attempt = group.members[0], group.reported()[0]["id"]
+    answer = answers.get((group.context.known or group.task, unit["stage"], unit["index"]))
+    said = Said(ballots.of_attempt, partial(ballots.same, group.context.policy))
+    if answer is not None and said.same(said.ballot(answer), said.ballot(attempt)):
+        _deliver(group, Verdict("won", attempt), said, steps)
+        return
+    steps.verdicts.append((attempt, "invalid", "invalid_result", "canary", "another answer was known to be right"))
+    steps.units.append((unit["id"], "failed", "", 0))
 
 
 def _verdict(group: Group, said: Said) -> Verdict:
@@ -286,7 +303,7 @@ def _conclude(steps: Steps, versions: dict[UUID, int]) -> None:
 
 def _told(row: dict[str, Any]) -> dict[str, Any]:
     """A verdict as `tell_tasks` hears it: the canonical result is a unit done, once for all siblings."""
-    if row["code"] in ("no_consensus", "validator_failed"):
+    if row["code"] in ("no_consensus", "validator_failed", "canary"):
         return row | {"unit_state": "failed"}
     return row | {"unit_state": "done" if row["state"] == "valid" else "superseded"}
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from itertools import chain
 
 import pytest
+from django.utils import timezone
 
 from core.errors import Invalid
 from marketplace.models import Pool, Result, Task
 from scheduler.models import Attempt, Ended, Trust, Unit, Unjudged
+from scheduler.services import judging
 from scheduler.services.advancing import advance_task, cancel_task
 from scheduler.services.judging import judge_units
 from scheduler.services.placing import run_round
@@ -242,3 +244,23 @@ def test_a_report_that_is_being_adopted_is_left_to_the_next_look(monkeypatch: py
     judge_units()
     assert sorted(Attempt.objects.values_list("state", flat=True)) == ["superseded", "valid"]
     assert Task.objects.get().units_done == 1
+
+
+@in_transactions
+@pytest.mark.parametrize("locked", [True, False])
+def test_a_second_look_at_the_same_results_waits_its_turn(locked: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The control is the case without locks: both looks then ask for the same result, and only the index keeps it single."""
+    agents = agents_of(owners_pools("bob", "erin", "dave"))
+    a_task(version=a_checked_version())
+    leased_by(agents)
+    asked: list[int] = []
+    write = judging._write
+    monkeypatch.setattr(judging, "_write", lambda steps, versions: (asked.append(len(steps.asked)), write(steps, versions)))
+    if not locked:
+        monkeypatch.setattr(judging, "scalar", lambda *_: True)
+        monkeypatch.setattr(judging, "_hold", lambda groups: (groups, []))
+    with stopped_after(monkeypatch, judging, "_decide_all", judge_units):
+        Unjudged.objects.create(unit=Unit.objects.get(), at=timezone.now())
+        assert Running(judge_units).start().result == (0 if locked else 1)
+    assert sum(asked) == (1 if locked else 2)
+    assert sorted(Unit.objects.values_list("replica", flat=True)) == [0, 1]
