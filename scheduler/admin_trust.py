@@ -72,7 +72,7 @@ TRUST_CARD: Final = (
 
 
 class TrustedPoolPage(PoolPage):
-    actions: ClassVar[Any] = (*PoolPage.actions, lift)
+    actions: Any = (*PoolPage.actions, lift)
     cards: ClassVar[Any] = (*PoolPage.cards, TRUST_CARD)
 
     def fits(self, action: str, obj: Any) -> bool:

@@ -61,7 +61,7 @@ def is_due(pool: Pool, work: dict[str, Any]) -> bool:
         return False
     if pool.quarantined_until is not None:
         return True
-    return work["checked"] < ENOUGH_RESULTS and work["canaries"] < math.ceil(float(work["done"]) * SHARE)
+    return bool(work["checked"] < ENOUGH_RESULTS and work["canaries"] < math.ceil(float(work["done"]) * SHARE))
 
 
 def known_answers() -> list[Task]:

@@ -129,7 +129,6 @@ def settle_reports(agent: Agent, batch: ReportedBatch) -> Settled:
             return Settled(batch.seq, [])
         reports = _judged(first_of_each(batch.reports))
         ended = _end([agent.pk], _decided(reports), batch=row.pk, delay=RETRY_DELAY)
-        follow_accusations(ended)
         adopted = {(attempt["id"], attempt["fence"]) for attempt in ended}
         _save_outputs([report for report in reports if (report.attempt, report.fence) in adopted])
     refused = [lease for report in reports if (lease := (report.attempt, report.fence)) not in adopted]
@@ -224,7 +223,8 @@ def _end(
     ordered = sorted(decided, key=lambda row: int(row["attempt"]))
     columns = {name: [row[name] for row in ordered] for name in ordered[0]}
     ended = dicts(_ADOPT, columns | {"agents": agents, "batch": batch, "delay": delay, "memory": PACE_MEMORY})
-    note_ended(ended)
+    note_ended(ended)  # trust before tasks, as verdicts lock them
+    follow_accusations(ended)
     tell_tasks(ended)
     return ended
 

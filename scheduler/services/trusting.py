@@ -184,10 +184,13 @@ UPDATE scheduler_unit SET state = 'waiting', pool_id = NULL WHERE id IN (
     SELECT id FROM scheduler_unit WHERE state = 'placed' AND pool_id = ANY(%s) FOR NO KEY UPDATE SKIP LOCKED)
 """
 _DOUBT: Final = """
-WITH doubted AS (
-    UPDATE scheduler_attempt a SET checked = true FROM scheduler_unit u
-    WHERE u.id = a.unit_id AND a.state IN ('leased', 'running') AND NOT a.checked AND u.checked IS NULL
-      AND a.agent_id IN (SELECT id FROM marketplace_agent WHERE pool_id = ANY(%s)) RETURNING a.unit_id
+WITH free AS (
+    SELECT a.id FROM scheduler_attempt a JOIN scheduler_unit u ON u.id = a.unit_id
+    WHERE a.state IN ('leased', 'running') AND NOT a.checked AND u.checked IS NULL
+      AND a.agent_id IN (SELECT id FROM marketplace_agent WHERE pool_id = ANY(%s))
+    FOR NO KEY UPDATE OF a SKIP LOCKED
+), doubted AS (
+    UPDATE scheduler_attempt a SET checked = true FROM free WHERE a.id = free.id RETURNING a.unit_id
 ), marked AS (
     UPDATE scheduler_unit u SET checked = true FROM doubted WHERE u.id = doubted.unit_id
 )
