@@ -205,6 +205,7 @@ CELERY_BEAT_SCHEDULE = {
     "measure": {"task": "metering.sweep", "schedule": timedelta(seconds=3), "options": {"expires": 3}},
     "charge": {"task": "billing.sweep", "schedule": timedelta(seconds=3), "options": {"expires": 3}},
     "housekeep": {"task": "marketplace.housekeep", "schedule": timedelta(minutes=10), "options": {"expires": 600}},
+    "levels": {"task": "scheduler.review_levels", "schedule": timedelta(hours=1), "options": {"expires": 3600}},
     "forget": {"task": "scheduler.housekeep", "schedule": timedelta(minutes=10), "options": {"expires": 600}},
 }
 

@@ -31,6 +31,7 @@ from marketplace.inputs import (
 )
 from marketplace.paths import safe_glob, safe_path
 from marketplace.plain import check_plain
+from marketplace.policies import parse_policy
 from marketplace.splitting import plan_of
 
 __all__ = ["artifact_fields", "check_manifest", "digest_of", "load_manifest", "plan_test", "validate_inputs"]
@@ -81,7 +82,7 @@ def _check_events(text: str) -> None:
 def check_manifest(document: Any) -> Manifest:
     """The manifest with its defaults, or Invalid; `field` is the dotted path inside the manifest.
 
-    Codes: invalid_manifest, unsafe_path, invalid_expression, amount_out_of_bounds, and for test cases
+    Codes: invalid_manifest, invalid_verify, unsafe_path, invalid_expression, amount_out_of_bounds, and for test cases
     those of `validate_inputs` and `plan_of`.
     """
     check_plain(document, CODE, depth=MAX_DEPTH)
@@ -91,6 +92,7 @@ def check_manifest(document: Any) -> Manifest:
     _check_version(document["version"])
     check_inputs_schema(document["inputs"])
     manifest = _completed(document)
+    parse_policy(manifest["verify"])
     _check_sources(manifest)
     _check_paths(manifest)
     _check_expressions(manifest)

@@ -15,8 +15,10 @@ follows from the plan and the unit's index in constant time, so a million units 
     need         {cores, memory_mib, disk_mib, accelerators}; accelerators are those of the first variant
     limits       {run_s, memory_mib, processes, file_mib, disk_mib, output_mib, log_kib, grace_s}
     tflop        FP32 TFLOP of one unit, decimal text
+    validate_stage   only where results are compared by a program: the same of that program
     merge_stage  null or {run, outputs, need, limits, keep_units, tflop}
-    retry, verify, fee    as in the manifest
+    retry, fee   as in the manifest
+    verify       "none", or the completed policy (policies.py)
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from core.errors import Invalid
 from marketplace.amounts import LIMITS, RESOURCES, amount, field_of, names_of, whole
 from marketplace.expressions import decimal_text, evaluate
 from marketplace.paths import safe_glob
+from marketplace.policies import Policy, parse_policy
 
 Plan = dict[str, Any]
 Names = Mapping[str, Any]
@@ -53,7 +56,8 @@ def plan_of(
     split = _split_of(manifest.get("split"), inputs, files, names)
     need = _need_of(manifest["resources"], manifest["variants"], names)
     merge = manifest.get("merge")
-    return {
+    policy = parse_policy(manifest["verify"])
+    return _validate_stage_of(manifest, policy, names) | {
         "split": split,
         "units": _bounded(_units_of(split), manifest, names),
         "merge": merge is not None,
@@ -67,7 +71,7 @@ def plan_of(
         "tflop": _tflop_of(manifest["demand"]["tflop"], names),
         "merge_stage": _merge_stage_of(manifest, merge, names) if merge is not None else None,
         "retry": manifest["retry"],
-        "verify": manifest["verify"],
+        "verify": policy.in_plan(),
         "fee": manifest["fee"],
     } | ({"checkpoint": manifest["checkpoint"]} if "checkpoint" in manifest else {})
 
@@ -234,6 +238,28 @@ def _merge_stage_of(manifest: Mapping[str, Any], merge: Mapping[str, Any], names
         "keep_units": merge["keep_units"],
         "tflop": _tflop_of(merge["demand"]["tflop"], names),
     }
+
+
+def _validate_stage_of(manifest: Mapping[str, Any], policy: Policy, names: Names) -> Plan:
+    if (program := policy.validator) is None:
+        return {}
+    stage = {
+        "run": list(program.run),
+        "outputs": [{"path": "verdict.json", "required": True}],
+        "resources": {"cores": program.cores, "memory_mib": program.memory_mib, "disk_mib": program.disk_mib},
+        "limits": {"run_s": program.run_s},
+        "keep_units": False,
+        "demand": {"tflop": "0"},
+    }
+    return {"validate_stage": _merge_stage_of(manifest, stage, names)}
+
+
+def part_of(plan: Plan, stage: int) -> dict[str, Any]:
+    """What a plan says of a stage: 0 its units, 1 their merge, 2 and 3 the validators of either."""
+    if stage == 0:
+        return plan
+    part: dict[str, Any] = plan["merge_stage"] if stage == 1 else plan["validate_stage"]
+    return part
 
 
 def _run_of(manifest: Mapping[str, Any], inputs: Names) -> list[str]:

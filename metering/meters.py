@@ -37,6 +37,12 @@ class Lease:
     tflop: str
     run_s: int
     bandwidth_mbps: int
+    reason_class: str = ""
+
+    @property
+    def right(self) -> bool:
+        """Whether it gave the result: the one that was delivered, or one that agreed with it (superseded, for no reason)."""
+        return self.outcome == "valid" or (self.outcome == "superseded" and not self.reason_class)
 
     @property
     def window_ms(self) -> int:
@@ -99,7 +105,7 @@ def measure(lease: Lease, claim: Any) -> Measured:
         held_core_ms=_most(wall * lease.cores),
         memory_mib_ms=clamp("memory_mib_ms", wall * lease.memory_mib),
         accelerator_ms=_accelerators(counters.get("accelerator_ms"), _most(wall * lease.accelerators), flags),
-        fp32_gflop=gflop_of(lease.tflop) if lease.outcome == "valid" else Decimal(0),
+        fp32_gflop=gflop_of(lease.tflop) if lease.right else Decimal(0),
         bytes_in=clamp("bytes_in", moved),
         bytes_out=clamp("bytes_out", moved),
         joules=None if counters.get("joules") is None else clamp("joules", wall * lease.watts // 1000),

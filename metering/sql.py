@@ -144,7 +144,8 @@ WITH picked AS (
          memory_mib_ms, accelerator_ms, fp32_gflop, bytes_in, bytes_out, joules, flags, batch_id, measured_at)
   SELECT id, 0, task_id, organization_id, provider_id, publisher_id, pool_id, offer_id, api_key_id,
          capability_version_id, stage, state, reason_class, leased_at, ended_at, wall_ms, core_ms, held_core_ms,
-         memory_mib_ms, accelerator_ms, CASE state WHEN 'valid' THEN gflop ELSE 0 END, bytes_in, bytes_out, joules,
+         memory_mib_ms, accelerator_ms,
+         CASE WHEN state = 'valid' OR state = 'superseded' AND reason_class = '' THEN gflop ELSE 0 END, bytes_in, bytes_out, joules,
          array_remove(ARRAY[
            usage_flag,
            {_flags("wall_ms", "core_ms", "memory_mib_ms")},

@@ -101,9 +101,9 @@ class DecisionPage(Page):
 
 @admin.register(Unit)
 class UnitPage(Page):
-    columns = ("id", "task", "stage", "index", "state", "pool", "tries", "fence", "decision", "not_before")
+    columns = ("id", "task", "stage", "index", "replica", "state", "pool", "tries", "fence", "decision", "not_before")
     chain = ("task",)
-    list_filter = ("state", "stage", exact("task"), exact("need"), exact("pool__identifier"))
+    list_filter = ("state", "stage", "checked", exact("task"), exact("need"), exact("pool__identifier"))
     search_fields = ("=pk", "=task")
     search_help_text = "a unit's or a task's whole number"
     huge = True
@@ -401,3 +401,6 @@ def candidates(one: Decision) -> Panel | None:
 def signed(batch: ReportBatch) -> Panel:
     note = format_html("The agent signed {} reports; the batch before it had the digest {}.", batch.items, short(batch.prev) or "-")
     return Panel("Chain", note=note)
+
+
+from scheduler import admin_trust  # noqa: E402, F401  its pages register beside these

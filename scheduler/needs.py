@@ -1,7 +1,7 @@
 """What a class of units needs, as a canonical document, and the hash that makes equal needs one class.
 
 Document (all JSON values):
-  version      capability version's id       stage       0 units, 1 merge
+  version      capability version's id       stage       0 units, 1 merge, 2 and 3 validators of either
   need         {cores, memory_mib, disk_mib, accelerators: [{model, count}]}
   variants     [{instruction_set, accelerator}]
   tflop        FP32 TFLOP of one unit, decimal text
@@ -11,6 +11,7 @@ Document (all JSON values):
   regions, providers, exclude_providers      allowed slugs; an empty list allows all
   cap          highest price of one unit, decimal text or null
   fee          publisher's fee of one unit, decimal text (for the cap)
+  verified     only where it is true: results are compared, so pools on probation may take it
   offers_at    the moment whose offers price it (ISO 8601): the last change of any offer before submit
 Only where there is something to say:
   weights      own weights instead of the objective's, decimal texts (matching/goals.py)
@@ -31,6 +32,8 @@ from decimal import Decimal
 from typing import Any, Final
 
 import orjson
+
+from marketplace.splitting import part_of
 
 LARGE: Final = 100_000_000  # bytes; smaller files follow the work wherever it goes
 
@@ -61,7 +64,7 @@ def need_document(
     store: str = "",
 ) -> dict[str, Any]:
     """The need of a plan's units (stage 0) or of its merge (stage 1)."""
-    part = plan["merge_stage"] if stage else plan
+    part = part_of(plan, stage)
     units = plan["units"] + bool(plan["merge_stage"])
     cap = constraints.get("max_price")
     document = {
@@ -83,6 +86,7 @@ def need_document(
         "offers_at": offers_at,
     }
     extra = {
+        "verified": plan.get("verify", "none") != "none",
         "weights": constraints.get("weights"),
         "deadline": None if deadline is None else int(deadline.timestamp()) // 10 * 10,
         "min_trust": constraints.get("min_trust"),
@@ -93,6 +97,12 @@ def need_document(
         "store": store,
     }
     return document | {name: value for name, value in extra.items() if value}
+
+
+def narrowed(document: dict[str, Any], instruction_set: str) -> dict[str, Any]:
+    """The need of a unit whose siblings ran on this instruction set, where results are only comparable within one."""
+    fitting = [v for v in document["variants"] if v["instruction_set"] in ("any", instruction_set)]
+    return document | {"variants": [v | {"instruction_set": instruction_set} for v in fitting]}
 
 
 def unit_cap(max_price: Decimal, fee: dict[str, Any], units: int) -> Decimal:

@@ -45,6 +45,8 @@ def unit_document(task: Task, unit: Unit, attempts: list[dict[str, Any]]) -> dic
         "id": unit.pk,
         "stage": Unit.Stage(unit.stage).label.lower(),
         "index": unit.index,
+        "replica": unit.replica,
+        "checked": unit.checked is True,
         "state": unit.state,
         "pool": unit.pool.identifier if unit.pool else None,
         "region": unit.pool.region.code if unit.pool else None,

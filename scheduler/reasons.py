@@ -3,6 +3,7 @@
 | class            | for example                      | retried | counts as a try | avoid this pool |
 |------------------|----------------------------------|---------|-----------------|-----------------|
 | capability_error | exit code, outputs missing       | only if the capability says so | yes | no  |
+| (accused)        | the same, unconfirmed            | on another owner's pool | no     | its owner's pools |
 | limit_exceeded   | time, memory, output size        | no      | yes             | -               |
 | node_fault       | lease lost, disk, environment    | yes     | only if the agent reported it | yes |
 | reclaimed        | the owner took the machine back  | yes     | no              | yes             |
@@ -11,7 +12,8 @@
 | platform_fault   | our own                          | yes     | no              | no              |
 | (released)       | given back unstarted             | yes     | no              | only if this pool cannot run it |
 
-A manifest's `retry.on` replaces the classes that are tried again. Whatever happened, a unit is leased MAX_FENCE times at most.
+A manifest's `retry.on` replaces the classes that are tried again. A capability is blamed once two different owners' pools say so,
+or where that cannot be had or needs no proof (`Charge`). Whatever happened, a unit is leased MAX_FENCE times at most.
 Who pays for what is the other half of the table: `billing/pricing.py`.
 """
 
@@ -52,11 +54,13 @@ class Policy:
     window_s: int = 86_400
     capability_error: bool = False
     on: frozenset[str] = _RETRIED
+    deterministic: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, retry: dict[str, Any]) -> Policy:
         known: dict[str, Any] = {name: retry[name] for name in ("max_attempts", "window_s", "capability_error") if name in retry}
-        return cls(**known, on=frozenset(retry.get("on", _RETRIED)))
+        known |= {"on": frozenset(retry.get("on", _RETRIED)), "deterministic": tuple(retry.get("deterministic", ()))}
+        return cls(**known)
 
     def retries(self, reason: str) -> bool:
         """Whether this class is tried again at all."""
@@ -67,9 +71,26 @@ class Policy:
 class Verdict:
     """What becomes of a unit whose attempt ended without a valid result."""
 
-    unit_state: Literal["waiting", "failed", "cancelled"]
+    unit_state: Literal["waiting", "failed", "cancelled", "superseded"]
     counts: bool
     avoid_pool: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What speaks for and against a capability that one pool says has failed.
+
+    exit_code   as reported, None if there was none       said_before  another owner's pool has said so of this unit
+    elsewhere   another owner's pool could run it now
+    """
+
+    exit_code: int | None
+    said_before: bool
+    elsewhere: bool
+
+    def proven(self, policy: Policy) -> bool:
+        """Whether the capability is to blame; otherwise one confirming run on another owner's pool decides."""
+        return self.said_before or not self.elsewhere or self.exit_code in policy.deterministic
 
 
 _FREE: Final = {"reclaimed", "platform_fault"}
@@ -77,15 +98,19 @@ _AVOID: Final = {"node_fault", "reclaimed", "invalid_result"}
 
 
 def verdict_of(
-    reason: str, *, lost: bool, tries: int, fence: int, age: timedelta, policy: Policy
+    reason: str, *, lost: bool, tries: int, fence: int, age: timedelta, policy: Policy, proven: bool = True
 ) -> Verdict:
     """Decide by the table above.
 
+    proven a capability's error is its own (`Charge.proven`)
     lost   the lease ran out: nobody reported, so it does not count as a try
     tries  ended attempts that counted so far; fence  leases so far; age  since the task was submitted
     """
     if reason == "user_cancel":
         return Verdict("cancelled", counts=False, avoid_pool=False)
+    if reason == "capability_error" and not (proven or policy.capability_error):
+        may = fence < MAX_FENCE and age.total_seconds() < policy.window_s
+        return Verdict("waiting" if may else "failed", counts=not may, avoid_pool=False)
     counts = not lost and reason not in _FREE
     left = tries + counts < policy.max_attempts and fence < MAX_FENCE and age.total_seconds() < policy.window_s
     return Verdict("waiting" if policy.retries(reason) and left else "failed", counts=counts, avoid_pool=reason in _AVOID)

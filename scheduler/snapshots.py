@@ -25,6 +25,7 @@ from scheduler.matching.loads import load_of, used_by
 from scheduler.models import Need, Pace
 from scheduler.network_snapshot import network
 from scheduler.pace import Fit, Key, with_anywhere
+from scheduler.services.trusting import trust_of
 from scheduler.sql import rows, scalar
 
 WAITING_PER_CLASS = 20_000
@@ -38,16 +39,16 @@ WITH RECURSIVE class(need_id) AS (
             WHERE u.state = 'waiting' AND u.need_id > class.need_id ORDER BY u.need_id LIMIT 1)
     FROM class WHERE class.need_id IS NOT NULL
 )
-SELECT class.need_id, w.avoid, count(*), min(w.id),
+SELECT class.need_id, w.avoid, w.apart, count(*), min(w.id),
        (SELECT extract(epoch FROM now() - t.created_at)::float FROM scheduler_unit u JOIN marketplace_task t ON t.id = u.task_id
         WHERE u.id = min(w.id)) AS age_s
 FROM class CROSS JOIN LATERAL (
-    SELECT u.id, u.avoid FROM scheduler_unit u
+    SELECT u.id, u.avoid, u.apart FROM scheduler_unit u
     WHERE u.state = 'waiting' AND u.need_id = class.need_id AND (u.not_before IS NULL OR u.not_before <= now())
     ORDER BY u.id LIMIT %s
 ) w
 WHERE class.need_id IS NOT NULL
-GROUP BY class.need_id, w.avoid ORDER BY min(w.id)
+GROUP BY class.need_id, w.avoid, w.apart ORDER BY min(w.id)
 """
 # The last column: are their inputs still on their way?
 _LOAD = """
@@ -63,8 +64,8 @@ def waiting_classes(limit: int = WAITING_PER_CLASS) -> list[ClassState]:
     found = rows(_WAITING, [limit])
     documents = documents_of({need_id for need_id, *_ in found})
     return [
-        ClassState(need_id, documents[need_id], count, tuple(avoid), age_s=round(max(age_s, 0.0), 1))
-        for need_id, avoid, count, _, age_s in found
+        ClassState(need_id, documents[need_id], count, tuple(avoid), tuple(apart), age_s=round(max(age_s, 0.0), 1))
+        for need_id, avoid, apart, count, _, age_s in found
     ]
 
 
@@ -74,9 +75,13 @@ def documents_of(need_ids: Iterable[int]) -> dict[int, dict[str, Any]]:
 
 
 def open_pools(*, online_only: bool) -> list[Pool]:
-    """Active pools in the order of their identifiers; `online_only` wants an agent whose lease has not run out."""
+    """Active pools in the order of their identifiers; `online_only` wants an agent whose lease has not run out.
+
+    Those in quarantine are away, too; once it is over they are on probation until a result of theirs was right.
+    """
     pools = Pool.objects.filter(state=Pool.State.ACTIVE).select_related("region", "organization")
     if online_only:
+        pools = pools.exclude(quarantined_until__gt=timezone.now())
         pools = pools.filter(agents__retired_at__isnull=True, agents__lease_until__gt=timezone.now())
     return list(pools.filter(organization__suspended_at__isnull=True).order_by("identifier").distinct())
 
@@ -87,6 +92,8 @@ def market(classes: list[ClassState], *, online_only: bool = True, with_load: bo
     found = open_pools(online_only=online_only)
     closing = closings_of(found) if online_only else {}  # who is away for a while can still be waited for
     pools = [pool_state(pool, closing.get(pool.pk)) for pool in found]
+    if not online_only:  # a probation passes, as an absence does
+        pools = [replace(pool, probation=False) for pool in pools]
     pace = _pace({one.document["version"] for one in classes})
     load = _load(pools, pace) if with_load else Held(pools, {}, [])
     large = {sha for one in classes for sha, _ in one.document.get("inputs", ())}
@@ -98,6 +105,7 @@ def market(classes: list[ClassState], *, online_only: bool = True, with_load: bo
         pace=pace,
         carbon={pool.region.code: _carbon(pool.region, now) for pool in found},
         places=_places([*(one.document for one in classes), *(doc for _, doc, _ in load.moving)]),
+        trust=trust_of([pool.id for pool in pools], {one.document["version"] for one in classes}),
         cached=_cached([pool.id for pool in pools], large),
         used=load.used,
         at=round(now.timestamp(), 3),
@@ -165,6 +173,7 @@ def pool_state(pool: Pool, closing: Closing | None = None) -> PoolState:
         allow=tuple(pool.allow_organizations),
         deny=tuple(pool.deny_organizations),
         closes_in_s=None if closing is None else closing.closes_in_s,
+        probation=pool.quarantined_until is not None,
     )
 
 

@@ -10,7 +10,7 @@ from uuid import UUID
 from django.db.models import F
 
 from marketplace.models import Blob, Task, TaskArtifact
-from marketplace.splitting import unit_files, unit_params
+from marketplace.splitting import part_of, unit_files, unit_params
 from scheduler.models import Unit
 from scheduler.services.checkpoints import resume_files
 from scheduler.sql import dicts
@@ -32,7 +32,7 @@ def shared_spec(task_id: UUID, stage: int) -> tuple[dict[str, Any], dict[str, An
     task = Task.objects.select_related("capability_version__capability__organization").get(pk=task_id)
     files = task_files(task_id)
     plan = task.plan
-    own = plan["split"].get("by") == "files" and stage == Unit.Stage.UNIT
+    own = stage >= Unit.Stage.VALIDATE or (plan["split"].get("by") == "files" and stage == Unit.Stage.UNIT)
     shared = [] if own else list(files.values())
     return build_spec(task, stage, shared), plan, files
 
@@ -40,7 +40,7 @@ def shared_spec(task_id: UUID, stage: int) -> tuple[dict[str, Any], dict[str, An
 def build_spec(task: Task, stage: int, files: list[dict[str, Any]]) -> dict[str, Any]:
     """The spec of docs/protocol.md."""
     plan, version = task.plan, task.capability_version
-    part = plan["merge_stage"] if stage == Unit.Stage.MERGE else plan
+    part = part_of(plan, stage)
     return {
         "id": spec_id(task.pk, stage),
         "task": str(task.pk),
@@ -92,6 +92,25 @@ def merge_files(task_id: UUID) -> list[dict[str, Any]]:
     return [{"path": "in/units.json", **index}, *files] if index else files
 
 
+_RESULTS = """
+SELECT a.id AS attempt, o.path, o.blob_id AS sha256, o.bytes
+FROM scheduler_unit u JOIN scheduler_attempt a ON a.unit_id = u.id AND a.checked AND a.state = 'reported'
+LEFT JOIN scheduler_output o ON o.attempt_id = a.id
+WHERE u.task_id = %s AND u.stage = %s AND u.index = %s ORDER BY a.id, o.path
+"""
+
+
+def results_files(task_id: UUID, stage: int, index: int) -> list[dict[str, Any]]:
+    """The results of a unit as its validator finds them, below in/results/<number>/: numbered by age, nothing of who made them."""
+    found = dicts(_RESULTS, [task_id, stage, index])
+    numbers = {attempt: number for number, attempt in enumerate(sorted({row["attempt"] for row in found}))}
+    return [
+        {"path": f"in/results/{numbers[row['attempt']]}/{row['path']}", "sha256": row["sha256"], "bytes": row["bytes"]}
+        for row in found
+        if row["path"] is not None
+    ]
+
+
 def units_index(task_id: UUID, plan: dict[str, Any]) -> list[dict[str, Any]]:
     """The content of in/units.json: every unit with its parameters and files."""
     by_index: dict[int, list[str]] = {}
@@ -117,5 +136,7 @@ def lease_rows(leased: Iterable[dict[str, Any]]) -> tuple[dict[str, dict[str, An
 def _own(row: dict[str, Any], plan: dict[str, Any], files: dict[str, dict[str, Any]]) -> tuple[Any, Any]:
     if row["stage"] == Unit.Stage.MERGE:
         return {}, merge_files(row["task_id"])
+    if row["stage"] >= Unit.Stage.VALIDATE:
+        return {}, results_files(row["task_id"], row["stage"] - Unit.Stage.VALIDATE, row["index"])
     paths = unit_files(plan, row["index"])
     return unit_params(plan, row["index"]), None if paths is None else [files[path] for path in paths]

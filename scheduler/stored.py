@@ -1,7 +1,6 @@
 """A round's input as JSON values and back, so that a stored round can be decided again. Pure.
 
-Needs are rows that never change, so classes name theirs by id. Values not given have their defaults: rounds stored by an
-older release can still be read.
+Needs are rows that never change, so classes name theirs by id.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from scheduler.pace import Fit
 def snapshot_document(snapshot: Snapshot) -> dict[str, Any]:
     """The planner's input as JSON values; `snapshot_from` reads it back."""
     return {
-        "classes": [[one.need_id, one.waiting, list(one.avoid), one.age_s] for one in snapshot.classes],
+        "classes": [[one.need_id, one.waiting, list(one.avoid), list(one.apart), one.age_s] for one in snapshot.classes],
         "pools": [asdict(pool) for pool in snapshot.pools],
         "offers": [[*key, prices.offer_id, dict(prices.rates)] for key, prices in snapshot.offers.items()],
         "pace": [[*key, *fit] for key, fit in snapshot.pace.items()],
@@ -38,7 +37,8 @@ def snapshot_from(document: Mapping[str, Any], needs: Mapping[int, Mapping[str, 
     """The planner's input as it was, from `snapshot_document` and the need documents by id."""
     return Snapshot(
         classes=[
-            ClassState(need, needs[need], waiting, tuple(avoid), *rest) for need, waiting, avoid, *rest in document["classes"]
+            ClassState(need, needs[need], waiting, tuple(avoid), tuple(apart), age_s)
+            for need, waiting, avoid, apart, age_s in document["classes"]
         ],
         pools=[_pool_from(values) for values in document["pools"]],
         offers={(pool, at): Prices(offer, rates) for pool, at, offer, rates in document["offers"]},

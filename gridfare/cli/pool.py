@@ -11,11 +11,11 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from gridfare.cli.inputs import pairs
-from gridfare.cli.market import gflops, machines, prices
+from gridfare.cli.market import gflops, machines, prices, reputation_text
 from gridfare.cli.output import AsJson, Output, facts, state_text, table
 from gridfare.cli.session import open_client
 from gridfare.cli.words import ago, deadline, duration, local, size
-from gridfare.sdk.answers import Pool
+from gridfare.sdk.answers import Pool, PoolTrust
 
 pool_app = typer.Typer(help="A provider's pool: prices, machines, states.", no_args_is_help=True)
 PoolId = Annotated[str, typer.Argument(metavar="POOL", help="The pool's identifier.")]
@@ -85,6 +85,55 @@ def _selftest(pool: Pool) -> list[RenderableType]:
     ]
     found = table(["check", "result", "measured", "needed", "hint"], rows, whole=["check"])
     return [Text("\nself-test", "bold"), found] if rows else []
+
+
+@pool_app.command("trust")
+def trust(ctx: typer.Context, pool: PoolId, as_json: AsJson = False) -> None:
+    """How far its results are believed, and why: level, reputation, quarantine, quota."""
+    out, found = Output(as_json), open_client(ctx).pool_trust(pool)
+    out.show(found, *trust_view(found))
+
+
+@pool_app.command("lift")
+def lift(ctx: typer.Context, pool: PoolId, as_json: AsJson = False) -> None:
+    """Operators: end its quarantine and lift its quota."""
+    out, found = Output(as_json), open_client(ctx).lift_quarantine(pool)
+    out.show(found, *trust_view(found))
+
+
+@pool_app.command("audit")
+def audit(
+    ctx: typer.Context,
+    pool: PoolId,
+    until: Annotated[str, typer.Option(metavar="TIME", help="RFC 3339, or a duration such as 2160h.")],
+    as_json: AsJson = False,
+) -> None:
+    """Operators: vouch for an independent audit until then."""
+    out, found = Output(as_json), open_client(ctx).audit_pool(pool, deadline(until).isoformat())
+    out.show(found, *trust_view(found))
+
+
+def trust_view(found: PoolTrust) -> list[RenderableType]:
+    quarantine, quota = found["quarantine"], found["daily_quota"]
+    held = f"{quarantine['state']} until {local(quarantine['until'])}: {quarantine['reason']}" if quarantine else "none"
+    head = facts(
+        [
+            ("pool", found["pool"]),
+            ("level", f"L{found['level']}" + (f" until {local(found['level_until'])}" if found["level_until"] else "")),
+            ("next level", found["level_missing"]),
+            ("reputation", reputation_text(found["reputation"])),
+            ("quarantine", held),
+            ("quota", "none" if quota is None else f"{quota} units a day"),
+        ]
+    )
+    rows = [
+        (v["capability"], v["consecutive_valid"], f"{v['check_probability']:.0%}", reputation_text(v["reputation"]))
+        for v in found["versions"]
+    ]
+    events = [(local(each["at"]), each["kind"], each["detail"]) for each in found["events"]]
+    parts: list[RenderableType] = [head]
+    parts += [table(["capability", "right in a row", "checked", "reputation"], rows, whole=["capability"])] if rows else []
+    return parts + ([table(["when", "what", "why"], events, whole=["when"])] if events else [])
 
 
 @pool_app.command("offer")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -48,6 +49,10 @@ NetworkClass = Annotated[
     typer.Option("--network", metavar="REGION:CLASS", help="From that region, a way of jitter class 0 (deterministic) to 3."),
 ]
 Deadline = Annotated[str | None, typer.Option("--deadline", metavar="TIME", help="RFC 3339, or a duration such as 2h.")]
+Verify = Annotated[
+    str | None,
+    typer.Option("--verify", metavar="POLICY", help='exact, or JSON such as {"quorum": {"of": 3, "need": 2}}.'),
+]
 Name = Annotated[str | None, typer.Option("--name", help="For people to recognise it.")]
 Labels = Annotated[list[str] | None, typer.Option("--label", metavar="KEY=VALUE", help="May be repeated.")]
 Wait = Annotated[bool, typer.Option("--wait", "-w", help="Wait for the end; the exit code tells how it was.")]
@@ -148,6 +153,7 @@ def submit(
     weight: Weights = None,
     min_trust: MinTrust = None,
     network: NetworkClass = None,
+    verify: Verify = None,
     name: Name = None,
     label: Labels = None,
     wait: Wait = False,
@@ -158,7 +164,8 @@ def submit(
 ) -> None:
     """Hand in a task. Files are uploaded first, unless the platform has them already."""
     where = rules(objective, region, provider, exclude_provider, max_price, deadline, weight, min_trust, network)
-    where |= {"name": name, "labels": dict(pairs(label or [], "--label")), "idempotency_key": idempotency_key}
+    where |= {"verify": policy_of(verify), "name": name, "labels": dict(pairs(label or [], "--label"))}
+    where |= {"idempotency_key": idempotency_key}
     hand_in(
         ctx,
         Output(as_json),
@@ -167,6 +174,16 @@ def submit(
         where,
         Ending(wait, download, timeout),
     )
+
+
+def policy_of(text: str | None) -> Any:
+    """The value of --verify: a word, or JSON."""
+    if text is None or not text.lstrip().startswith("{"):
+        return text
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise typer.BadParameter("is no JSON", param_hint="--verify") from None
 
 
 def run(
@@ -189,6 +206,7 @@ def run(
     weight: Weights = None,
     min_trust: MinTrust = None,
     network: NetworkClass = None,
+    verify: Verify = None,
     name: Name = None,
     label: Labels = None,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the end.")] = True,
@@ -206,7 +224,8 @@ def run(
     }
     words["run_s"] = max(1, int(duration(limit))) if limit else None
     where = rules(objective, region, provider, exclude_provider, max_price, deadline, weight, min_trust, network)
-    where |= {"name": name, "labels": dict(pairs(label or [], "--label")), "idempotency_key": idempotency_key}
+    where |= {"verify": policy_of(verify), "name": name, "labels": dict(pairs(label or [], "--label"))}
+    where |= {"idempotency_key": idempotency_key}
     given = {key: value for key, value in words.items() if value}
     hand_in(ctx, Output(as_json), capability, given, where, Ending(wait, download, timeout))
 

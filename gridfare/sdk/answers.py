@@ -99,6 +99,8 @@ class Attempt(TypedDict):
 class Unit(TypedDict):
     stage: str
     index: int
+    replica: NotRequired[int]
+    checked: NotRequired[bool]
     state: str
     pool: str | None
     region: str | None
@@ -194,6 +196,8 @@ class Pool(TypedDict):
     bandwidth_mbps: NotRequired[int]
     offer: NotRequired[dict[str, Any] | None]
     provider: NotRequired[str]
+    level: NotRequired[int]
+    reputation: NotRequired[Reputation]
     online: NotRequired[bool]
     reclaim_at: NotRequired[str | None]
     reclaim_until: NotRequired[str | None]
@@ -206,6 +210,28 @@ class Window(TypedDict):
     category: str
     note: str
     announced_at: str
+
+
+class Reputation(TypedDict):
+    score: float | None
+    status: str
+    formula: str
+    valid: float
+    invalid: float
+    lost: float
+    sample_size: int
+
+
+class PoolTrust(TypedDict):
+    pool: str
+    level: int
+    level_until: str | None
+    level_missing: str
+    reputation: Reputation
+    quarantine: dict[str, Any] | None
+    daily_quota: int | None
+    versions: list[dict[str, Any]]
+    events: list[dict[str, Any]]
 
 
 class Offer(TypedDict):

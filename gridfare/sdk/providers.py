@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gridfare.sdk.answers import JoinToken, Offer, Pool, Region, Window
+from gridfare.sdk.answers import JoinToken, Offer, Pool, PoolTrust, Region, Window
 from gridfare.sdk.http import Calls
 
 
@@ -83,6 +83,21 @@ class ProviderCalls(Calls):
     def give_back_pool(self, identifier: str) -> Pool:
         """Lend the machines again."""
         answer: Pool = self.http.json("DELETE", f"/pools/{identifier}/reclaim")
+        return answer
+
+    def pool_trust(self, identifier: str) -> PoolTrust:
+        """Level, reputation, quarantine and quota of an own pool, with what they are made of."""
+        answer: PoolTrust = self.http.get(f"/pools/{identifier}/trust")
+        return answer
+
+    def lift_quarantine(self, identifier: str) -> PoolTrust:
+        """Operators: end a pool's quarantine and lift its quota."""
+        answer: PoolTrust = self.http.post(f"/pools/{identifier}/lift")
+        return answer
+
+    def audit_pool(self, identifier: str, until: str) -> PoolTrust:
+        """Operators: vouch for an independent audit until a moment (RFC 3339)."""
+        answer: PoolTrust = self.http.post(f"/pools/{identifier}/audit", {"until": until}, repeatable=True)
         return answer
 
     def join_token(self, identifier: str) -> JoinToken:

@@ -48,6 +48,7 @@ class TaskCalls(ArtifactCalls, EventCalls, DownloadCalls):
         capability: str,
         inputs: Mapping[str, Any] | None = None,
         *,
+        verify: Any = None,
         name: str | None = None,
         objective: str | None = None,
         regions: Sequence[str] = (),
@@ -68,7 +69,7 @@ class TaskCalls(ArtifactCalls, EventCalls, DownloadCalls):
         """
         constraints = _constraints(regions, providers, exclude_providers, max_price, more)
         body = self._request(capability, inputs, objective, constraints, deadline, progress)
-        body |= {key: value for key, value in {"labels": dict(labels or {}), "name": name}.items() if value}
+        body |= {key: value for key, value in {"labels": dict(labels or {}), "name": name, "verify": verify}.items() if value}
         headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
         answer: Task = self.http.post("/tasks", body, repeatable=True, headers=headers)
         return answer

@@ -24,6 +24,7 @@ from marketplace.loads import Load, loads_of
 from marketplace.models import Agent, Offer, Pool, Rate, Region
 from marketplace.models.accounts import SLUG
 from marketplace.permissions import Scopes
+from marketplace.reputations import NEW, reputations_of
 from marketplace.scopes import OPERATOR, PROVIDERS_READ, PROVIDERS_WRITE
 from marketplace.services import offers, providers
 from marketplace.services.offers import Terms
@@ -183,12 +184,43 @@ class OfferOut(Out):
         return {meter: f"{prices[meter]:f}" for meter in sorted(prices)}
 
 
+class ReputationOut(Out):
+    """How far a pool's results are believed, and why."""
+
+    score = serializers.FloatField(allow_null=True, help_text="probability that a result is right; null: new")
+    status = serializers.ChoiceField(["new", "rated"])
+    formula = serializers.CharField()
+    valid = serializers.FloatField(help_text="right results, recent ones counting more")
+    invalid = serializers.FloatField()
+    lost = serializers.FloatField()
+    sample_size = serializers.IntegerField(help_text="results that were checked")
+
+
+class MarketListSerializer(serializers.ListSerializer[Any]):
+    """Asks for the reputations of a whole page at once."""
+
+    def to_representation(self, data: Any) -> Any:
+        self._context = {**self.context, "reputations": reputations_of([pool.pk for pool in data])}
+        return super().to_representation(data)
+
+
 class MarketPoolOut(MachineOut):
     """A pool as the market sees it."""
 
     provider = serializers.CharField(source="organization.slug")
+    level = serializers.IntegerField(help_text="0 to 4, docs/scheduling/verification.md")
+    reputation = serializers.SerializerMethodField()
     online = serializers.SerializerMethodField()
     offer = serializers.SerializerMethodField()
+
+    class Meta:
+        list_serializer_class = MarketListSerializer
+
+    @extend_schema_field(ReputationOut)
+    def get_reputation(self, pool: Any) -> Any:
+        known = self.context.get("reputations")
+        known = reputations_of([pool.pk]) if known is None else known
+        return ReputationOut(known.get(pool.pk, NEW)).data
 
     def get_online(self, pool: Any) -> bool:
         return any(is_online(agent) for agent in pool.live_agents)

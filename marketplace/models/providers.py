@@ -105,6 +105,19 @@ class Pool(models.Model):
     reclaimed_by = models.CharField(max_length=5, blank=True, default="", help_text="owner or agent: who may end it")
     created_at = models.DateTimeField(auto_now_add=True)
     verified_at = models.DateTimeField(null=True, blank=True)
+    # its results were wrong (scheduler/services/judging.py): no work until then, afterwards one checked unit at a time
+    quarantined_until = models.DateTimeField(null=True, blank=True)
+    quarantine_reason = models.CharField(max_length=200, blank=True, default="", db_default="")
+    quarantines = models.PositiveSmallIntegerField(default=0, db_default=0, help_text="so far; each doubles the next")
+    daily_quota = models.PositiveIntegerField(null=True, blank=True, help_text="units a day; empty is no limit")
+    quota_day = models.DateField(null=True, blank=True, editable=False)
+    quota_used = models.PositiveIntegerField(default=0, db_default=0, editable=False)
+    # L0 to L4, from self-test, benchmark and record (scheduler/verification/levels.py)
+    level = models.PositiveSmallIntegerField(default=0, db_default=0)
+    level_until = models.DateTimeField(null=True, blank=True)
+    level_reason = models.CharField(max_length=200, blank=True, default="", db_default="")
+    selftest_at = models.DateTimeField(null=True, blank=True, help_text="last passed")
+    audited_until = models.DateTimeField(null=True, blank=True, help_text="somebody independent has looked at it")
 
     class Meta:
         constraints: ClassVar = [

@@ -4,7 +4,7 @@ Every number here is a column over the market's pools (`market.py`); `scalar.py`
 
     finish  F = wait + slowest input + run + result's way back                                  seconds
     cost    C = price weight x (price + egress + scarcity) + hour x impatience x F / 3600
-                + kilogram x carbon + risk x (1 - trust) x (price + the time of running again)  money
+                + kilogram x carbon + risk x doubt x (price + the time of running again)        money
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from scheduler.matching.values import DIMENSIONS, Arc, ClassState
 
 ROUNDING: Final = 1e-12  # caps have twelve decimals: a price that equals its cap must not fail by a float's last bit
 SCARCITY: Final = 0.05  # of the price: what blocks accelerators without using them had better go elsewhere
-TRUST: Final = 1.0  # of pools that nothing is known of
+NEWCOMER: Final = 2 / 3  # trust of pools that nothing is known of: the mean of Beta(2, 1)
 
 
 @dataclass
@@ -70,8 +70,14 @@ class Column:
         money = w.price * (self.price + self.egress + self.scarcity)
         time = self.hour * (wait_s + self.work_s) / 3600
         again = self.price + self.hour * self.run_s / 3600
-        costs: Floats = money + time + w.kilogram * self.carbon_g / 1000 + w.risk * (1 - self.trust) * again
+        costs: Floats = money + time + w.kilogram * self.carbon_g / 1000 + w.risk * self.doubt * again
         return costs
+
+    @property
+    def doubt(self) -> Floats:
+        """The probability that the work must be done again; newcomers have the benefit of the doubt."""
+        doubts: Floats = np.maximum(1 - self.trust / NEWCOMER, 0.0)
+        return doubts
 
     def ends_before(self, wait_s: Floats | float) -> Bools:
         """Pools where nine of ten units that start after `wait_s` are over before the pool closes."""
@@ -95,7 +101,7 @@ class Column:
             "scarcity": float(self.scarcity[row]),
             "time_cost": self.hour * finish / 3600,
             "carbon_cost": w.kilogram * float(self.carbon_g[row]) / 1000,
-            "risk_cost": w.risk * float(1 - self.trust[row]) * again,
+            "risk_cost": w.risk * float(self.doubt[row]) * again,
             "cost": float(self.cost(self.wait_s)[row]),
         }
         seconds = {
@@ -164,7 +170,7 @@ def column(one: ClassState, market: Market) -> Column:
         price=price,
         egress=ways[0].price + ways[1].price,
         carbon_g=_carbon(doc, run_s, market) + ways[0].carbon_g + ways[1].carbon_g,
-        trust=column_of(market.trusts.get(doc["version"], {}), len(market), TRUST),
+        trust=column_of(market.trusts.get(doc["version"], {}), len(market), NEWCOMER),
         scarcity=np.where(accelerated, SCARCITY * price, 0.0),
         weights=weights_of(doc),
         ways=ways,
@@ -276,12 +282,13 @@ def checks(found: Column) -> list[tuple[str, Bools]]:
         "region": m.members(m.regions, doc["regions"]) if doc["regions"] else everywhere,
         "provider": _providers_fit(doc, m),
         "policy": _policies_fit(doc["organization"], m),
-        "trust": (everywhere if doc["trusted"] else m.sandboxed) & (found.trust >= float(doc.get("min_trust", 0))),
+        "trust": _trust_fits(found),
         "network": _network_fits(doc, m),
         "offer": found.offer >= 0,
         "price": _price_fits(doc, found.price + found.egress),
         "deadline": _deadline_fits(doc, found),
         "maintenance": found.ends_before(found.wait_s),
+        "distinct_owner": _apart_fits(found),
         "reserved": ~found.long | (found.room >= 1),
     }
     return [(dimension, listed[dimension]) for dimension in DIMENSIONS if dimension in listed]
@@ -312,6 +319,21 @@ def _policies_fit(organization: str, market: Market) -> Bools:
     for row in market.listed:
         pool = market.pools[row]
         fits[row] = (not pool.allow or organization in pool.allow) and organization not in pool.deny
+    return fits
+
+
+def _trust_fits(found: Column) -> Bools:
+    """Sandboxed unless an operator vouches for the program; as trusted as asked for; not on probation unless it is checked."""
+    m, doc = found.market, found.one.document
+    fits = found.trust >= float(doc.get("min_trust", 0))
+    if not doc["trusted"]:
+        fits &= m.sandboxed
+    return fits if doc.get("verified") else fits & ~m.probation
+
+
+def _apart_fits(found: Column) -> Bools:
+    fits = np.ones(len(found.market), dtype=bool)
+    fits[[found.market.row[pool] for pool in found.one.apart if pool in found.market.row]] = False
     return fits
 
 

@@ -69,6 +69,11 @@ class Market:
         return np.array([any(e != "process" for e in pool.executors) for pool in self.pools], dtype=bool)
 
     @cached_property
+    def probation(self) -> Bools:
+        """Does it take only work whose results are compared?"""
+        return np.array([pool.probation for pool in self.pools], dtype=bool)
+
+    @cached_property
     def listed(self) -> list[int]:
         """Rows of the pools that have an allow or a deny list."""
         return [i for i, pool in enumerate(self.pools) if pool.allow or pool.deny]

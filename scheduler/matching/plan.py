@@ -9,6 +9,7 @@ the plan says which of the two decided. The same snapshot decided the same way g
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -19,7 +20,7 @@ from scheduler.matching.market import Floats, Market
 from scheduler.matching.program import Optimum, Program
 from scheduler.matching.rounding import Given, Room, hand_out, round_down
 from scheduler.matching.shares import Due, dues
-from scheduler.matching.values import Arc, ClassDecision, ClassState, Placement, Plan, Snapshot
+from scheduler.matching.values import Arc, ClassDecision, ClassState, Placement, Plan, PoolState, Prices, Snapshot
 from scheduler.matching.waiting import Waits, waits
 from scheduler.matching.ways import cost_of
 
@@ -122,7 +123,7 @@ def _decision(one: Column, given: Sequence[tuple[int, int, int]], queued: Mappin
     for row, kind, count in given:
         units.setdefault(row, [0, 0])[kind] += count
     placements = tuple(
-        Placement(state.need_id, state.avoid, pools[row].id, int(one.offer[row]), now + ahead, ahead)
+        Placement(state.need_id, state.avoid, pools[row].id, int(one.offer[row]), now + ahead, ahead, state.apart)
         for row, (now, ahead) in units.items()
     )
     candidates = tuple(one.terms(int(row)) for row in one.best(SHOWN))
@@ -143,3 +144,9 @@ def feasible_arcs(one: ClassState, snapshot: Snapshot) -> tuple[list[Arc], Mappi
     """The arcs of a class, in the order in which ties break, and the pools left out counted by dimension."""
     found = column(one, Market(snapshot))
     return [found.arc(int(row)) for row in np.flatnonzero(found.fits)], found.excluded
+
+
+def could_take(one: ClassState, pool: PoolState) -> bool:
+    """Would an idle pool take units of a class, whatever it asks for them?"""
+    free = {(pool.id, one.document["offers_at"]): Prices(0, {})}
+    return bool(feasible_arcs(one, Snapshot([one], [replace(pool, shares=0.0, held=(), closes_in_s=None)], free))[0])

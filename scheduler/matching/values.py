@@ -26,6 +26,7 @@ DIMENSIONS: Final = (
     "price",
     "deadline",
     "maintenance",
+    "distinct_owner",
     "reserved",
     "failed_before",
 )
@@ -41,6 +42,7 @@ class PoolState:
     ahead      the part of the room for units fetched ahead that is taken, 0 to 1
     watts      electric power of one busy core
     closes_in_s  what would end later is not placed here (None: open for good)
+    probation  its results were wrong: it takes only what is checked
     """
 
     id: int
@@ -63,12 +65,14 @@ class PoolState:
     ahead: float = 0.0
     watts: float = 10.0
     closes_in_s: float | None = None
+    probation: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ClassState:
     """Waiting units of one need. `document` as in needs.py; `avoid` are pools that failed them.
 
+    apart  pools that must never take them: their owners hold a sibling, or have had their say
     age_s  how long the oldest of them has waited, seconds
     """
 
@@ -76,6 +80,7 @@ class ClassState:
     document: Mapping[str, Any]
     waiting: int
     avoid: tuple[int, ...] = ()
+    apart: tuple[int, ...] = ()
     age_s: float = 0.0
 
 
@@ -158,6 +163,7 @@ class Placement:
     offer_id: int
     units: int
     ahead: int = 0
+    apart: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from scheduler.models.faults import Checkpoint
 from scheduler.models.network import NetworkLink, NetworkNode, Probe, RegionEndpoint, Reservation
+from scheduler.models.trust import PoolEvent, Trust, Unjudged
 from scheduler.models.units import (
     Attempt,
     Decision,
@@ -28,10 +29,13 @@ __all__ = [
     "NetworkNode",
     "Output",
     "Pace",
+    "PoolEvent",
     "Probe",
     "RegionEndpoint",
     "ReportBatch",
     "Reservation",
     "Round",
+    "Trust",
     "Unit",
+    "Unjudged",
 ]

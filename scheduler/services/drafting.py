@@ -26,6 +26,7 @@ from marketplace.models import (
     TaskArtifact,
     User,
 )
+from marketplace.policies import Policy, parse_policy, strengthen
 from marketplace.services.artifacts import resolve_artifacts
 from marketplace.splitting import plan_of
 from scheduler.matching.goals import check_weights
@@ -48,10 +49,12 @@ class Request:
     deadline: datetime | None = None
     labels: dict[str, str] = field(default_factory=dict)
     name: str = ""
+    verify: Any = None
 
     def digest(self) -> str:
         """SHA-256 of the canonical request: what an idempotency key is compared by."""
         body = [self.capability, self.inputs, self.objective, self.constraints, self.labels, self.name]
+        body += [] if self.verify is None else [self.verify]
         return hashlib.sha256(canonical([*body, self.deadline])).hexdigest()
 
 
@@ -104,6 +107,8 @@ def draft_task(asker: Asker, request: Request, *, version: CapabilityVersion) ->
     paths = {name: [path for path, _ in pairs] for name, pairs in named.items()}
     bytes_in = sum(artifact.blob.bytes for pairs in named.values() for _, artifact in pairs)
     plan = plan_of(version.manifest, inputs, paths, program=version.program_id, input_bytes=bytes_in)
+    if request.verify is not None:
+        plan["verify"] = strengthen(Policy.of(plan["verify"]), parse_policy(request.verify)).in_plan()
     task = Task(
         organization=asker.organization,
         user=asker.user,

@@ -13,6 +13,7 @@ from core.wake import wake
 from marketplace.models import Task
 from scheduler.closing import CLOSED_NOW
 from scheduler.services.advancing import tasks_to_advance
+from scheduler.services.blaming import strand_units
 from scheduler.services.settling import end_attempts
 from scheduler.sql import dicts, rows
 
@@ -35,7 +36,7 @@ _UNFETCHED: Final = f"""
 UPDATE scheduler_unit u SET state = 'waiting', pool_id = NULL
 FROM marketplace_pool p
 WHERE u.state = 'placed' AND p.id = u.pool_id AND (
-    p.state <> 'active' OR {CLOSED_NOW} OR NOT EXISTS (
+    p.state <> 'active' OR p.quarantined_until > now() OR {CLOSED_NOW} OR NOT EXISTS (
         SELECT 1 FROM marketplace_agent g
         WHERE g.pool_id = p.id AND g.retired_at IS NULL AND g.lease_until > now()))
 RETURNING u.id
@@ -44,7 +45,7 @@ RETURNING u.id
 
 def expire_leases() -> dict[str, int]:
     """End what is overdue and take back what was not fetched. Returns the counts, for the operator's gauge."""
-    counts = {"lost": 0, "overrun": 0, "unfetched": 0}
+    counts = {"lost": 0, "overrun": 0, "unfetched": 0, "stranded": 0}
     with transaction.atomic():
         overdue = dicts(_OVERDUE, [LOST_PER_SWEEP])
         counts["lost"] = end_attempts(overdue, code="lease_expired", detail="the agent was not heard of in time")
@@ -55,6 +56,7 @@ def expire_leases() -> dict[str, int]:
         counts["unfetched"] = len(rows(_UNFETCHED, {"notice": settings.RECLAIM_NOTICE_SECONDS}))
         if any(counts.values()):
             wake("scheduler.match")
+    counts["stranded"] = strand_units()
     return counts
 
 

@@ -55,20 +55,27 @@ def _decisions(task: Task) -> list[dict[str, Any]]:
     ]
 
 
+# The units of a task that wait, by what the planner tells apart, the largest group first.
+_GROUPS: Final = """
+SELECT need_id, avoid, apart, count(*), (sum(count(*)) OVER ())::bigint FROM scheduler_unit
+WHERE task_id = %s AND state = 'waiting' GROUP BY 1, 2, 3 ORDER BY count(*) DESC, 1, 2, 3
+"""
+
+
 def _waiting(task: Task) -> dict[str, Any] | None:
-    sql = "SELECT need_id, count(*) FROM scheduler_unit WHERE task_id = %s AND state = 'waiting' GROUP BY 1 ORDER BY 1"
-    found = rows(sql, [task.pk])
+    found = rows(_GROUPS, [task.pk])
     if not found:
         return None
-    need_id, count = found[0]
+    need_id, avoid, apart, count, everything = found[0]
     age_s = (timezone.now() - task.created_at).total_seconds()
-    one = ClassState(need_id, documents_of([need_id])[need_id], count, age_s=max(age_s, 0.0))
+    document = documents_of([need_id])[need_id]
+    one = ClassState(need_id, document, count, tuple(avoid), tuple(apart), age_s=max(age_s, 0.0))
     snapshot, everybody = market([one], online_only=True), market([one], online_only=False)
     arcs, excluded = feasible_arcs(one, snapshot)
     why = _primary(one, arcs, excluded, everybody)
     candidates = sorted((dict(arc.terms) for arc in arcs), key=lambda terms: (terms["cost"], terms["pool"]))[:5]
     return {
-        "units": count,
+        "units": everything,
         "reason": why.reason,
         "detail": why.detail,
         "excluded": dict(why.excluded),

@@ -25,6 +25,7 @@ from scheduler.closings import closings_of
 from scheduler.services.events import add_events
 from scheduler.services.fleet import fleet
 from scheduler.services.settling import end_attempts
+from scheduler.services.trusting import allowance, note_leased
 from scheduler.specs import lease_rows
 from scheduler.sql import dicts, rows
 
@@ -37,18 +38,22 @@ _LEASE: Final = f"""
 WITH picked AS (
     SELECT id FROM scheduler_unit WHERE pool_id = %(pool)s AND state = 'placed'
       AND EXISTS (SELECT 1 FROM marketplace_pool p WHERE p.id = %(pool)s AND p.state = 'active' AND NOT {CLOSED_NOW})
+      AND (NOT %(probation)s OR checked IS NOT FALSE)
     ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 ), leased AS (
     UPDATE scheduler_unit u SET state = 'leased', fence = u.fence + 1
     FROM picked WHERE u.id = picked.id
-    RETURNING u.id, u.task_id, u.stage, u.index, u.need_id, u.offer_id, u.fence
+    RETURNING u.id, u.task_id, u.stage, u.index, u.need_id, u.offer_id, u.fence, u.checked
 ), made AS (
-    INSERT INTO scheduler_attempt (unit_id, task_id, pool_id, agent_id, offer_id, need_id, session, fence, state,
-                                   reason_class, code, detail, leased_at)
-    SELECT id, task_id, %(pool)s, %(agent)s, offer_id, need_id, %(session)s, fence, 'leased', '', '', '', now()
+    INSERT INTO scheduler_attempt (unit_id, task_id, pool_id, agent_id, offer_id, need_id, session, fence, checked,
+                                   state, reason_class, code, detail, leased_at)
+    SELECT id, task_id, %(pool)s, %(agent)s, offer_id, need_id, %(session)s, fence, coalesce(checked, false),
+           'leased', '', '', '', now()
     FROM leased RETURNING id, unit_id, fence, task_id
+), to_judge AS (
+    INSERT INTO scheduler_unjudged (unit_id, at) SELECT id, now() FROM leased WHERE checked
 )
-SELECT made.id AS attempt, made.fence, made.task_id, u.stage, u.index
+SELECT made.id AS attempt, made.fence, made.task_id, u.id AS unit, u.stage, u.index, u.checked
 FROM made JOIN scheduler_unit u ON u.id = made.unit_id ORDER BY u.id
 """
 # Live attempts the agent did not name: of this session an answer was lost, of an older one it has forgotten them.
@@ -65,8 +70,11 @@ WHERE a.id IS NULL
 """
 _ENDING: Final = """
 SELECT a.id, a.fence FROM scheduler_attempt a JOIN marketplace_task t ON t.id = a.task_id
-WHERE a.agent_id = %s AND a.state IN ('leased', 'running')
+WHERE a.agent_id = %(agent)s AND a.state IN ('leased', 'running')
   AND (t.cancel_requested_at IS NOT NULL OR t.reason_class <> '')
+UNION ALL
+SELECT a.id, a.fence FROM scheduler_attempt a JOIN scheduler_unit u ON u.id = a.unit_id
+WHERE a.agent_id = %(agent)s AND a.state IN ('leased', 'running') AND a.checked AND u.state = 'superseded'
 """
 _RUNNING: Final = """
 UPDATE scheduler_attempt a
@@ -202,15 +210,17 @@ def _reconcile(agent: Agent, beat: Beat) -> list[dict[str, Any]]:
 
 def _stops(agent: Agent, beat: Beat) -> list[list[Any]]:
     stale = rows(_UNKNOWN, [[one.attempt for one in beat.held], [one.fence for one in beat.held], agent.pk])
-    ending = rows(_ENDING, [agent.pk])
+    ending = rows(_ENDING, {"agent": agent.pk})
     return [[*row, "stale_lease"] for row in stale] + [[*row, "user_cancel"] for row in ending]
 
 
 def lease_units(agent: Agent, session: UUID, limit: int) -> list[dict[str, Any]]:
     """Lease up to `limit` units placed on the agent's pool; their tasks run from now on."""
-    params: dict[str, Any] = {"pool": agent.pool_id, "agent": agent.pk, "session": session, "limit": limit}
-    params["notice"] = settings.RECLAIM_NOTICE_SECONDS
-    leased = dicts(_LEASE, params)
+    allowed = allowance(agent, limit)
+    params: dict[str, Any] = {"pool": agent.pool_id, "agent": agent.pk, "session": session, "limit": allowed.units}
+    params |= {"notice": settings.RECLAIM_NOTICE_SECONDS, "probation": allowed.probation}
+    leased = dicts(_LEASE, params) if allowed.units else []
+    note_leased(agent, leased, allowed)
     tasks = sorted({row["task_id"] for row in leased})
     if tasks:
         started = rows(_STARTED, [tasks])

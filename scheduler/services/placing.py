@@ -29,22 +29,23 @@ KEEP_ROUNDS: Final = 2_000
 # of no waiting units, expect a single row, and compare every unit picked with every unit waiting.
 _COMMIT = """
 WITH plan AS (
-    SELECT * FROM unnest(%(need)s::bigint[], %(avoid)s::text[], %(pool)s::bigint[], %(offer)s::bigint[],
+    SELECT * FROM unnest(%(need)s::bigint[], %(avoid)s::text[], %(apart)s::text[], %(pool)s::bigint[], %(offer)s::bigint[],
                          %(decision)s::bigint[], %(after)s::bigint[], %(upto)s::bigint[])
-        AS p(need_id, avoid, pool_id, offer_id, decision_id, after, upto)
+        AS p(need_id, avoid, apart, pool_id, offer_id, decision_id, after, upto)
 ), picked AS (
-    SELECT w.id, c.need_id, c.avoid, row_number() OVER (PARTITION BY c.need_id, c.avoid ORDER BY w.id) AS n
-    FROM (SELECT need_id, avoid, max(upto) AS total FROM plan GROUP BY need_id, avoid) c
+    SELECT w.id, c.need_id, c.avoid, c.apart, row_number() OVER (PARTITION BY c.need_id, c.avoid, c.apart ORDER BY w.id) AS n
+    FROM (SELECT need_id, avoid, apart, max(upto) AS total FROM plan GROUP BY need_id, avoid, apart) c
     CROSS JOIN LATERAL (
         SELECT u.id FROM scheduler_unit u
         WHERE u.state = 'waiting' AND u.need_id = c.need_id AND u.avoid = c.avoid::bigint[]
+          AND u.apart = c.apart::bigint[]
           AND (u.not_before IS NULL OR u.not_before <= now())
         ORDER BY u.id LIMIT c.total FOR UPDATE SKIP LOCKED
     ) w
 )
 UPDATE scheduler_unit u
 SET state = 'placed', pool_id = plan.pool_id, offer_id = plan.offer_id, decision_id = plan.decision_id
-FROM picked JOIN plan ON plan.need_id = picked.need_id AND plan.avoid = picked.avoid
+FROM picked JOIN plan ON plan.need_id = picked.need_id AND plan.avoid = picked.avoid AND plan.apart = picked.apart
                      AND picked.n > plan.after AND picked.n <= plan.upto
 WHERE u.id = picked.id
 RETURNING u.pool_id
@@ -85,7 +86,7 @@ def _commit(snapshot: Snapshot, planned: Plan, micros: int) -> int:
 def _parameters(placing: list[ClassDecision], ids: list[int]) -> dict[str, list[Any]]:
     """The plan as columns; `after` and `upto` number the units of a class from 1 in the order of their ids."""
     columns: dict[str, list[Any]] = {
-        name: [] for name in ("need", "avoid", "pool", "offer", "decision", "after", "upto")
+        name: [] for name in ("need", "avoid", "apart", "pool", "offer", "decision", "after", "upto")
     }
     for decision, decision_id in zip(placing, ids, strict=True):
         after = 0
@@ -99,6 +100,7 @@ def _append(columns: dict[str, list[Any]], placement: Placement, decision_id: in
     row = {
         "need": placement.need_id,
         "avoid": "{" + ",".join(map(str, placement.avoid)) + "}",
+        "apart": "{" + ",".join(map(str, placement.apart)) + "}",
         "pool": placement.pool_id,
         "offer": placement.offer_id,
         "decision": decision_id,

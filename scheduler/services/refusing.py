@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
+from dataclasses import replace
+from typing import Any, Final
 
 from core.errors import Invalid
+from marketplace.policies import Policy
 from scheduler.matching import ClassState, feasible_arcs
 from scheduler.services.drafting import Draft
 from scheduler.services.expanding import need_of
@@ -34,8 +36,22 @@ def refuse_hopeless(draft: Draft) -> None:
         if not arcs:
             counts = dict(excluded)
             break
+        _check_owners(draft.task.plan, {arc.pool.provider for arc in arcs})
     else:
         return
     nearest = next((d for d in ("price", "offer", "trust", "policy", "provider", "region") if counts.get(d)), "")
     code, detail, at = _HOPELESS.get(nearest, ("no_pool_fits", "no pool of the market could run this", "capability"))
     raise Invalid(code, detail, field=at, excluded=counts)
+
+
+def _check_owners(plan: dict[str, Any], owners: set[str]) -> None:
+    """As many owners as results are asked for must have a pool that fits; no more results than owners are asked for."""
+    policy = Policy.of(plan["verify"])
+    if not policy.compares:
+        return
+    one_more = policy.validator is not None  # it runs where none of the results comes from
+    wanted, givers = policy.initial + one_more, len(owners) - one_more
+    if len(owners) < wanted:
+        detail = f"{wanted} different owners are needed for results and checks, and {len(owners)} could take part"
+        raise Invalid("too_few_owners", detail, field="verify", owners=len(owners), wanted=wanted)
+    plan["verify"] = replace(policy, max_total=min(policy.max_total, givers)).in_plan()

@@ -17,7 +17,18 @@ from core.admin.cells import change_url
 from marketplace.models import Artifact, Blob, BlobPlace, Pool, Region, Task, TaskArtifact, Upload
 from marketplace.services.availability import keep_status
 from metering.services import measure
-from scheduler.models import Attempt, Checkpoint, Ended, LogChunk, MarketPrice, Probe, RegionEndpoint
+from scheduler.models import (
+    Attempt,
+    Checkpoint,
+    Ended,
+    LogChunk,
+    MarketPrice,
+    PoolEvent,
+    Probe,
+    RegionEndpoint,
+    Trust,
+    Unjudged,
+)
 from scheduler.services.network import reserve
 from scheduler.services.placing import run_round
 from scheduler.stores import store_bytes
@@ -77,6 +88,7 @@ def everything() -> Task:
     Ended.objects.create(attempt=attempt, at=timezone.now())
     MarketPrice.objects.create(at=timezone.now(), pool_id=attempt.pool_id, resource="cores", price=0.01)
     CostSoFar.objects.create(task=task)
+    _trust(attempt)
     _files(task)
     _network(Attempt.objects.get(pk=attempt.pk).pool)
     a_key(alice())
@@ -85,6 +97,13 @@ def everything() -> Task:
     keep_status(an_agent(a_pool(agent=False)), {"load1": 0.5}, [("a" * 64, 10**9)])
     LogEntry.objects.create(user=olga().user, object_repr="a pool", action_flag=CHANGE, change_message="drained")
     return task
+
+
+def _trust(attempt: Attempt) -> None:
+    now = timezone.now()
+    Trust.objects.create(pool=attempt.pool, capability_version=attempt.task.capability_version, streak=3, valid=3, updated_at=now)
+    PoolEvent.objects.create(pool=attempt.pool, kind="level", detail="L1 to L2", at=now)
+    Unjudged.objects.create(unit=attempt.unit, at=now)
 
 
 def _a_blob() -> Blob:

@@ -612,6 +612,30 @@ def give_back_pool(handler: Handler, variables: Json) -> Json:
     return pool
 
 
+TRUST: Json = {
+    "pool": POOL,
+    "level": 2,
+    "level_until": "2030-01-31T00:00:00Z",
+    "level_missing": "50 checked results; there are 12",
+    "reputation": {"score": 0.93, "status": "rated", "formula": "", "valid": 12, "invalid": 0, "lost": 0, "sample_size": 12},
+    "quarantine": {"state": "closed", "until": "2030-01-01T01:00:00Z", "reason": "3 wrong results", "times": 1},
+    "daily_quota": 128,
+    "versions": [],
+    "events": [{"kind": "quarantined", "detail": "3 wrong results", "at": "2030-01-01T00:00:00Z"}],
+}
+
+
+@route("GET", "/pools/(?P<id>[^/]+)/trust")
+def pool_trust(handler: Handler, variables: Json) -> Json:
+    capability = {"capability": "gridfare/render@1.0.0", "consecutive_valid": 12, "check_probability": 0.0833}
+    return TRUST | {"versions": [capability | {"reputation": TRUST["reputation"]}]}
+
+
+@route("POST", "/pools/(?P<id>[^/]+)/(?:lift|audit)")
+def pool_word(handler: Handler, variables: Json) -> Json:
+    return TRUST | {"quarantine": None, "daily_quota": None, "level": 4 if handler.body else 2}
+
+
 @route("POST", "/pools/(?P<id>[^/]+)/(?P<verb>[a-z]+)")
 def move_pool(handler: Handler, variables: Json) -> Json:
     states = {"drain": "draining", "resume": "active", "retire": "retired"}

@@ -266,6 +266,24 @@ def test_the_market_is_shown(run: Run) -> None:
     assert "宁夏" in run("regions").out
 
 
+def test_a_pools_trust_is_shown_with_what_it_is_made_of_and_operators_have_their_word(run: Run, platform: Platform) -> None:
+    shown = run("pool", "trust", POOL).out
+    for part in ("L2 until", "0.93 of 12", "closed until", "3 wrong results", "128 units a day", "gridfare/render@1.0.0", "8%"):
+        assert part in shown
+    assert run("pool", "trust", POOL, "--json").json["daily_quota"] == 128
+    lifted = run("pool", "lift", POOL).out
+    assert "closed until" not in lifted
+    assert "128 units" not in lifted
+    assert run("pool", "audit", POOL, "--until", "2030-06-01T00:00:00Z", "--json").json["level"] == 4
+
+
+def test_stronger_checks_are_asked_for_with_a_word_or_as_json(run: Run, platform: Platform) -> None:
+    run("submit", "gridfare/render", "--verify", "exact")
+    run("submit", "gridfare/render", "--verify", '{"quorum": {"of": 3, "need": 2}}')
+    assert [body.get("verify") for body, _ in platform.by_request.values()] == ["exact", {"quorum": {"of": 3, "need": 2}}]
+    assert run("submit", "gridfare/render", "--verify", "{").code == 2
+
+
 def test_a_provider_sets_up_a_pool(run: Run, platform: Platform, url: str) -> None:
     assert run("pools").out.startswith("no pools")
     assert run("pool", "create", "west", "--region", "ningxia").out.strip() == POOL

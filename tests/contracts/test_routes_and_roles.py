@@ -17,6 +17,7 @@ import orjson
 import pytest
 from django.db import transaction
 from django.urls import get_resolver
+from django.utils import timezone
 from rest_framework.test import APIClient
 
 from marketplace import storage
@@ -74,6 +75,7 @@ POST pools                                                     bob   401 401 201
 GET pools/<identifier>                                         bob   401 401 404 200 200 200 200 200
 PATCH pools/<identifier>                                       bob   401 401 404 403 403 200 200 200
 POST pools/<identifier>/activate                               bob   401 401 403 403 403 403 403 200
+POST pools/<identifier>/audit                                  bob   401 401 403 403 403 403 403 200
 POST pools/<identifier>/drain                                  bob   401 401 404 403 403 200 200 200
 POST pools/<identifier>/join-tokens                            bob   401 401 404 403 403 201 201 201
 GET pools/<identifier>/maintenance                             bob   401 401 404 200 200 200 200 200
@@ -81,11 +83,13 @@ POST pools/<identifier>/maintenance                            bob   401 401 404
 DELETE pools/<identifier>/maintenance/<number>                 bob   401 401 404 403 403 204 204 204
 DELETE pools/<identifier>/reclaim                              bob   401 401 404 403 403 200 200 200
 POST pools/<identifier>/reclaim                                bob   401 401 404 403 403 200 200 200
+POST pools/<identifier>/lift                                   bob   401 401 403 403 403 403 403 409
 GET pools/<identifier>/offers                                  bob   401 401 404 200 200 200 200 200
 POST pools/<identifier>/offers                                 bob   401 401 404 403 403 201 201 201
 POST pools/<identifier>/reinstate                              bob   401 401 403 403 403 403 403 409
 POST pools/<identifier>/resume                                 bob   401 401 404 403 403 200 200 200
 POST pools/<identifier>/retire                                 bob   401 401 404 403 403 200 200 200
+GET pools/<identifier>/trust                                   bob   401 401 404 200 200 200 200 200
 POST pools/<identifier>/suspend                                bob   401 401 403 403 403 403 403 200
 GET market/prices                                              alice 401 401 200 200 200 200 200 200
 POST quotes                                                    alice 401 401 200 200 200 200 200 200
@@ -166,6 +170,7 @@ BODIES: Final[dict[str, Any]] = {
         "start": f"{datetime.now(UTC) + timedelta(days=3):%Y-%m-%dT%H:%M:%SZ}",
         "end": f"{datetime.now(UTC) + timedelta(days=4):%Y-%m-%dT%H:%M:%SZ}",
     },
+    "POST pools/<identifier>/audit": {"until": (timezone.now() + timedelta(days=90)).isoformat()},
     "POST capabilities": {"manifest": a_manifest(name="another")},
     "POST uploads": {"name": "a", "sha256": sha256_of(b"new"), "bytes": 3},
     "PATCH uploads/<id>": b"bb",

@@ -185,7 +185,29 @@ def test_a_pool_that_is_often_wrong_must_be_cheaper_by_what_running_again_costs(
     sure, shaky = a_pool(1), a_pool(2)
     for price, pool in ((0.9, 1), (0.7, 2)):
         market = a_market([a_class(**HOUR)], [sure, shaky], {1: {"result": 1.0}, 2: {"result": price}})
-        assert placed(replace(market, trust={(2, 1): 0.8})) == [{pool: 1}]
+        assert placed(replace(market, trust={(2, 1): 0.5})) == [{pool: 1}]
+
+
+def test_a_newcomer_has_the_benefit_of_the_doubt() -> None:
+    known, new = a_pool(1), a_pool(2)
+    market = a_market([a_class(**HOUR)], [known, new], {1: {"result": 1.0}, 2: {"result": 0.99}})
+    assert placed(replace(market, trust={(1, 1): 0.99})) == [{2: 1}]
+
+
+def test_a_trust_floor_counts_what_is_known_and_a_probation_what_is_checked() -> None:
+    known, new, caught = a_pool(1), a_pool(2), a_pool(3, probation=True)
+    market = replace(a_market([a_class(min_trust="0.9", **HOUR)], [known, new, caught]), trust={(1, 1): 0.95, (3, 1): 0.95})
+    (decision,) = plan(market).decisions
+    assert (units(decision), decision.excluded) == ({1: 1}, {"trust": 2})
+    assert placed(a_market([a_class(verified=True, **HOUR)], [caught])) == [{3: 1}]
+
+
+def test_replicas_of_a_unit_never_meet_at_one_owner() -> None:
+    pools = [a_pool(1), a_pool(2)]
+    (decision,) = plan(a_market([replace(a_class(**HOUR), apart=(1,))], pools)).decisions
+    assert (units(decision), decision.excluded) == ({2: 1}, {"distinct_owner": 1})
+    (decision,) = plan(a_market([replace(a_class(**HOUR), apart=(1, 2))], pools)).decisions
+    assert (units(decision), decision.excluded) == ({}, {"distinct_owner": 2})
 
 
 def test_work_that_needs_no_accelerator_leaves_the_accelerators_to_others_at_equal_price() -> None:
