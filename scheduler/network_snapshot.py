@@ -20,7 +20,7 @@ from marketplace.models import Pool
 from scheduler.models import NetworkLink, NetworkNode
 from scheduler.network.cats import Metric, declaration, level1, level2, link_metrics, normalised, pool_metrics
 from scheduler.network.graph import BEST_EFFORT, Graph, Link, Node
-from scheduler.network.routes import Pair, routes_of
+from scheduler.network.routes import Pair, routes_of, wide_routes
 from scheduler.network.values import Route
 from scheduler.queries import loads_of_pools
 from scheduler.sql import rows
@@ -46,12 +46,19 @@ class Network:
     graph: Graph
     at: datetime
     _routes: dict[int, dict[Pair, Route]] = field(default_factory=dict)
+    _wide: dict[Pair, Route] | None = None
 
     def routes(self, max_class: int = BEST_EFFORT) -> Mapping[Pair, Route]:
         """The route from every region to every other over links of `max_class` or better."""
         if max_class not in self._routes:
             self._routes[max_class] = routes_of(self.graph, max_class=max_class)
         return self._routes[max_class]
+
+    def wide(self) -> Mapping[Pair, Route]:
+        """The route for bulk from every region to every other."""
+        if self._wide is None:
+            self._wide = wide_routes(self.graph)
+        return self._wide
 
 
 @dataclass(slots=True)

@@ -128,10 +128,10 @@ def _with_network(snapshot: Snapshot, moving: list[tuple[int, dict[str, Any], in
         return snapshot
     known = network()
     steady = {(*pair, level): route for level in levels_of(snapshot) for pair, route in known.routes(level).items()}
-    near = {pair: route for pair, route in known.routes().items() if set(pair) & ends}
     routed = replace(
         snapshot,
-        routes=between(near, ends, snapshot),
+        routes=between(known.routes(), ends, snapshot),
+        wide=between(known.wide(), ends, snapshot),
         steady={key: route for key, route in steady.items() if key[0] in ends},
     )
     free = {link: one.free_mbps for link, one in known.graph.links.items()}

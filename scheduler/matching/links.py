@@ -37,7 +37,7 @@ def between(routes: Mapping[tuple[str, str], Route], ends: set[str], snapshot: S
 
 def carries(snapshot: Snapshot, free_mbps: Mapping[int, float]) -> dict[int, float]:
     """Bytes that each link on these routes moves in AHEAD_S when nothing else is on its way."""
-    links = {link for route in snapshot.routes.values() for link in route.links}
+    links = {link for ways in (snapshot.routes, snapshot.wide) for route in ways.values() for link in route.links}
     return {link: free_mbps[link] * 1e6 / 8 * AHEAD_S for link in sorted(links) if link in free_mbps}
 
 

@@ -27,6 +27,7 @@ from typing import Any, Final
 
 import highspy
 import numpy as np
+from highspy._core import _Highs
 
 from scheduler.matching.arcs import Column
 from scheduler.matching.entries import Entries
@@ -173,8 +174,11 @@ _NO_FLOATS: Final = np.zeros(0)
 
 
 def _solver() -> Any:
-    """HiGHS, silent, on one thread, so that the same program has the same answer."""
-    solver: Any = highspy.Highs()  # type: ignore[no-untyped-call]
+    """HiGHS, on one thread, so that the same program has the same answer; and silent.
+
+    The binding itself, as the class around it prints a line to stdout before it can be told not to.
+    """
+    solver: Any = _Highs()
     for name, value in {"output_flag": False, "threads": 1, "random_seed": 1, "solver": "simplex"}.items():
         solver.setOptionValue(name, value)
     return solver

@@ -97,7 +97,8 @@ class Snapshot:
     """Everything a round looks at.
 
     offers   (pool, offers_at) → prices             pace     (version, stage, pool) → what units took
-    routes   (region, region) → the way between     steady   the same by class of jitter asked for, (region, region, class)
+    routes   (region, region) → the quickest way between; wide: the one for bulk
+    steady   the same by class of jitter asked for, (region, region, class)
     trust    (pool, version) → probability of a valid result
     carbon   region → g CO2 per kWh at this hour    cached   (pool, sha256) pairs: inputs that need no transfer
     places   sha256 → regions that hold a copy of a large input
@@ -113,6 +114,7 @@ class Snapshot:
     offers: Mapping[tuple[int, str], Prices]
     pace: Mapping[Key, Fit] = field(default_factory=dict)
     routes: Mapping[tuple[str, str], Route] = field(default_factory=dict)
+    wide: Mapping[tuple[str, str], Route] = field(default_factory=dict)
     steady: Mapping[tuple[str, str, int], Route] = field(default_factory=dict)
     trust: Mapping[tuple[int, int], float] = field(default_factory=dict)
     carbon: Mapping[str, float] = field(default_factory=dict)

@@ -32,6 +32,23 @@ def routes_by_class(graph: Graph) -> dict[int, dict[Pair, Route]]:
     return {max_class: routes_of(graph, max_class=max_class) for max_class in range(BEST_EFFORT + 1)}
 
 
+WIDTHS: Final = (0.9, 0.75, 0.5, 0.25)
+
+
+def wide_routes(graph: Graph) -> dict[Pair, Route]:
+    """Ways for bulk: for each pair the fastest among links no narrower than as many of the others as can be.
+
+    A few milliseconds do not matter to a file of gigabytes, a narrow link does. Links narrower than a quantile (WIDTHS) of
+    all are left out, the strictest first, until something joins the pair.
+    """
+    widths = sorted(edge.mbps for leaving in graph.edges.values() for edge in leaving)
+    found: dict[Pair, Route] = {}
+    for part in WIDTHS if widths else ():
+        at_least = widths[min(int(part * len(widths)), len(widths) - 1)]
+        found = routes_of(graph, mbps=at_least) | found
+    return found
+
+
 def _from(graph: Graph, edges: Edges, region: str, sources: list[str]) -> dict[Pair, Route]:
     best: dict[Pair, tuple[tuple[int, int, tuple[int, ...]], Path]] = {}
     for node, way in tree(edges, sources).items():
