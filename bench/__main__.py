@@ -10,6 +10,7 @@ NAMES = {
     "s1": "results: real processes, beside raw Celery",
     "s2": "control plane: a null executor, beside plain SQL",
     "agents": "a thousand idle agents at one web process",
+    "submit": "one task at a time, until it is placed",
     "fused": "placement with the network beside placement without",
     "charge": "measuring and charging alone, beside a plain copy",
 }

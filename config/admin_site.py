@@ -80,6 +80,7 @@ GROUPS: Final = (
         (
             ("Events", "marketplace_taskevent", "timeline"),
             ("Matching rounds", "scheduler_round", "join_inner"),
+            ("Scenes", "scheduler_keptscene", "landscape"),
             ("Decisions", "scheduler_decision", "alt_route"),
             ("Needs", "scheduler_need", "category"),
             ("Prices of full pools", "scheduler_marketprice", "price_change"),

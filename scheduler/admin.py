@@ -36,6 +36,7 @@ from scheduler.models import (
     Checkpoint,
     Decision,
     Ended,
+    KeptScene,
     LogChunk,
     MarketPrice,
     Need,
@@ -240,6 +241,11 @@ class PacePage(Page):
     @admin.display(description="samples", ordering="samples")
     def seen(self, obj: Pace) -> str:
         return f"{obj.samples:,.0f}"
+
+
+@admin.register(KeptScene)
+class KeptScenePage(Page):
+    columns = ("digest", "created_at")
 
 
 @admin.register(MarketPrice)

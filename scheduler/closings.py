@@ -15,6 +15,7 @@ from scheduler.closing import Closing, closing_of
 def closings_of(pools: Sequence[Pool]) -> dict[int, Closing]:
     """The closing of each pool that has one in sight."""
     windows, now = windows_of([pool.pk for pool in pools]), timezone.now()
+    told = [pool for pool in pools if pool.pk in windows or pool.reclaim_at is not None]
     found = {
         pool.pk: closing_of(
             now,
@@ -23,6 +24,6 @@ def closings_of(pools: Sequence[Pool]) -> dict[int, Closing]:
             windows=windows.get(pool.pk, []),
             notice_s=settings.RECLAIM_NOTICE_SECONDS,
         )
-        for pool in pools
+        for pool in told
     }
     return {pool_id: closing for pool_id, closing in found.items() if closing != Closing()}

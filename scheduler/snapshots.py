@@ -12,19 +12,18 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from django.db.models.functions import Lower
 from django.utils import timezone
 
 from marketplace.carbon import carbon_now
-from marketplace.models import BlobPlace, CachedBlob, Offer, Pool, Rate, Region
-from scheduler.closing import Closing
+from marketplace.models import BlobPlace, CachedBlob, Pool, Region
 from scheduler.closings import closings_of
-from scheduler.matching import ClassState, PoolState, Prices, Snapshot
+from scheduler.matching import ClassState, PoolState, Snapshot
 from scheduler.matching.links import between, carries, ends_of, levels_of, slack_of
 from scheduler.matching.loads import load_of, used_by
 from scheduler.models import Need, Pace
 from scheduler.network_snapshot import network
 from scheduler.pace import Fit, Key, with_anywhere
+from scheduler.scene import Scene, scene
 from scheduler.services.trusting import trust_of
 from scheduler.sql import rows, scalar
 
@@ -74,26 +73,38 @@ def documents_of(need_ids: Iterable[int]) -> dict[int, dict[str, Any]]:
     return dict(Need.objects.filter(id__in=list(need_ids)).values_list("id", "document"))
 
 
+_ONLINE = "SELECT pool_id FROM marketplace_agent WHERE retired_at IS NULL AND lease_until > now()"
+
+
 def open_pools(*, online_only: bool) -> list[Pool]:
     """Active pools in the order of their identifiers; `online_only` wants an agent whose lease has not run out.
 
     Those in quarantine are away, too; once it is over they are on probation until a result of theirs was right.
     """
-    pools = Pool.objects.filter(state=Pool.State.ACTIVE).select_related("region", "organization")
-    if online_only:
-        pools = pools.exclude(quarantined_until__gt=timezone.now())
-        pools = pools.filter(agents__retired_at__isnull=True, agents__lease_until__gt=timezone.now())
-    return list(pools.filter(organization__suspended_at__isnull=True).order_by("identifier").distinct())
+    return _open(scene(), online_only=online_only)
+
+
+def _open(known: Scene, *, online_only: bool) -> list[Pool]:
+    pools = known.pools
+    if not online_only:
+        return pools
+    now, online = timezone.now(), {pool_id for (pool_id,) in rows(_ONLINE)}
+    return [p for p in pools if p.pk in online and (p.quarantined_until is None or p.quarantined_until <= now)]
 
 
 def market(classes: list[ClassState], *, online_only: bool = True, with_load: bool = True) -> Snapshot:
     """The snapshot of a round: pools with their load, offers, paces and surroundings for the classes given."""
-    now = timezone.now()
-    found = open_pools(online_only=online_only)
+    return market_in(scene(), classes, online_only=online_only, with_load=with_load)
+
+
+def market_in(known: Scene, classes: list[ClassState], *, online_only: bool = True, with_load: bool = True) -> Snapshot:
+    """The same, of a scene that the caller holds."""
+    now, found = timezone.now(), _open(known, online_only=online_only)
     closing = closings_of(found) if online_only else {}  # who is away for a while can still be waited for
-    pools = [pool_state(pool, closing.get(pool.pk)) for pool in found]
+    pools = [known.states[pool.pk] for pool in found]
     if not online_only:  # a probation passes, as an absence does
-        pools = [replace(pool, probation=False) for pool in pools]
+        pools = [replace(pool, probation=False) if pool.probation else pool for pool in pools]
+    pools = [replace(p, closes_in_s=closing[p.id].closes_in_s) if p.id in closing else p for p in pools]
     pace = _pace({one.document["version"] for one in classes})
     load = _load(pools, pace) if with_load else Held(pools, {}, [])
     large = {sha for one in classes for sha, _ in one.document.get("inputs", ())}
@@ -101,24 +112,23 @@ def market(classes: list[ClassState], *, online_only: bool = True, with_load: bo
     snapshot = Snapshot(
         classes=classes,
         pools=load.pools,
-        offers=_offers([pool.id for pool in pools], moments),
+        offers={(pool, at): one for at in sorted(moments) for pool, one in known.priced(at).items()},
         pace=pace,
-        carbon={pool.region.code: _carbon(pool.region, now) for pool in found},
+        carbon={code: _carbon(region, now) for code, region in {p.region.code: p.region for p in found}.items()},
         places=_places([*(one.document for one in classes), *(doc for _, doc, _ in load.moving)]),
-        trust=trust_of([pool.id for pool in pools], {one.document["version"] for one in classes}),
-        cached=_cached([pool.id for pool in pools], large),
+        trust=trust_of({one.document["version"] for one in classes}),
+        cached=_cached(large),
         used=load.used,
         at=round(now.timestamp(), 3),
     )
     return _with_network(snapshot, load.moving)
 
 
-def _cached(pools: list[int], sha256s: set[str]) -> frozenset[tuple[int, str]]:
+def _cached(sha256s: set[str]) -> frozenset[tuple[int, str]]:
     """(pool, sha256) pairs of these inputs that agents have kept."""
     if not sha256s:
         return frozenset()
-    held = CachedBlob.objects.filter(pool_id__in=pools, sha256__in=sha256s)
-    return frozenset(held.values_list("pool_id", "sha256"))
+    return frozenset(CachedBlob.objects.filter(sha256__in=sha256s).values_list("pool_id", "sha256"))
 
 
 def _with_network(snapshot: Snapshot, moving: list[tuple[int, dict[str, Any], int]]) -> Snapshot:
@@ -155,28 +165,6 @@ def _places(documents: list[Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:
     return {sha: tuple(regions) for sha, regions in places.items()}
 
 
-def pool_state(pool: Pool, closing: Closing | None = None) -> PoolState:
-    """A pool's row as the matcher's value, without load."""
-    return PoolState(
-        id=pool.id,
-        identifier=pool.identifier,
-        region=pool.region.code,
-        provider=pool.organization.slug,
-        instruction_set=pool.instruction_set,
-        cores=pool.cores,
-        memory_mib=pool.memory_mib,
-        disk_mib=pool.disk_mib,
-        accelerators=tuple((a["model"], a["count"]) for a in pool.accelerators),
-        executors=tuple(pool.executors),
-        mflops=pool.fp32_mflops,
-        bandwidth_mbps=pool.bandwidth_mbps,
-        allow=tuple(pool.allow_organizations),
-        deny=tuple(pool.deny_organizations),
-        closes_in_s=None if closing is None else closing.closes_in_s,
-        probation=pool.quarantined_until is not None,
-    )
-
-
 def _pace(versions: set[int]) -> dict[Key, Fit]:
     found = Pace.objects.filter(capability_version_id__in=versions)
     keys = found.values_list("capability_version_id", "stage", "pool_id", *Fit._fields)
@@ -204,33 +192,10 @@ def _load(pools: list[PoolState], pace: dict[Key, Fit]) -> Held:
     on_pools: dict[int, list[tuple[dict[str, Any], int]]] = defaultdict(list)
     for pool_id, need_id, n, _ in found:
         on_pools[pool_id].append((documents[need_id], n))
-    loads = {pool.id: load_of(pool, on_pools.get(pool.id, []), pace) for pool in pools}
+    loads = {pool.id: load_of(pool, on_pools[pool.id], pace) for pool in pools if pool.id in on_pools}
     moving = [(pool_id, documents[need_id], n) for pool_id, need_id, n, on_its_way in found if on_its_way]
-    return Held([loads[pool.id].pool for pool in pools], used_by([loads[pool.id] for pool in pools]), moving)
-
-
-def _offers(pool_ids: list[int], moments: set[str]) -> dict[tuple[int, str], Prices]:
-    """The offer of each pool at each moment; a pool that had none then is priced by its first one after."""
-    offers = Offer.objects.filter(pool_id__in=pool_ids).order_by(Lower("valid"))
-    rates: dict[int, dict[str, float]] = defaultdict(dict)
-    for offer_id, meter, price in Rate.objects.filter(offer__pool_id__in=pool_ids).values_list(
-        "offer_id", "meter", "unit_price"
-    ):
-        rates[offer_id][meter] = float(price)
-    by_pool: dict[int, list[Offer]] = defaultdict(list)
-    for offer in offers:
-        by_pool[offer.pool_id].append(offer)
-    pairs = ((pool_id, moment) for pool_id in pool_ids for moment in moments)
-    found = {(p, m): offer_at(by_pool[p], datetime.fromisoformat(m)) for p, m in pairs}
-    return {pair: Prices(one.pk, rates[one.pk]) for pair, one in found.items() if one is not None}
-
-
-def offer_at(offers: list[Offer], moment: datetime) -> Offer | None:
-    """The offer valid at a moment, else the first that begins after it (offers sorted by their begin)."""
-    for offer in offers:
-        if offer.valid.upper is None or offer.valid.upper > moment:
-            return offer
-    return None
+    loaded = [loads[pool.id].pool if pool.id in loads else pool for pool in pools]
+    return Held(loaded, used_by(pools, list(loads.values())), moving)
 
 
 _EPOCH = """

@@ -5,21 +5,37 @@ Needs are rows that never change, so classes name theirs by id.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Final
 
 from scheduler.matching import ClassState, PoolState, Prices, Snapshot
 from scheduler.network.values import Route
 from scheduler.pace import Fit
+from scheduler.scene import offers_from, priced
+
+LIVE: Final = ("shares", "backlog_s", "held", "ahead", "closes_in_s", "probation")
 
 
-def snapshot_document(snapshot: Snapshot) -> dict[str, Any]:
-    """The planner's input as JSON values; `snapshot_from` reads it back."""
+def snapshot_document(snapshot: Snapshot, scene: Mapping[int, PoolState] | None = None) -> dict[str, Any]:
+    """The planner's input as JSON values; `snapshot_from` reads it back.
+
+    scene  pools without load that are stored elsewhere: of these, and of the offers, only what is live is written here
+    """
+    if scene is not None:
+        return {"pools": [_live(pool, scene[pool.id]) for pool in snapshot.pools]} | _surroundings(snapshot)
+    offers = [[*key, prices.offer_id, dict(prices.rates)] for key, prices in snapshot.offers.items()]
+    return {"pools": [asdict(pool) for pool in snapshot.pools], "offers": offers} | _surroundings(snapshot)
+
+
+def _live(pool: PoolState, idle: PoolState) -> list[Any]:
+    """A pool's id, and what of it differs from the scene."""
+    return [pool.id, {name: value for name in LIVE if (value := getattr(pool, name)) != getattr(idle, name)}]
+
+
+def _surroundings(snapshot: Snapshot) -> dict[str, Any]:
     return {
         "classes": [[one.need_id, one.waiting, list(one.avoid), list(one.apart), one.age_s] for one in snapshot.classes],
-        "pools": [asdict(pool) for pool in snapshot.pools],
-        "offers": [[*key, prices.offer_id, dict(prices.rates)] for key, prices in snapshot.offers.items()],
         "pace": [[*key, *fit] for key, fit in snapshot.pace.items()],
         "routes": [[*key, asdict(route)] for key, route in snapshot.routes.items()],
         "wide": [[*key, asdict(route)] for key, route in snapshot.wide.items()],
@@ -34,8 +50,18 @@ def snapshot_document(snapshot: Snapshot) -> dict[str, Any]:
     }
 
 
+def whole(document: Mapping[str, Any], scene: Mapping[str, Any], moments: Iterable[str]) -> dict[str, Any]:
+    """A round's document with its scene's pools and offers put back."""
+    idle, offers = {values["id"]: values for values in scene["pools"]}, offers_from(scene)
+    listed = {at: priced(offers, at) for at in sorted(set(moments))}
+    return dict(document) | {
+        "pools": [idle[pool] | live for pool, live in document["pools"]],
+        "offers": [[pool, at, one.offer_id, dict(one.rates)] for at, found in listed.items() for pool, one in found.items()],
+    }
+
+
 def snapshot_from(document: Mapping[str, Any], needs: Mapping[int, Mapping[str, Any]]) -> Snapshot:
-    """The planner's input as it was, from `snapshot_document` and the need documents by id."""
+    """The planner's input as it was, from `snapshot_document` (made `whole` again) and the need documents by id."""
     return Snapshot(
         classes=[
             ClassState(need, needs[need], waiting, tuple(avoid), tuple(apart), age_s)

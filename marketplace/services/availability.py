@@ -96,9 +96,11 @@ def _until_now() -> Func:
 def windows_of(pool_ids: Collection[int]) -> dict[int, list[tuple[datetime, datetime]]]:
     """Windows that run or are to come, per pool, soonest first: [(start, end)]."""
     found: dict[int, list[tuple[datetime, datetime]]] = {}
-    rows = MaintenanceWindow.objects.filter(pool_id__in=list(pool_ids), period__endswith__gt=Now())
+    wanted = set(pool_ids)
+    rows = MaintenanceWindow.objects.filter(period__endswith__gt=Now())  # few, whatever the number of pools
     for pool_id, period in rows.order_by("period").values_list("pool_id", "period"):
-        found.setdefault(pool_id, []).append((period.lower, period.upper))
+        if pool_id in wanted:
+            found.setdefault(pool_id, []).append((period.lower, period.upper))
     return found
 
 

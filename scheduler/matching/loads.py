@@ -46,13 +46,14 @@ def load_of(pool: PoolState, units: Sequence[tuple[Mapping[str, Any], int]], pac
     return PoolLoad(loaded, held)
 
 
-def used_by(loads: Sequence[PoolLoad]) -> dict[str, float]:
+def used_by(pools: Sequence[PoolState], loads: Sequence[PoolLoad]) -> dict[str, float]:
     """Organization → the dominant share of the whole market that its running units hold."""
     totals: dict[str, float] = {}
     held: dict[str, dict[str, float]] = {}
-    for load in loads:
-        for name, amount in declared_of(load.pool).items():
+    for pool in pools if loads else ():
+        for name, amount in declared_of(pool).items():
             totals[name] = totals.get(name, 0.0) + amount
+    for load in loads:
         for organization, amounts in load.by_organization.items():
             of_one = held.setdefault(organization, {})
             for name, amount in amounts.items():

@@ -146,7 +146,13 @@ def feasible_arcs(one: ClassState, snapshot: Snapshot) -> tuple[list[Arc], Mappi
     return [found.arc(int(row)) for row in np.flatnonzero(found.fits)], found.excluded
 
 
+def fitting(one: ClassState, snapshot: Snapshot) -> tuple[list[PoolState], Mapping[str, int]]:
+    """The pools that a class fits, and those left out counted by dimension: `feasible_arcs` without the terms."""
+    found = column(one, Market(snapshot))
+    return [found.market.pools[row] for row in np.flatnonzero(found.fits)], found.excluded
+
+
 def could_take(one: ClassState, pool: PoolState) -> bool:
     """Would an idle pool take units of a class, whatever it asks for them?"""
     free = {(pool.id, one.document["offers_at"]): Prices(0, {})}
-    return bool(feasible_arcs(one, Snapshot([one], [replace(pool, shares=0.0, held=(), closes_in_s=None)], free))[0])
+    return bool(fitting(one, Snapshot([one], [replace(pool, shares=0.0, held=(), closes_in_s=None)], free))[0])

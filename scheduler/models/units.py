@@ -28,6 +28,17 @@ class Need(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
 
 
+class KeptScene(models.Model):
+    """What rounds saw of the market that rarely changes: pools and offers (`scheduler/scene.py`). Shared by many rounds."""
+
+    digest = models.CharField(max_length=64, primary_key=True)
+    document = models.JSONField()
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return self.digest[:12]
+
+
 class Round(models.Model):
     """One run of the matcher: what it saw and how it decided. Replays to the same plan."""
 
@@ -36,7 +47,8 @@ class Round(models.Model):
     placed = models.PositiveIntegerField()
     decided_by = models.CharField(max_length=20)
     micros = models.PositiveBigIntegerField(help_text="time of the pure decision, microseconds")
-    snapshot = models.JSONField(help_text="the matcher's whole input")
+    scene = models.ForeignKey(KeptScene, models.PROTECT, null=True, related_name="rounds")
+    snapshot = models.JSONField(help_text="the planner's input, what the scene holds left out")
 
 
 class Decision(models.Model):

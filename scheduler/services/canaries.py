@@ -17,10 +17,11 @@ from django.db import transaction
 from marketplace.models import CapabilityVersion, Pool, Task
 from marketplace.policies import Policy
 from scheduler.matching import ClassState, could_take
+from scheduler.scene import state_of
 from scheduler.services.drafting import Asker, Draft, Request, draft_task
 from scheduler.services.expanding import expand_task, need_of
 from scheduler.services.submitting import save_task
-from scheduler.snapshots import open_pools, pool_state
+from scheduler.snapshots import open_pools
 from scheduler.sql import dicts, rows
 from scheduler.verification.levels import ENOUGH_RESULTS
 
@@ -74,7 +75,7 @@ def known_answers() -> list[Task]:
 
 def _plant(pool: Pool, answers: Iterable[Task]) -> bool:
     """Hand in the first test case that fits the pool, for this pool alone."""
-    state = pool_state(pool)
+    state = state_of(pool)
     for answer in answers:
         version = answer.capability_version
         asker = Asker(version.capability.organization)

@@ -16,10 +16,11 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from scheduler.matching import ClassDecision, Placement, Plan, Snapshot, plan
-from scheduler.models import Decision, MarketPrice, Round
-from scheduler.snapshots import WAITING_PER_CLASS, documents_of, market, waiting_classes
+from scheduler.models import Decision, KeptScene, MarketPrice, Round
+from scheduler.scene import Scene, scene
+from scheduler.snapshots import WAITING_PER_CLASS, documents_of, market_in, waiting_classes
 from scheduler.sql import rows, scalar
-from scheduler.stored import snapshot_document, snapshot_from
+from scheduler.stored import snapshot_document, snapshot_from, whole
 
 ROUND_LOCK: Final = 0x67726964  # any constant: "grid"
 CHANNEL: Final = "gridfare_pool"
@@ -60,11 +61,12 @@ def run_round() -> int:
         classes = waiting_classes(WAITING_PER_CLASS)
         if not classes:
             return 0
-        snapshot = market(classes)
+        known = scene()
+        snapshot = market_in(known, classes)
         began = time.perf_counter_ns()
         planned = plan(snapshot, **limits())
         micros = (time.perf_counter_ns() - began) // 1000
-        return _commit(snapshot, planned, micros)
+        return _commit(known, snapshot, planned, micros)
 
 
 def limits() -> dict[str, Any]:
@@ -72,11 +74,11 @@ def limits() -> dict[str, Any]:
     return {"time_box_s": settings.PLANNER_TIME_BOX_S, "age_bound_s": float(settings.PLANNER_AGE_BOUND_S)}
 
 
-def _commit(snapshot: Snapshot, planned: Plan, micros: int) -> int:
+def _commit(known: Scene, snapshot: Snapshot, planned: Plan, micros: int) -> int:
     placing = [one for one in planned.decisions if one.placements]
     if not placing:
         return 0
-    ids = _record(snapshot, planned, placing, micros)
+    ids = _record(known, snapshot, planned, placing, micros)
     placed = rows(_COMMIT, _parameters(placing, ids))
     for pool_id in sorted({pool_id for (pool_id,) in placed}):
         notify_pool(pool_id)
@@ -111,7 +113,9 @@ def _append(columns: dict[str, list[Any]], placement: Placement, decision_id: in
         columns[name].append(value)
 
 
-def _record(snapshot: Snapshot, planned: Plan, placing: list[ClassDecision], micros: int) -> list[int]:
+def _record(
+    known: Scene, snapshot: Snapshot, planned: Plan, placing: list[ClassDecision], micros: int
+) -> list[int]:
     """Store the round with its whole input, the decisions and the prices, for the explanation, for replay and for the market."""
     this = Round.objects.create(
         at=timezone.now(),
@@ -119,7 +123,8 @@ def _record(snapshot: Snapshot, planned: Plan, placing: list[ClassDecision], mic
         placed=sum(p.units for one in placing for p in one.placements),
         decided_by=planned.decided_by,
         micros=micros,
-        snapshot=snapshot_document(snapshot) | {"limits": limits()},
+        scene=_keep_scene(known),
+        snapshot=snapshot_document(snapshot, known.states) | {"limits": limits()},
     )
     MarketPrice.objects.bulk_create(
         MarketPrice(at=this.at, pool_id=pool_id, resource=resource, price=price)
@@ -139,10 +144,20 @@ def _record(snapshot: Snapshot, planned: Plan, placing: list[ClassDecision], mic
     return [decision.pk for decision in made]
 
 
+def _keep_scene(known: Scene) -> KeptScene:
+    """The row of what rarely changes, made with the first round that saw it so."""
+    if not KeptScene.objects.filter(digest=known.digest).exists():
+        KeptScene.objects.bulk_create([KeptScene(digest=known.digest, document=known.document)], ignore_conflicts=True)
+    return KeptScene(digest=known.digest)
+
+
 def replay_round(this: Round) -> list[ClassDecision]:
     """Decide a stored round again from its snapshot: what it decided, if the code has not changed since."""
     needs = documents_of(need for need, *_ in this.snapshot["classes"])
-    again = plan(snapshot_from(this.snapshot, needs), by=this.decided_by, **this.snapshot["limits"] | {"time_box_s": 3600.0})
+    document = this.snapshot
+    if this.scene is not None:
+        document = whole(document, this.scene.document, (needs[need]["offers_at"] for need, *_ in document["classes"]))
+    again = plan(snapshot_from(document, needs), by=this.decided_by, **this.snapshot["limits"] | {"time_box_s": 3600.0})
     return [one for one in again.decisions if one.placements]
 
 
@@ -163,6 +178,11 @@ AND NOT EXISTS (SELECT 1 FROM scheduler_decision d WHERE d.round_id = r.id) RETU
 """
 
 
+_FORGET_SCENES: Final = """
+DELETE FROM scheduler_keptscene s WHERE NOT EXISTS (SELECT 1 FROM scheduler_round r WHERE r.scene_id = s.digest)
+"""
+
+
 def forget_old_prices(keep_days: int = 30) -> int:
     """Housekeeping: prices are kept for a month."""
     gone, _ = MarketPrice.objects.filter(at__lt=timezone.now() - timedelta(days=keep_days)).delete()
@@ -176,4 +196,6 @@ def forget_old_rounds(keep: int = KEEP_ROUNDS) -> int:
     if last is None:
         return 0
     rows(_FORGET_DECISIONS, [last])
-    return len(rows(_FORGET_ROUNDS, [last]))
+    gone = len(rows(_FORGET_ROUNDS, [last]))
+    rows(_FORGET_SCENES)
+    return gone

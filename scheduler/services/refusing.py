@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from core.errors import Invalid
 from marketplace.policies import Policy
-from scheduler.matching import ClassState, feasible_arcs
+from scheduler.matching import ClassState, fitting
 from scheduler.services.drafting import Draft
 from scheduler.services.expanding import need_of
 from scheduler.services.quoting import refuse_late
@@ -32,11 +32,11 @@ def refuse_hopeless(draft: Draft) -> None:
         document = need_of(draft.task, stage=stage, inputs=draft.inputs)
         document.pop("deadline", None)  # has its own answer, with a better offer
         one = ClassState(0, document, 1)
-        arcs, excluded = feasible_arcs(one, market([one], online_only=False, with_load=False))
-        if not arcs:
+        pools, excluded = fitting(one, market([one], online_only=False, with_load=False))
+        if not pools:
             counts = dict(excluded)
             break
-        _check_owners(draft.task.plan, {arc.pool.provider for arc in arcs})
+        _check_owners(draft.task.plan, {pool.provider for pool in pools})
     else:
         return
     nearest = next((d for d in ("price", "offer", "trust", "policy", "provider", "region") if counts.get(d)), "")

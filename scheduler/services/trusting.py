@@ -20,7 +20,6 @@ from scheduler.models import Attempt, PoolEvent, Trust
 from scheduler.sql import rows
 from scheduler.verification.trust import (
     HALF_LIFE,
-    NEW,
     QUARANTINE_AFTER,
     QUARANTINE_WINDOW,
     Record,
@@ -277,11 +276,12 @@ def record_of(row: Trust, age: timedelta) -> Record:
     return Record(row.streak, row.valid, row.invalid, row.lost, row.samples, age)
 
 
-def trust_of(pool_ids: Iterable[int], versions: Iterable[int]) -> dict[Pair, float]:
-    """The probability that a result is right, by (pool, version), for every pair asked for. One statement.
+def trust_of(versions: Iterable[int]) -> dict[Pair, float]:
+    """The probability that a result is right, by (pool, version), of pools that have a record. One statement.
 
-    For the planner's cost: (1 - trust) x rerun. Pairs without a record have a newcomer's expectation, 2/3.
+    For the planner's cost. Pools without a record have a newcomer's expectation, 2/3.
     """
-    pools, listed = list(pool_ids), list(versions)
-    known = records_of(pools, listed)
-    return {(pool, version): expected_valid(known.get((pool, version), NEW)) for pool in pools for version in listed}
+    now = timezone.now()
+    found = Trust.objects.filter(capability_version_id__in=list(versions))
+    records = {(row.pool_id, row.capability_version_id): record_of(row, now - row.updated_at) for row in found}
+    return {pair: expected_valid(record) for pair, record in records.items()}

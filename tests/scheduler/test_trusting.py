@@ -224,11 +224,9 @@ def test_the_planner_reads_the_trust_of_all_pairs_in_one_statement() -> None:
     pools, versions = [a_pool() for _ in range(3)], [a_version() for _ in range(2)]
     trusted(pools[0], versions[0], 27)
     with CaptureQueriesContext(connection) as seen:
-        found = trust_of([pool.pk for pool in pools], [version.pk for version in versions])
+        found = trust_of([version.pk for version in versions])
     assert len(seen) == 1
-    assert len(found) == 6
-    assert found[pools[0].pk, versions[0].pk] == pytest.approx(29 / 30, abs=1e-4)
-    assert found[pools[1].pk, versions[0].pk] == pytest.approx(2 / 3)
+    assert found == {(pools[0].pk, versions[0].pk): pytest.approx(29 / 30, abs=1e-4)}  # all others are newcomers
 
 
 def test_what_a_pool_runs_unchecked_when_it_is_caught_is_checked_after_all() -> None:
