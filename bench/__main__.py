@@ -11,6 +11,8 @@ NAMES = {
     "s2": "control plane: a null executor, beside plain SQL",
     "agents": "a thousand idle agents at one web process",
     "charge": "measuring and charging alone, beside a plain copy",
+    "s3": "the planner: a round of 200 classes over 1,000 pools, beside HiGHS on the whole program",
+    "crowded": "the planner: a market at 85 % and 95 % load, beside a cheapest-first greedy",
 }
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -27,7 +28,7 @@ SCARCITY: Final = 0.05  # of the price: what blocks accelerators without using t
 TRUST: Final = 1.0  # of pools that nothing is known of
 
 
-@dataclass(slots=True)
+@dataclass
 class Column:
     """One class over all pools. `fits` are the rows that can take it; `wait_s` is of a unit that comes next."""
 
@@ -111,6 +112,13 @@ class Column:
         values = {name: float(getattr(self, name)[row]) for name in names}
         return Arc(pool=self.market.pools[row], offer_id=int(self.offer[row]), terms=self.terms(row), **values)
 
+    @cached_property
+    def parts(self) -> Bools:
+        """Pools with room for a part of a unit beyond the whole ones."""
+        exact = [self.market.free[name] / amount for name, amount in self.need.items() if amount > 0 and name in self.market.free]
+        parts: Bools = np.minimum.reduce(exact) > self.room + 1e-6
+        return parts
+
     def over_links(self) -> dict[int, Floats]:
         """Link → bytes of one unit over it, by pool, on the ways to and from the pool."""
         regions, column_ = self.market.regions
@@ -156,7 +164,7 @@ def column(one: ClassState, market: Market) -> Column:
         ways=ways,
         long=long,
     )
-    _leave_out(found, doc)
+    _leave_out(found)
     return found
 
 
@@ -230,10 +238,10 @@ def _carbon(doc: Mapping[str, Any], run_s: Floats, market: Market) -> Floats:
     return grams
 
 
-def _leave_out(found: Column, doc: Mapping[str, Any]) -> None:
+def _leave_out(found: Column) -> None:
     """Every pool fits or is counted for the first dimension, in the fixed precedence, that speaks against it."""
     open_rows = np.ones(len(found.market), dtype=bool)
-    for dimension, fits in _checks(found, doc):
+    for dimension, fits in checks(found):
         refused = open_rows & ~fits
         if refused.any():
             found.excluded[dimension] += int(refused.sum())
@@ -247,9 +255,10 @@ def _leave_out(found: Column, doc: Mapping[str, Any]) -> None:
     found.fits = open_rows
 
 
-def _checks(found: Column, doc: Mapping[str, Any]) -> list[tuple[str, Bools]]:
+def checks(found: Column) -> list[tuple[str, Bools]]:
     """The dimensions in their order, each with the pools that pass it."""
-    m, need, everywhere = found.market, doc["need"], np.ones(len(found.market), dtype=bool)
+    m, doc, everywhere = found.market, found.one.document, np.ones(len(found.market), dtype=bool)
+    need = doc["need"]
     sets = {v["instruction_set"] for v in doc["variants"]}
     listed = {
         "architecture": everywhere if "any" in sets else m.members(m.instruction_sets, sets),

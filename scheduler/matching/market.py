@@ -103,6 +103,10 @@ class Market:
         """What is free and promised to nobody."""
         return {name: column.copy() for name, column in self.free.items()}
 
+    def forget_unreserved(self) -> None:
+        """What is free has changed, and nothing is promised: it will be asked for again."""
+        self.__dict__.pop("unreserved", None)
+
     def column(self, columns: dict[str, Floats], name: str) -> Floats:
         """One of the columns by resource; nothing where no pool has that resource."""
         return columns.get(name, np.zeros(len(self)))

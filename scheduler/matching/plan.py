@@ -18,7 +18,7 @@ from scheduler.matching.gangs import place_first
 from scheduler.matching.market import Floats, Market
 from scheduler.matching.program import Optimum, Program
 from scheduler.matching.rounding import Given, Room, hand_out, round_down
-from scheduler.matching.shares import dues
+from scheduler.matching.shares import Due, dues
 from scheduler.matching.values import Arc, ClassDecision, ClassState, Placement, Plan, Snapshot
 from scheduler.matching.waiting import Waits, waits
 from scheduler.matching.ways import cost_of
@@ -48,12 +48,13 @@ def plan(
     asking = [number for number, one in enumerate(found) if one.fits.any() and not one.one.document.get("gang")]
     listed = [found[number] for number in asking]
     waiting = waits(listed, market)
-    optimum = _optimum(listed, market, waiting.costs, time_box_s) if by == OPTIMUM and asking else None
+    owed = dues(listed, market, snapshot.used)
+    optimum = _optimum(listed, market, waiting.costs, owed, time_box_s) if by == OPTIMUM and asking else None
     given = _given(listed, Room(market), optimum, waiting)
     everything = first.given | {(asking[place], row, kind): units for (place, row, kind), units in given.items()}
     queues = {number: waiting.queues[place] for place, number in enumerate(asking)}
     decided_by = OPTIMUM if optimum is not None or not asking else GREEDY
-    cost = _cost(found, everything) + _left(listed, given, waiting)
+    cost = _cost(found, everything) + _left(listed, given, waiting) + _lacks(listed, given, owed)
     duals = {} if optimum is None else _duals(optimum, market)
     bound = 0.0 if optimum is None else optimum.bound + _cost(found, first.given)
     return Plan(_decisions(found, everything, queues), decided_by, duals, cost, bound)
@@ -63,12 +64,13 @@ def _after(market: Market, room: Room, found: Sequence[Column]) -> list[Column]:
     """The classes held against what gangs and reservations left; gangs keep the columns they had."""
     market.free = room.free
     if not market.reserved:
-        del market.unreserved
+        market.forget_unreserved()
     return [one if one.one.document.get("gang") else column(one.one, market) for one in found]
 
 
-def _optimum(found: Sequence[Column], market: Market, waiting: Floats, time_box_s: float) -> Optimum | None:
-    owed = dues(found, market, market.snapshot.used)
+def _optimum(
+    found: Sequence[Column], market: Market, waiting: Floats, owed: Sequence[Due], time_box_s: float
+) -> Optimum | None:
     optimum = Program(found, market, waiting, owed).solve(time_box_s)
     return optimum if optimum.finished else None
 
@@ -92,6 +94,17 @@ def _left(found: Sequence[Column], given: Given, waiting: Waits) -> float:
     for (number, _, _), units in given.items():
         left[number] -= units
     return float(waiting.costs @ np.array(left, dtype=np.float64)) if found else 0.0
+
+
+def _lacks(found: Sequence[Column], given: Given, owed: Sequence[Due]) -> float:
+    """What it costs that organizations got less than they are owed."""
+    got = dict.fromkeys((due.organization for due in owed), 0.0)
+    for (number, _, _), units in given.items():
+        one = found[number]
+        for due in owed:
+            if due.organization == one.one.document["organization"]:
+                got[due.organization] += due.share_of(one.need) * units
+    return sum(max(due.due - got[due.organization], 0.0) * due.lack_cost for due in owed)
 
 
 def _decisions(

@@ -143,8 +143,9 @@ class Program:
             return
         n = len(rows)
         starts, at, values = self.entries.columns(number, kind, rows)
-        room = self.found[number].room[rows] if kind == NOW else np.full(n, np.inf)
-        upper = np.minimum(room, self.units[number])
+        # a bound only where it says more than the rows do (a part of a unit fits): else the rows would lose their prices to it
+        one = self.found[number]
+        upper = np.where(one.parts[rows], one.room[rows], np.inf) if kind == NOW else np.full(n, np.inf)
         self.solver.addCols(n, self.costs[number][kind][rows], np.zeros(n), upper, len(at), starts, at, values)
         self.open[number][kind][rows] = False
         self.number = np.concatenate([self.number, np.full(n, number)])
@@ -154,7 +155,8 @@ class Program:
     def _answer(self, values: Floats, duals: Floats, *, finished: bool) -> Optimum:
         units, classes = values[self.first :], len(self.found)
         paid = sum(float(cost_of(self.found[n], k)[r]) * u for n, r, k, u in self._used(units))
-        bound = paid + float(self.waiting @ values[:classes]) - self.gap / self.scale
+        lacks = float(np.array([due.lack_cost for due in self.dues]) @ values[classes : self.first]) if self.dues else 0.0
+        bound = paid + lacks + float(self.waiting @ values[:classes]) - self.gap / self.scale
         prices = {name: np.maximum(-block, 0.0) / self.scale for name, block in self.entries.resource_blocks(duals)}
         n = len(units)  # ways that joined after the last solution carry nothing
         worth = duals[:classes] / self.scale
