@@ -81,14 +81,14 @@ def _seconds(series: Sequence[Series]) -> tuple[Callable[[Floats], Floats], list
     first = min((float(xs.min()) for _, xs, _ in series if len(xs)), default=0.0)
     last = max((float(xs.max()) for _, xs, _ in series if len(xs)), default=1.0)
     span = max(last - first, 1e-9)
-    step = _step(span / 6)
+    step = _step(span / 8)
     ticks = [tick * step for tick in range(math.ceil(first / step), math.floor(last / step) + 1)]
     return lambda xs: (xs - first) / span, ticks
 
 
 def _step(least: float) -> float:
     """A round number of seconds, minutes, hours or days."""
-    nice = (0.1, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14_400, 21_600, 43_200, 86_400)
+    nice = (0.1, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400)
     return next((step for step in nice if step >= least), math.ceil(least / 86_400) * 86_400.0)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import math
 from pathlib import Path
 from typing import Any, Final
 
@@ -103,12 +102,22 @@ def lines_of(path: Path) -> list[str]:
     return text.splitlines()
 
 
+class _NoNumberError(Exception):
+    """NaN or Infinity, which Python would read and JSON does not know."""
+
+
+def _no_number(text: str) -> float:
+    raise _NoNumberError(text)
+
+
 def checked(path: Path, shape: dict[str, Any]) -> dict[str, Any]:
     """A JSON file that has a shape. Raises BadFile naming the line, or the field."""
     try:
-        document = json.loads("\n".join(lines_of(path)), parse_constant=lambda _: math.nan)
+        document = json.loads("\n".join(lines_of(path)), parse_constant=_no_number)
     except json.JSONDecodeError as error:
         raise BadFile(f"{path}: line {error.lineno}: {error.msg}") from error
+    except _NoNumberError as error:
+        raise BadFile(f"{path}: {error} is no number") from error
     except RecursionError as error:
         raise BadFile(f"{path}: nested too deeply") from error
     fault = best_match(Draft202012Validator(shape).iter_errors(document))
