@@ -34,7 +34,13 @@ def figures_of(load: float, seeds: range) -> dict[str, Any]:
     runs = [run_of(load, seed) for seed in seeds]
     optimum = statistics.mean(run["optimum"] for run in runs)
     greedy = statistics.mean(run["cheapest first"] for run in runs)
-    verdict = "reached" if optimum <= BAR and greedy > BAR_GREEDY else "MISSED" if optimum > BAR else "not as bad a greedy as the bar expects"
+    verdict = (
+        "reached"
+        if optimum <= BAR and greedy > BAR_GREEDY
+        else "MISSED"
+        if optimum > BAR
+        else "not as bad a greedy as the bar expects"
+    )
     say(f"load {load:.0%}, mean of {len(runs)}: the optimum leaves {optimum:.2%} unplaced, the greedy {greedy:.1%}"
         f"   bar {BAR:.0%} where the greedy leaves over {BAR_GREEDY:.0%}: {verdict}")  # fmt: skip
     return {"load": load, "optimum": optimum, "cheapest first": greedy, "runs": runs}
@@ -50,9 +56,11 @@ def run_of(load: float, seed: int) -> dict[str, Any]:
     theirs = cheapest_first(snapshot, random.Random(seed))
     asked = load_of_market(snapshot)
     gap = planned.cost / planned.bound - 1
-    say(f"  seed {seed}: {units:,} units ask for {asked['cores']:.1%} of the cores, {asked['memory_mib']:.1%} of the memory; unplaced "
-        f"{unplaced(snapshot, ours):.2%} by the optimum ({seconds:.2f} s, {gap:.3%} over its bound), "
-        f"{unplaced(snapshot, theirs):.1%} by the greedy (of the cores asked for {without(snapshot, ours):.2%}, {without(snapshot, theirs):.1%})")  # fmt: skip
+    cores, memory = asked["cores"], asked["memory_mib"]
+    say(f"  seed {seed}: {units:,} units ask for {cores:.1%} of the cores and {memory:.1%} of the memory; unplaced are")
+    say(f"    by the optimum {unplaced(snapshot, ours):.2%} of the units, {without(snapshot, ours):.2%} of the cores asked for")
+    say(f"    by the greedy {unplaced(snapshot, theirs):.1%}, {without(snapshot, theirs):.1%}")
+    say(f"    the optimum took {seconds:.2f} s, its plan costs {gap:.3%} more than its bound")
     return {
         "seed": seed, "units": units, "asked": asked, "seconds": seconds, "gap": gap, "decided_by": planned.decided_by,
         "optimum": unplaced(snapshot, ours), "cheapest first": unplaced(snapshot, theirs),
@@ -67,6 +75,6 @@ def unplaced(snapshot: Snapshot, placements: list[Placement]) -> float:
 
 def without(snapshot: Snapshot, placements: list[Placement]) -> float:
     """The part of all cores asked for that is not given."""
-    cores = {one.need_id: one.document["need"]["cores"] for one in snapshot.classes}
+    cores: dict[int, int] = {one.need_id: one.document["need"]["cores"] for one in snapshot.classes}
     given = sum(cores[placement.need_id] * placement.units for placement in placements)
     return 1 - given / sum(cores[one.need_id] * one.waiting for one in snapshot.classes)

@@ -1,7 +1,8 @@
 """Synthetic markets for the planner's benchmarks: pools of many sizes, classes that fit some of them, as full as one likes.
 
 Drawn from a seed. Cores come with 2, 4, 8 or 16 GiB, as the families of machines that clouds rent out do; needs ask for half a GiB
-to 16. Half of the classes name the regions they allow, half an instruction set, a fifth need accelerators. Every unit runs for hours, so that nothing is fetched ahead: what is not placed at once waits.
+to 16. Half of the classes name the regions they allow, half an instruction set, a fifth need accelerators. Every unit runs for
+hours, so that nothing is fetched ahead: what is not placed at once waits.
 """
 
 from __future__ import annotations
@@ -66,7 +67,9 @@ def _document(number: int, chance: random.Random, objective: str) -> dict[str, A
         "organization": f"organization-{number % 20}",
         "trusted": True,
         "objective": objective or chance.choice(sorted(OBJECTIVES)),
-        "regions": [] if chance.random() < 0.5 else [f"region-{n}" for n in sorted(chance.sample(range(REGIONS), chance.choice([2, 4, 8])))],
+        "regions": []
+        if chance.random() < 0.5
+        else [f"region-{n}" for n in sorted(chance.sample(range(REGIONS), chance.choice([2, 4, 8])))],
         "providers": [],
         "exclude_providers": [],
         "cap": None,
@@ -75,7 +78,9 @@ def _document(number: int, chance: random.Random, objective: str) -> dict[str, A
     }
 
 
-def snapshot_of(documents: list[dict[str, Any]], counts: NDArray[np.int64], pools: list[PoolState], chance: random.Random) -> Snapshot:
+def snapshot_of(
+    documents: list[dict[str, Any]], counts: NDArray[np.int64], pools: list[PoolState], chance: random.Random
+) -> Snapshot:
     offers = {(pool.id, AT): Prices(pool.id, {"core_second": chance.uniform(0.5, 2) * 3e-5}) for pool in pools}
     pairs = enumerate(zip(documents, counts, strict=True), 1)
     return Snapshot([ClassState(n, doc, int(count)) for n, (doc, count) in pairs if count], pools, offers)
@@ -121,9 +126,14 @@ def _fits(document: dict[str, Any], pool: PoolState) -> bool:
 
 
 def _fill(
-    pool: PoolState, fitting: list[int], documents: list[dict[str, Any]], load: float, counts: NDArray[np.int64], chance: random.Random
+    pool: PoolState,
+    fitting: list[int],
+    documents: list[dict[str, Any]],
+    load: float,
+    counts: NDArray[np.int64],
+    chance: random.Random,
 ) -> None:
-    """Count units of classes that fit: for the accelerators first, then for the cores, until memory or cores are as full as they shall be."""
+    """Count units of classes that fit, those with accelerators first, until cores or memory are as full as they shall be."""
     free = {name: amount * load for name, amount in declared_of(pool).items()}
     needs = {n: needs_of(documents[n]["need"]) for n in fitting}
     devices = [n for n in fitting if documents[n]["need"]["accelerators"]]

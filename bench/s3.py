@@ -57,13 +57,15 @@ def figures_of(units: int) -> dict[str, Any]:
     plan(snapshot, time_box_s=NO_BOX_S)  # what is only done once per process is not a round's
     wall, cpu, planned = timed(snapshot)
     placed = sum(placement.units for one in planned.decisions for placement in one.placements)
-    gap = planned.cost / planned.bound - 1
+    gap = planned.cost / planned.bound - 1 if planned.bound else float("inf")
     say(f"{units:,} units, {CLASSES} classes, {POOLS:,} pools: {placed:,} placed, decided by {planned.decided_by}")
     say(f"  a round: best {min(wall):.3f} s, median {statistics.median(wall):.3f} s, of processor {statistics.median(cpu):.3f} s"
         f"   bar {BAR_S:g} s: {'reached' if statistics.median(wall) <= BAR_S else 'MISSED'}")  # fmt: skip
     say(f"  whole plan over the program's bound: {gap:.4%}   bar {BAR_GAP:.0%}: {'reached' if gap <= BAR_GAP else 'MISSED'}")
     parts = profile(snapshot)
-    say("  of it, profiled: " + "  ".join(f"{name} {share:.0%}" for name, share in sorted(parts.items(), key=lambda pair: -pair[1])))
+    say(
+        "  of it, profiled: " + "  ".join(f"{name} {share:.0%}" for name, share in sorted(parts.items(), key=lambda pair: -pair[1]))
+    )
     reference_s, reference = whole_program(snapshot)
     agrees = abs(planned.bound / reference.bound - 1)
     say(f"  HiGHS on all {reference.ways:,} ways at once: {reference_s:.2f} s of processor, "

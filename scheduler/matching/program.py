@@ -40,6 +40,7 @@ MORE: Final = 32  # ways of a class and kind that may join in one pricing
 TIE_POOL: Final = 1e-4  # of costs scaled so that the median is SCALE
 TIE_CLASS: Final = 1e-5  # relative
 SCALE: Final = 1e4
+MOST_COST: Final = 1e8  # of scaled costs; far beyond it the dual simplex gives up, and with it the optimum
 IMPROVES: Final = 1e-6 * SCALE
 CLOSE: Final = 1e-4  # of the program's value: nearer to its optimum than this is near enough
 
@@ -71,7 +72,8 @@ class Program:
         self.units = np.array([one.one.waiting for one in found], dtype=np.float64)
         self.entries = Entries(found, market, dues)
         cheapest = [float(one.cost(0.0)[one.fits].min()) for one in found]
-        self.scale = SCALE / max(float(np.median(cheapest)), 1e-12)
+        dearest = max(float(waiting.max()), *(due.lack_cost for due in dues), 1e-12)
+        self.scale = min(SCALE / max(float(np.median(cheapest)), 1e-12), MOST_COST / dearest)
         hairs = TIE_POOL * np.arange(len(market)) / max(len(market), 1)
         self.costs = [[cost_of(one, kind) * self.scale + hairs for kind in range(KINDS)] for one in found]
         self.open: list[list[Bools]] = [[open_ways(one, kind) for kind in range(KINDS)] for one in found]

@@ -1,7 +1,7 @@
 """The simulator: the planner of production on a trace, in virtual time. Pure: files in, values out, no database.
 
-    traces.py, swf.py → what arrives    park.py → where it may go    policies.py → who decides
-    run.py → virtual time, with machines.py as the pools             measures.py, plots.py → how it went
+traces.py, swf.py → what arrives    park.py → where it may go    policies.py → who decides
+run.py → virtual time, with machines.py as the pools             measures.py, plots.py → how it went
 """
 
 from scheduler.simulator.measures import Figures, figures_of

@@ -1,4 +1,4 @@
-"""A synthetic trace of a parallel machine, in the Standard Workload Format: arrivals, sizes and run times as such machines see them.
+"""A synthetic trace of a parallel machine, in the Standard Workload Format: as such machines see them.
 
 Modelled on U. Lublin and D. Feitelson, "The workload on parallel supercomputers", JPDC 63 (2003): sizes are serial, or
 two-stage uniform in their logarithm with powers of two preferred; the logarithm of the run time is one of two gammas, the long
@@ -16,7 +16,32 @@ from typing import Final
 
 SERIAL, POWER_OF_TWO, SMALL = 0.24, 0.58, 0.86  # probabilities
 ROUND_S: Final = (300, 900, 1800, 3600, 7200, 14_400, 28_800, 43_200, 86_400, 172_800)
-BY_HOUR: Final = (0.45, 0.4, 0.35, 0.3, 0.3, 0.35, 0.45, 0.7, 1.1, 1.5, 1.7, 1.7, 1.5, 1.5, 1.7, 1.7, 1.6, 1.4, 1.2, 1.0, 0.9, 0.8, 0.7, 0.55)
+BY_HOUR: Final = (
+    0.45,
+    0.4,
+    0.35,
+    0.3,
+    0.3,
+    0.35,
+    0.45,
+    0.7,
+    1.1,
+    1.5,
+    1.7,
+    1.7,
+    1.5,
+    1.5,
+    1.7,
+    1.7,
+    1.6,
+    1.4,
+    1.2,
+    1.0,
+    0.9,
+    0.8,
+    0.7,
+    0.55,
+)
 BEGIN: Final = 1_767_196_800  # 2026-01-01T00:00:00+08:00
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from scheduler.pace import ANYWHERE, Fit, Key, with_anywhere
+from scheduler.pace import Fit, Key, with_anywhere
 
 PACE_MEMORY = 200.0  # samples that what was learned before counts for, at most; as scheduler/services/settling.py has it
 
@@ -18,7 +18,6 @@ class Paces:
 
     def learn(self, version: int, pool_id: int, tflop: float, seconds: float) -> None:
         """One unit of `tflop` took `seconds` on a pool."""
-        assert pool_id != ANYWHERE
         fits = self.fits.setdefault(version, {})
         key, new = (version, 0, pool_id), Fit(1.0, tflop, seconds, tflop * tflop, tflop * seconds)
         old = fits.get(key)

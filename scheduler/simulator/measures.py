@@ -3,7 +3,7 @@
     bounded slowdown  max(1, (end - arrival) / max(run, 10 s)), the run as the trace has it: so a slow pool does not look good
                       (Feitelson and Rudolph 1998, tau = 10 s)
     waiting           start - arrival, seconds                      utilisation  busy core seconds / (all cores x the whole time)
-    unplaced          units that never started                      missed       units with a deadline not over by it, unplaced ones too
+    unplaced          units that never started                      missed       units with a deadline not over by it, unplaced too
 
 Slowdown and waiting are of units that ended; hold `unplaced` against them. P99 is the smallest value that 99 % do not exceed.
 """
@@ -123,7 +123,9 @@ def table(figures: Sequence[Figures]) -> str:
     """The figures of several policies as a table, a policy a line."""
     rows = [HEADINGS, *(_row(one) for one in figures)]
     widths = [max(len(row[place]) for row in rows) for place in range(len(HEADINGS))]
-    return "\n".join("  ".join(_cell(text, width, place) for place, (text, width) in enumerate(zip(row, widths, strict=True))) for row in rows)
+    return "\n".join(
+        "  ".join(_cell(text, width, place) for place, (text, width) in enumerate(zip(row, widths, strict=True))) for row in rows
+    )
 
 
 def _cell(text: str, width: int, place: int) -> str:

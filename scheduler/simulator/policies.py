@@ -70,7 +70,9 @@ def policy_named(text: str) -> Policy:
         elif key == "age_bound_s":
             age_bound_s = _seconds(text, value)
         else:
-            raise ValueError(f"policy {text[:80]!r}: {part[:40]!r} is neither objective={'|'.join(OBJECTIVES)} nor age_bound_s=SECONDS")
+            raise ValueError(
+                f"policy {text[:80]!r}: {part[:40]!r} is neither objective={'|'.join(OBJECTIVES)} nor age_bound_s=SECONDS"
+            )
     return Policy(text, by, objective, age_bound_s)
 
 

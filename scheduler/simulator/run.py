@@ -36,9 +36,13 @@ WAITING_PER_CLASS: Final = 20_000  # units of a class that a round counts; as sc
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """gap_s between rounds; sweep_s between rounds when nothing happens, 0 for none; `learn` from ended units or believe what was asked
+    """How a simulation is played.
 
-    time_box_s is wall time: an outcome is reproducible only where no round needs longer (`Outcome.decided_by` tells)
+    gap_s       least virtual seconds between rounds
+    sweep_s     most of them while units wait and nothing happens; 0: no round unless something happens
+    time_box_s  wall time of a round's optimum: where no round needs longer (`Outcome.decided_by` tells) an outcome is reproducible
+    learn       from ended units, or believe what was asked for
+    seed        of what the policy draws
     """
 
     gap_s: float = 0.05
@@ -86,7 +90,7 @@ class _World:
         self.needs: dict[int, Mapping[str, float]] = {}
         self.need_ids = self._classes()
         self.queues: dict[int, deque[int]] = {}
-        self.run_s: dict[int, float] = {}  # of the units that run
+        self.on_pool: dict[int, tuple[int, float]] = {}  # unit that runs → its pool, seconds
         self.carbon: tuple[int, dict[str, float]] = (-1, {})  # hour since the epoch, its grams by region
         self.events: list[tuple[float, int, int]] = [(unit.at, ARRIVE, i) for i, unit in enumerate(trace.units)]
         heapq.heapify(self.events)
@@ -192,7 +196,7 @@ class _World:
         out.carbon_g[number] = watt_hours / 1e3 * self._carbon()[pool.region]
         self.busy, self.running, self.not_started = self.busy + cores, self.running + 1, self.not_started - 1
         heapq.heappush(self.events, (self.now + run_s + moved_s, END, number))
-        self.run_s[number] = run_s
+        self.on_pool[number] = (pool.id, run_s)
 
     def _carbon(self) -> dict[str, float]:
         at = self.trace.begins_at + self.now
@@ -202,9 +206,8 @@ class _World:
 
     def _end(self, number: int) -> int:
         """A unit is over. Returns its pool."""
-        need_id, pool_id = self.need_ids[number], self.outcome.pool[number]
-        assert pool_id is not None
-        document, run_s = self.documents[need_id], self.run_s.pop(number)
+        need_id, (pool_id, run_s) = self.need_ids[number], self.on_pool.pop(number)
+        document = self.documents[need_id]
         if self.settings.learn:
             self.paces.learn(document["version"], pool_id, float(document["tflop"]), run_s)
         self.outcome.ended[number] = self.now

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import json
 from argparse import ArgumentTypeError
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from scheduler.simulator import BadFile, Outcome, Park, Policy, Settings, Trace, figures_of, policy_named, read_park, read_trace, simulate
+from scheduler.simulator import (
+    BadFile,
+    Outcome,
+    Park,
+    Policy,
+    Settings,
+    Trace,
+    figures_of,
+    policy_named,
+    read_park,
+    read_trace,
+    simulate,
+)
 from scheduler.simulator.measures import duration, table
 from scheduler.simulator.plots import pictures
 
@@ -43,14 +54,14 @@ def at_least(least: float) -> Any:
 
 class Command(BaseCommand):
     help = "Run the planner on a trace (SWF, or JSON) against described pools, in virtual time."
-    requires_system_checks: Sequence[str] = []
+    requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("trace", type=Path, help="a .json trace, or one in the Standard Workload Format (.swf, .gz)")
         parser.add_argument("--pools", type=Path, required=True, metavar="POOLS.json")
         parser.add_argument("--policy", type=a_policy, nargs="+", metavar="NAME[:KEY=VALUE,...]",
                             default=[policy_named(name) for name in POLICIES],
-                            help="optimum, greedy, cheapest_first; cheapest, fastest, balanced or greenest for all; age_bound_s=")  # fmt: skip
+                            help="optimum, greedy, cheapest_first, or an objective for all")  # fmt: skip
         parser.add_argument("--seed", type=int, default=1)
         parser.add_argument("--units-limit", type=int, metavar="N", help="only the first N units")
         parser.add_argument("--believe", action="store_true", help="take run times as asked for, learn nothing from ended units")
