@@ -114,7 +114,7 @@ def _p99(values: Sequence[float]) -> float:
 
 
 HEADINGS: Final = (
-    "policy", "slowdown mean", "P99", "wait mean", "P99", "max", "utilisation", "cost", "CO2 kg", "unplaced", "missed",
+    "policy", "slowdown mean", "P99", "wait mean", "P99", "max", "all over", "utilisation", "cost", "CO2 kg", "unplaced", "missed",
     "rounds", "s a round", "P99",
 )  # fmt: skip
 
@@ -140,6 +140,7 @@ def _row(one: Figures) -> tuple[str, ...]:
         duration(one.wait_mean_s),
         duration(one.wait_p99_s),
         duration(one.wait_max_s),
+        duration(one.makespan_s),
         f"{one.utilisation:.1%}",
         f"{one.cost:,.2f}",
         f"{one.carbon_kg:,.1f}",

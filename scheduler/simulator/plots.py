@@ -69,11 +69,11 @@ def chart(
     """A line chart. Times are on the x axis; the y axis begins at 0."""
     place, ticks = (x_scale or _seconds)(series)
     most = y_most or _round_up(max((float(ys.max()) for _, _, ys in series if len(ys)), default=1.0))
-    parts = [_frame(title), *(_y_tick(most * i / 4, most) for i in range(5))]
+    legend, more = _legend([name for name, _, _ in series])
+    parts = [_frame(title, HEIGHT + more), *(_y_tick(most * i / 4, most) for i in range(5))]
     parts += [_x_tick(tick, float(place(np.array([tick]))[0])) for tick in ticks]
     parts += [_line(number, place(xs), ys / most) for number, (_, xs, ys) in enumerate(series)]
-    parts += _legend([name for name, _, _ in series])
-    return "\n".join([*parts, "</svg>\n"])
+    return "\n".join([*parts, *legend, "</svg>\n"])
 
 
 def _seconds(series: Sequence[Series]) -> tuple[Callable[[Floats], Floats], list[float]]:
@@ -101,11 +101,11 @@ def _log_seconds(series: Sequence[Series]) -> tuple[Callable[[Floats], Floats], 
 
 
 def _round_up(value: float) -> float:
-    """The next 1, 2, 4 or 8 times a power of ten."""
+    """A few digits times a power of ten, at least the value."""
     if value <= 0:
         return 1.0
     power = 10.0 ** math.floor(math.log10(value))
-    return next(factor * power for factor in (1, 2, 4, 8, 10) if factor * power >= value * (1 - 1e-9))
+    return next(factor * power for factor in (1, 2, 3, 4, 5, 6, 8, 10) if factor * power >= value * (1 - 1e-9))
 
 
 def _x(part: float) -> float:
@@ -116,11 +116,11 @@ def _y(part: float) -> float:
     return HEIGHT - BOTTOM - part * (HEIGHT - TOP - BOTTOM)
 
 
-def _frame(title: str) -> str:
+def _frame(title: str, height: int) -> str:
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
         f'font-family="system-ui, sans-serif" font-size="12" fill="#374151">'
-        f'<title>{escape(title)}</title><rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>'
+        f'<title>{escape(title)}</title><rect width="{WIDTH}" height="{height}" fill="#ffffff"/>'
         f'<text x="{LEFT}" y="24" font-size="15" fill="#111827">{escape(title)}</text>'
     )
 
@@ -153,12 +153,15 @@ def _stroke(number: int) -> str:
     return f'stroke="{COLOURS[number % len(COLOURS)]}" stroke-width="1.8" stroke-dasharray="{dash or "none"}"'
 
 
-def _legend(names: Sequence[str]) -> list[str]:
-    """Below the axis, left to right."""
-    parts, x = [], float(LEFT)
+def _legend(names: Sequence[str]) -> tuple[list[str], int]:
+    """Below the axis, left to right, in as many lines as it takes; and the pixels that the lines after the first add."""
+    parts, x, y = [], float(LEFT), HEIGHT - 14
     for number, name in enumerate(names):
-        shown = name if len(name) <= 40 else name[:39] + "…"
-        parts.append(f'<path d="M{x:.0f} {HEIGHT - 14}h22" fill="none" {_stroke(number)}/>')
-        parts.append(f'<text x="{x + 27:.0f}" y="{HEIGHT - 10}">{escape(shown)}</text>')
-        x += 27 + 7.2 * len(shown) + 16
-    return parts
+        shown = name if len(name) <= 60 else name[:59] + "…"
+        width = 27 + 7.2 * len(shown) + 16
+        if x > LEFT and x + width > WIDTH:
+            x, y = float(LEFT), y + 18
+        parts.append(f'<path d="M{x:.0f} {y}h22" fill="none" {_stroke(number)}/>')
+        parts.append(f'<text x="{x + 27:.0f}" y="{y + 4}">{escape(shown)}</text>')
+        x += width
+    return parts, y - (HEIGHT - 14)
