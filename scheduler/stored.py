@@ -14,7 +14,7 @@ from scheduler.network.values import Route
 from scheduler.pace import Fit
 from scheduler.scene import offers_from, priced
 
-LIVE: Final = ("shares", "backlog_s", "held", "ahead", "closes_in_s", "probation")
+LIVE: Final = ("shares", "backlog_s", "held", "ahead", "running", "closes_in_s", "probation")
 
 
 def snapshot_document(snapshot: Snapshot, scene: Mapping[int, PoolState] | None = None) -> dict[str, Any]:
@@ -87,7 +87,8 @@ def _pool_from(values: Mapping[str, Any]) -> PoolState:
     """Lists become tuples again, accelerators and what is held pairs."""
     flat = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
     pairs = {name: tuple((key, value) for key, value in values.get(name, ())) for name in ("accelerators", "held")}
-    return PoolState(**flat | pairs)
+    running = tuple((run_s, tuple((key, value) for key, value in held)) for run_s, held in values.get("running", ()))
+    return PoolState(**flat | pairs | {"running": running})
 
 
 def _route_from(values: Mapping[str, Any]) -> Route:

@@ -16,7 +16,7 @@ import numpy as np
 
 from scheduler.matching.arcs import Column, column
 from scheduler.matching.gangs import place_first
-from scheduler.matching.market import Floats, Market
+from scheduler.matching.market import Market
 from scheduler.matching.program import Optimum, Program
 from scheduler.matching.rounding import Given, Room, hand_out, round_down
 from scheduler.matching.shares import Due, dues
@@ -49,15 +49,16 @@ def plan(
     asking = [number for number, one in enumerate(found) if one.fits.any() and not one.one.document.get("gang")]
     listed = [found[number] for number in asking]
     waiting = waits(listed, market)
-    owed = dues(listed, market, snapshot.used)
-    optimum = _optimum(listed, market, waiting.costs, owed, time_box_s) if by == OPTIMUM and asking else None
+    owed = dues(listed, market, snapshot.used, waiting.costs)
+    optimum = _optimum(listed, market, waiting, owed, time_box_s) if by == OPTIMUM and asking else None
     given = _given(listed, Room(market), optimum, waiting)
     everything = first.given | {(asking[place], row, kind): units for (place, row, kind), units in given.items()}
     queues = {number: waiting.queues[place] for place, number in enumerate(asking)}
     decided_by = OPTIMUM if optimum is not None or not asking else GREEDY
-    cost = _cost(found, everything) + _left(listed, given, waiting) + _lacks(listed, given, owed)
+    early = _cost(found, first.given)
+    cost = early + _cost(listed, given) + _left(listed, given, waiting) + _lacks(listed, given, owed)
     duals = {} if optimum is None else _duals(optimum, market)
-    bound = 0.0 if optimum is None else optimum.bound + _cost(found, first.given)
+    bound = 0.0 if optimum is None else optimum.bound + early
     return Plan(_decisions(found, everything, queues), decided_by, duals, cost, bound)
 
 
@@ -70,7 +71,11 @@ def _after(market: Market, room: Room, found: Sequence[Column]) -> list[Column]:
 
 
 def _optimum(
-    found: Sequence[Column], market: Market, waiting: Floats, owed: Sequence[Due], time_box_s: float
+    found: Sequence[Column],
+    market: Market,
+    waiting: Waits,
+    owed: Sequence[Due],
+    time_box_s: float,
 ) -> Optimum | None:
     optimum = Program(found, market, waiting, owed).solve(time_box_s)
     return optimum if optimum.finished else None

@@ -40,6 +40,7 @@ class PoolState:
     backlog_s  work ahead in seconds of the whole pool
     held       what live units hold, [(resource, amount)]; without it every resource is held to the degree of `shares`
     ahead      the part of the room for units fetched ahead that is taken, 0 to 1
+    running    groups of units that run, (seconds a unit takes, [(resource, amount held)]): what comes free, and when
     watts      electric power of one busy core
     closes_in_s  what would end later is not placed here (None: open for good)
     probation  its results were wrong: it takes only what is checked
@@ -63,6 +64,7 @@ class PoolState:
     backlog_s: float = 0.0
     held: tuple[tuple[str, float], ...] = ()
     ahead: float = 0.0
+    running: tuple[tuple[float, tuple[tuple[str, float], ...]], ...] = ()
     watts: float = 10.0
     closes_in_s: float | None = None
     probation: bool = False

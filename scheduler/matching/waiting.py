@@ -29,10 +29,14 @@ LEAST: Final = 1e-12
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """Of each class: what leaving one unit unplaced costs, and the units that wait by row of the pool."""
+    """Of each class: what leaving one unit unplaced costs, and the units that wait by row of the pool.
+
+    queue_s  of each pool: seconds of the whole pool that wait for it
+    """
 
     costs: Floats
     queues: list[dict[int, float]]
+    queue_s: Floats
 
 
 def waits(found: Sequence[Column], market: Market) -> Waits:
@@ -45,7 +49,7 @@ def waits(found: Sequence[Column], market: Market) -> Waits:
         queues.append({int(row): float(count) for row, count in zip(rows, units, strict=True) if count > 0})
     costs = np.array([_one_more(one, one.wait_s + queue_s) for one in found])
     late = np.array([_is_late(one) for one in found], dtype=bool)
-    return Waits(np.where(late, LATE * costs.max(initial=0.0), costs), queues)
+    return Waits(np.where(late, LATE * costs.max(initial=0.0), costs), queues, queue_s)
 
 
 def _one_more(one: Column, wait_s: Floats) -> float:

@@ -127,7 +127,7 @@ def test_a_pool_more_never_makes_the_optimum_dearer(snapshot: Snapshot, which: i
     found = [one for one in (column(each, market) for each in snapshot.classes) if one.fits.any()]
     if not found:
         return
-    waiting = waits(found, market).costs
+    waiting = waits(found, market)
     gone = which % len(market)
     kept = [replace(one, fits=one.fits.copy()) for one in found]
     for one in kept:
