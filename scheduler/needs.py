@@ -19,7 +19,7 @@ Only where there is something to say:
   min_trust    lowest probability of a valid result, decimal text
   network      {from: region, jitter_class, max_latency_s}: the class of the way from the user
   gang         units that must start together on one pool
-  inputs       [[sha256, bytes]] of input files of more than 100 MB         bytes_out   predicted, of one unit
+  inputs       [[sha256, bytes]] of input files of more than settings.LARGE_BYTES         bytes_out   predicted, of one unit
   store        the region of the market's store
 """
 
@@ -62,6 +62,7 @@ def need_document(
     deadline: datetime | None = None,
     inputs: Sequence[tuple[str, int]] = (),
     store: str = "",
+    large: int = LARGE,
 ) -> dict[str, Any]:
     """The need of a plan's units (stage 0) or of its merge (stage 1)."""
     part = part_of(plan, stage)
@@ -92,7 +93,7 @@ def need_document(
         "min_trust": constraints.get("min_trust"),
         "network": constraints.get("network"),
         "gang": plan["units"] if plan.get("gang") and not stage else None,
-        "inputs": [[sha, size] for sha, size in sorted(inputs) if size > LARGE] or None,
+        "inputs": [[sha, size] for sha, size in sorted(inputs) if size > large] or None,
         "bytes_out": part.get("bytes_out"),
         "store": store,
     }
