@@ -117,7 +117,7 @@ def _files(task: Task) -> None:
     blob, owner = _a_blob(), alice().organization
     artifact = Artifact.objects.create(organization=owner, blob=blob, name="scene.xml")
     TaskArtifact.objects.create(task=task, artifact=artifact, path="in/scene.xml", field="scene")
-    a_replica(artifact)
+    a_replica(artifact, f"place-{next(_serial)}", state="held")
     pin(artifact, None, timezone.now() + timedelta(days=1))
     BlobPlace.objects.get_or_create(blob=blob, region=Region.objects.first())
     Upload.objects.create(organization=owner, sha256="a" * 64, bytes=9, name="b.csv", expires_at=timezone.now())
