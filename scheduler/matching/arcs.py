@@ -303,9 +303,9 @@ def _accelerators_fit(need: Mapping[str, Any], market: Market) -> Bools:
 
 def _gang_fits(found: Column, market: Market) -> Bools:
     """Pools that could run all of a gang at once when they are empty."""
-    fits = np.ones(len(market), dtype=bool)
+    fits, size = np.ones(len(market), dtype=bool), min(int(found.one.document["gang"]), max(found.one.waiting, 1))
     for name, amount in found.need.items():
-        fits &= market.declared.get(name, np.zeros(len(market))) >= amount * int(found.one.document["gang"])
+        fits &= market.declared.get(name, np.zeros(len(market))) >= amount * size
     return fits
 
 
