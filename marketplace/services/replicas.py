@@ -266,5 +266,4 @@ def _copy(given: Mapping[int, int]) -> None:
 def notify(pool_ids: Iterable[int]) -> None:
     """Wake the long polls of these pools' agents when this transaction commits."""
     with connection.cursor() as cursor:
-        for pool_id in sorted(pool_ids):
-            cursor.execute("SELECT pg_notify('gridfare_pool', %s)", [str(pool_id)])
+        cursor.execute("SELECT pg_notify('gridfare_pool', pool::text) FROM unnest(%s::bigint[]) AS pool", [sorted(pool_ids)])

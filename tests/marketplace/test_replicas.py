@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from core.errors import DomainError
@@ -229,6 +231,26 @@ def test_what_a_cache_tells_leaves_kept_copies_alone_and_both_are_shown_by_regio
     assert CachedBlob.objects.filter(sha256=artifact.blob_id).count() == 2
     assert shown.caches == {"guizhou": 1}
     assert [(one.region.code, one.state) for one in shown.replicas] == [("ningxia", "held")]
+
+
+def test_placing_and_telling_ask_no_more_for_more_copies() -> None:
+    def statements(count: int) -> tuple[int, int]:
+        pool = a_store(f"place-{count}")
+        blobs = [an_artifact(build.alice(), f"{count} {n}".encode(), f"{count}-{n}") for n in range(count)]
+        for one in blobs:
+            replicate(one, None, [f"place-{count}"])
+        with CaptureQueriesContext(connection) as placing:
+            assert place_replicas()["copying"] == count
+        with CaptureQueriesContext(connection) as telling:
+            half = [one.blob_id for one in blobs[: count // 2]]
+            tells(pool, *half, **{one.blob_id: "no luck" for one in blobs[count // 2 :]})
+        assert sorted(Replica.objects.filter(region__code=f"place-{count}").values_list("state", flat=True)) == sorted(
+            ["held", "wanted"] * (count // 2)
+        )
+        Replica.objects.all().delete()
+        return len(placing), len(telling)
+
+    assert statements(2) == statements(40)
 
 
 def test_through_the_api_a_copy_is_asked_for_shown_pinned_and_dropped(artifact: Artifact) -> None:
