@@ -56,9 +56,7 @@ class Replica(models.Model):
 
     class Meta:
         constraints: ClassVar = [
-            models.UniqueConstraint(
-                fields=["blob", "region", "organization"], condition=~Q(state="gone"), name="replica_once"
-            ),
+            models.UniqueConstraint(fields=["blob", "region", "organization"], condition=~Q(state="gone"), name="replica_once"),
             models.CheckConstraint(
                 condition=Q(state__in=["copying", "held"], pool__isnull=False)
                 | Q(state="wanted", pool__isnull=True)

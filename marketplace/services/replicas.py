@@ -47,9 +47,7 @@ def replicate(artifact: Artifact, user: User | None, regions: Sequence[str]) -> 
         expires = timezone.now() + timedelta(days=settings.REPLICA_DAYS)
         again = [present[one.pk].pk for one in places if one.pk in present]
         Replica.objects.filter(pk__in=again).update(expires_at=expires)
-        Replica.objects.filter(pk__in=again, state="failed").update(
-            state="wanted", pool=None, tries=0, detail="", changed_at=Now()
-        )
+        Replica.objects.filter(pk__in=again, state="failed").update(state="wanted", pool=None, tries=0, detail="", changed_at=Now())
         fields = {"blob_id": artifact.blob_id, "bytes": artifact.blob.bytes, "asked_by": user, "expires_at": expires}
         Replica.objects.bulk_create(Replica(organization=owner, region=one, **fields) for one in new)
     wake(JOB)
