@@ -71,6 +71,8 @@ GROUPS: Final = (
             ("Uploads", "marketplace_upload", "upload"),
             ("Blobs", "marketplace_blob", "database"),
             ("Places of blobs", "marketplace_blobplace", "location_on"),
+            ("Copies", "marketplace_replica", "content_copy"),
+            ("Pins", "marketplace_pin", "keep"),
             ("Input files", "marketplace_taskartifact", "attach_file"),
             ("Outputs", "scheduler_output", "output"),
         ),

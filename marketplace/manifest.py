@@ -92,7 +92,8 @@ def check_manifest(document: Any) -> Manifest:
     _check_version(document["version"])
     check_inputs_schema(document["inputs"])
     manifest = _completed(document)
-    parse_policy(manifest["verify"])
+    if parse_policy(manifest["verify"]).compares and manifest.get("gang"):
+        raise Invalid(CODE, "the results of a gang are not compared: it runs on one pool", field="gang")
     _check_sources(manifest)
     _check_paths(manifest)
     _check_expressions(manifest)

@@ -36,6 +36,7 @@ from marketplace.policies import Policy, parse_policy
 Plan = dict[str, Any]
 Names = Mapping[str, Any]
 MAX_TFLOP = 10**12
+MAX_GANG = 1_000  # units that start together
 
 
 def plan_of(
@@ -57,9 +58,10 @@ def plan_of(
     need = _need_of(manifest["resources"], manifest["variants"], names)
     merge = manifest.get("merge")
     policy = parse_policy(manifest["verify"])
-    return _validate_stage_of(manifest, policy, names) | {
+    units = _bounded(_units_of(split), manifest, names)
+    return _validate_stage_of(manifest, policy, names) | _gang_of(manifest, units) | {
         "split": split,
-        "units": _bounded(_units_of(split), manifest, names),
+        "units": units,
         "merge": merge is not None,
         "run": _run_of(manifest, inputs),
         "env": _env_of(manifest, inputs),
@@ -195,6 +197,16 @@ def _bounded(units: int, manifest: Mapping[str, Any], names: Names) -> int:
         detail = f"these inputs make {units} units; the capability allows {most}"
         raise Invalid("too_many_units", detail, field=field, units=str(units), limit=most)
     return units
+
+
+def _gang_of(manifest: Mapping[str, Any], units: int) -> dict[str, Any]:
+    """One unit is no gang."""
+    if not manifest.get("gang") or units == 1:
+        return {}
+    if units > MAX_GANG:
+        detail = f"these inputs make {units} units; a gang has at most {MAX_GANG}"
+        raise Invalid("too_many_units", detail, field=_split_field(manifest.get("split")), units=str(units), limit=MAX_GANG)
+    return {"gang": True}
 
 
 def _split_field(split: Any) -> str:

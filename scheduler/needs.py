@@ -18,8 +18,8 @@ Only where there is something to say:
   deadline     seconds since the epoch by which nine of ten units must be over; rounded down to ten seconds
   min_trust    lowest probability of a valid result, decimal text
   network      {from: region, jitter_class, max_latency_s}: the class of the way from the user
-  gang         units that must start together on one pool
-  inputs       [[sha256, bytes]] of input files of more than 100 MB         bytes_out   predicted, of one unit
+  gang         units that must start together on one pool, and the task whose they are: gang_of
+  inputs       [[sha256, bytes]] of input files of more than settings.LARGE_BYTES         bytes_out   predicted, of one unit
   store        the region of the market's store
 """
 
@@ -62,6 +62,8 @@ def need_document(
     deadline: datetime | None = None,
     inputs: Sequence[tuple[str, int]] = (),
     store: str = "",
+    task: str = "",
+    large: int = LARGE,
 ) -> dict[str, Any]:
     """The need of a plan's units (stage 0) or of its merge (stage 1)."""
     part = part_of(plan, stage)
@@ -92,7 +94,8 @@ def need_document(
         "min_trust": constraints.get("min_trust"),
         "network": constraints.get("network"),
         "gang": plan["units"] if plan.get("gang") and not stage else None,
-        "inputs": [[sha, size] for sha, size in sorted(inputs) if size > LARGE] or None,
+        "gang_of": task if plan.get("gang") and not stage else None,  # units of two tasks are never one gang
+        "inputs": [[sha, size] for sha, size in sorted(inputs) if size > large] or None,
         "bytes_out": part.get("bytes_out"),
         "store": store,
     }

@@ -11,6 +11,7 @@ from typing import Any
 from gridfare.agent import log
 from gridfare.agent.capacity import Capacity
 from gridfare.agent.holdings import Holdings
+from gridfare.agent.keeping import Keeper
 from gridfare.agent.line import Line, Options
 from gridfare.agent.notice import Notice, Wish, earliest, uptime
 from gridfare.agent.outbox import Outbox
@@ -47,6 +48,7 @@ class Loop:
         wish: Wish = lambda: None,
         watch: Watch | None = None,
         sensing: Sensing | None = None,
+        keeper: Keeper | None = None,
     ) -> None:
         self.channel, self.outbox, self.options = channel, outbox, options
         self.names, self.chaos = workshop.choice.names(), workshop.chaos
@@ -55,7 +57,9 @@ class Loop:
         self.prober = Prober(channel, workshop.chaos, silent=options.null)
         self.line = Line()
         self.is_drained = draining
-        self.watch, self.workshop, self.sensing = watch, workshop, sensing
+        self.watch, self.workshop, self.sensing, self.keeper = watch, workshop, sensing, keeper
+        if keeper is not None:
+            keeper.news = self._break_off
         self.notice = Notice(wish if watch is None else lambda: earliest(wish(), watch.last.left_s))
         self.noticed = False
         self.call: asyncio.Task[dict[str, Any]] | None = None
@@ -77,6 +81,8 @@ class Loop:
                 await self._exchange()
         finally:
             self.prober.stop()
+            if self.keeper is not None:
+                self.keeper.stop()
             for keeper in keepers:
                 keeper.cancel()
             self.holdings.end_all("agent_stopping", "the agent ends")
@@ -99,15 +105,21 @@ class Loop:
             if self.chaos.strikes(self.chaos.lose_answers):
                 raise Unreachable("chaos lost the answer")
         except Unreachable as problem:
+            self._untold()
             await self._back_off(problem)
         except ProtocolError as problem:
             await self._refused(problem)
         except asyncio.CancelledError:
+            self._untold()
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
         else:
             await self._answered(sent, answer)
+
+    def _untold(self) -> None:
+        if self.keeper is not None:
+            self.keeper.missed()
 
     async def _answered(self, sent: float, answer: dict[str, Any]) -> None:
         self.line.renewed, self.line.failures, self.line.refusals = sent, 0, 0
@@ -150,6 +162,8 @@ class Loop:
         }
         if self.sensing is not None and (status := self.sensing.news()) is not None:
             head["status"] = status
+        if self.keeper is not None:
+            head |= self.keeper.words()
         batch = self.outbox.batch
         reports = batch.to_json() if batch else "null"
         return (json.dumps(head)[:-1] + ', "reports": ' + reports + "}").encode()
@@ -230,6 +244,8 @@ class Loop:
         if self.outbox.accept(answer.get("accepted")):
             self.holdings.sending = None
         self.prober.hear(answer.get("probe"))
+        if self.keeper is not None:
+            self.keeper.hear(answer.get("store"))
         for attempt, fence, why in answer.get("refused") or ():
             log.info("a report was refused", attempt=attempt, fence=fence, why=why)
         for attempt, fence, why in answer.get("stop") or ():
@@ -251,6 +267,8 @@ class Loop:
                 self._empty_queue("the machine is being drained")
             self.holdings.shed()
             self.prober.tick()
+            if self.keeper is not None:
+                self.keeper.tick()
             self._check_idle()
 
     def _heed_notice(self, named: set[str] | None) -> None:
@@ -260,6 +278,8 @@ class Loop:
         """
         left = self.notice.left_s()
         changed, self.noticed = (left is not None) != self.noticed, left is not None
+        if self.keeper is not None:
+            self.keeper.paused = self.noticed
         if changed:
             self._turn(left)
         if left is not None:

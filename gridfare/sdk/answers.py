@@ -149,6 +149,26 @@ class Artifact(TypedDict):
     regions: list[str]
 
 
+class CachesIn(TypedDict):
+    region: str
+    pools: int
+
+
+class Copy(TypedDict):
+    region: str
+    state: str
+    bytes: int
+    detail: str
+    asked_at: str
+    expires_at: str
+
+
+class ArtifactWhere(Artifact):
+    caches: list[CachesIn]
+    replicas: list[Copy]
+    pinned_until: str | None
+
+
 class Identity(TypedDict):
     user: dict[str, Any]
     organization: dict[str, Any] | None

@@ -14,6 +14,7 @@ from marketplace import storage
 from marketplace.agent_auth import authenticate
 from marketplace.models import Agent, Blob
 from marketplace.services.artifacts import part_offset, receive_part, register_places
+from marketplace.services.storekeeping import may_fetch
 from scheduler.sql import dicts, rows
 
 _LIVE: Final = """
@@ -54,6 +55,21 @@ def blob(request: HttpRequest, attempt: int, fence: int, sha256: str) -> HttpRes
             answer["Upload-Offset"] = str(error.data["offset"])
         return answer
     return method_not_allowed(request, "GET", "HEAD", "PUT")
+
+
+@csrf_exempt
+def kept_blob(request: HttpRequest, sha256: str) -> HttpResponseBase:
+    """GET a copy that the agent's pool is to keep."""
+    if request.method != "GET":
+        return method_not_allowed(request, "GET")
+    try:
+        agent = authenticate(request.method, request.get_full_path(), request.headers, None)
+        size = may_fetch(agent, sha256)
+        if size is None:
+            raise NotFound("replica_unknown", "your pool keeps no copy of this")
+        return storage.range_response(request, sha256, size)
+    except DomainError as error:
+        return problem_answer(error)
 
 
 def _live(agent: Agent, attempt: int, fence: int) -> dict[str, Any]:

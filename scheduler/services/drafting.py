@@ -108,7 +108,10 @@ def draft_task(asker: Asker, request: Request, *, version: CapabilityVersion) ->
     bytes_in = sum(artifact.blob.bytes for pairs in named.values() for _, artifact in pairs)
     plan = plan_of(version.manifest, inputs, paths, program=version.program_id, input_bytes=bytes_in)
     if request.verify is not None:
-        plan["verify"] = strengthen(Policy.of(plan["verify"]), parse_policy(request.verify)).in_plan()
+        policy = strengthen(Policy.of(plan["verify"]), parse_policy(request.verify))
+        if policy.compares and plan.get("gang"):
+            raise Invalid("verify_of_gang", "the results of a gang are not compared: it runs on one pool", field="verify")
+        plan["verify"] = policy.in_plan()
     task = Task(
         organization=asker.organization,
         user=asker.user,

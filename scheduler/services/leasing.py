@@ -20,6 +20,7 @@ from core.errors import Conflict
 from core.wake import wake
 from marketplace.models import Agent, Pool
 from marketplace.services.availability import agent_reclaims
+from marketplace.services.storekeeping import Orders, fresh_orders
 from scheduler.closing import CLOSED_NOW, Closing
 from scheduler.closings import closings_of
 from scheduler.services.events import add_events
@@ -117,6 +118,7 @@ class Answer:
     """What it hears: attempts to stop, work to do, whether its pool drains. `knows`: it drains already.
 
     `checkpoint` names attempts that should save what they have: the machine goes back to its owner in `back_in_s`.
+    `store` has the copies that it is to keep or drop, and what is pinned.
     """
 
     stop: list[list[Any]] = field(default_factory=list)
@@ -125,16 +127,18 @@ class Answer:
     back_in_s: float | None = None
     drain: bool = False
     knows: bool = False
+    store: Orders = field(default_factory=dict)
 
     @property
     def silent(self) -> bool:
         """Nothing that the agent could not also hear later: the poll may wait."""
-        return not (self.stop or self.leased or (self.drain and not self.knows))
+        return not (self.stop or self.leased or (self.drain and not self.knows) or self.store.keys() - {"pin"})
 
     def document(self) -> dict[str, Any]:
         specs, leases = lease_rows(self.leased)
         notice = {"checkpoint": self.checkpoint, "reclaim_in_s": self.back_in_s}
-        return {"stop": self.stop, "drain": self.drain, **notice, "specs": specs, "leases": leases}
+        orders = {"store": self.store} if self.store else {}
+        return {"stop": self.stop, "drain": self.drain, **notice, **orders, "specs": specs, "leases": leases}
 
 
 @transaction.atomic
@@ -146,6 +150,7 @@ def keep_in_touch(agent: Agent, beat: Beat) -> Answer:
     _mark_running(agent, beat.held)
     answer.leased = _reconcile(agent, beat)
     answer.stop = _stops(agent, beat)
+    answer.store = fresh_orders(agent)
     if beat.want > len(answer.leased) and agent.pool.state == Pool.State.ACTIVE and not (answer.drain or beat.draining):
         answer.leased += lease_units(agent, beat.session, min(beat.want - len(answer.leased), MAX_LEASES))
     return answer
@@ -162,6 +167,7 @@ def look_again(agent: Agent, beat: Beat) -> Answer:
         return Answer()
     answer = _notice(present.pool, beat)
     answer.stop = _stops(agent, beat)
+    answer.store = fresh_orders(present)
     if beat.want > 0 and present.pool.state == Pool.State.ACTIVE and not (answer.drain or beat.draining):
         answer.leased = lease_units(agent, beat.session, min(beat.want, MAX_LEASES))
     return answer

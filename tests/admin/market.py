@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from itertools import count as numbers
 from typing import Any
 
@@ -16,6 +17,7 @@ from billing.services import charge_tasks
 from core.admin.cells import change_url
 from marketplace.models import Artifact, Blob, BlobPlace, Pool, Region, Task, TaskArtifact, Upload
 from marketplace.services.availability import keep_status
+from marketplace.services.replicas import pin
 from metering.services import measure
 from scheduler.models import (
     Attempt,
@@ -45,6 +47,7 @@ from tests.builders import (
     olga,
 )
 from tests.builders_network import a_link, a_wish
+from tests.builders_storage import a_replica
 from tests.builders_tasks import FakeAgent, a_task, a_version, run_to_end
 
 _serial = numbers(1)
@@ -114,6 +117,8 @@ def _files(task: Task) -> None:
     blob, owner = _a_blob(), alice().organization
     artifact = Artifact.objects.create(organization=owner, blob=blob, name="scene.xml")
     TaskArtifact.objects.create(task=task, artifact=artifact, path="in/scene.xml", field="scene")
+    a_replica(artifact, f"place-{next(_serial)}", state="held")
+    pin(artifact, None, timezone.now() + timedelta(days=1))
     BlobPlace.objects.get_or_create(blob=blob, region=Region.objects.first())
     Upload.objects.create(organization=owner, sha256="a" * 64, bytes=9, name="b.csv", expires_at=timezone.now())
 

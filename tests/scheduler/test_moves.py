@@ -10,15 +10,17 @@ from django.db import IntegrityError, models, transaction
 from django.utils import timezone
 
 from core.moves import terminal_states
-from marketplace.models import CapabilityVersion, Pool, Task
+from marketplace.models import CapabilityVersion, Pool, Replica, Task
 from scheduler.models import Attempt, Unit
-from tests.builders import a_pool
+from tests.builders import a_pool, alice
 from tests.builders_billing import make_attempt, make_market, make_need, make_task
+from tests.builders_capabilities import an_artifact
+from tests.builders_storage import a_replica
 from tests.builders_tasks import a_task, a_version
 
 pytestmark = pytest.mark.django_db
 MACHINES: dict[type[models.Model], Any] = {
-    machine: machine.MOVES for machine in (Task, Unit, Attempt, Pool, CapabilityVersion)
+    machine: machine.MOVES for machine in (Task, Unit, Attempt, Pool, CapabilityVersion, Replica)
 }
 PAIRS = [(model, old, new) for model, moves in MACHINES.items() for old, new in product(moves, moves)]
 
@@ -34,6 +36,8 @@ def a_row(model: type[models.Model], state: str) -> models.Model:
             version="2.0.0",
             state=state,
         )
+    if model is Replica:
+        return a_replica(an_artifact(alice(), b"some bytes"), state=state)
     market = make_market()
     task = make_task(market, state if model is Task else "running", units=1)
     if model is Task:
@@ -56,6 +60,8 @@ def moved(row: models.Model, state: str) -> bool:
         fields = {"cores": 8}
     if isinstance(row, CapabilityVersion):
         fields = {"published_at": now}
+    if isinstance(row, Replica):
+        fields = {"pool": a_pool() if state in ("copying", "held") else None}
     try:
         with transaction.atomic():
             type(row)._default_manager.filter(pk=row.pk).update(state=state, **fields)
