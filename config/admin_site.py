@@ -88,6 +88,7 @@ GROUPS: Final = (
             ("Checkpoints", "scheduler_checkpoint", "bookmark"),
             ("Log chunks", "scheduler_logchunk", "terminal"),
             ("To be judged", "scheduler_unjudged", "gavel"),
+            ("Commitments", "scheduler_commitment", "lock"),
             ("Not yet measured", "scheduler_ended", "hourglass_empty"),
             ("Costs so far", "billing_costsofar", "calculate"),
             ("Operators' log", "admin_logentry", "history"),

@@ -13,6 +13,7 @@ from scheduler.services.expiring import expire_leases as expire
 from scheduler.services.expiring import sweep as find_work
 from scheduler.services.judging import judge_units
 from scheduler.services.placing import forget_old_prices, forget_old_rounds, run_round
+from scheduler.services.revealing import remind_of_commitments
 from scheduler.services.standing import review_levels
 
 MAX_ROUNDS = 200
@@ -77,6 +78,7 @@ def review_pool_levels() -> None:
 @shared_task(name="scheduler.sweep")
 def sweep() -> None:
     """What makes the river correct; the wakes only make it quick."""
+    remind_of_commitments()
     judge()
     work = find_work()
     for task_id in work["expand"]:

@@ -40,7 +40,7 @@ from scheduler.services.settling import Settled, settle_reports
 from scheduler.status import parse_status
 
 T = TypeVar("T")
-PHASES: Final = ("queued", "preparing", "running", "uploading")
+PHASES: Final = ("queued", "preparing", "running", "committed", "uploading")
 MAX_HELD: Final = 50_000
 MAX_RECLAIM_S: Final = 604_800
 _threads = ThreadPoolExecutor(max_workers=6, thread_name_prefix="agent-door")
@@ -120,6 +120,10 @@ def probe(request: HttpRequest) -> HttpResponse:
     except DomainError as error:
         return problem_answer(error)
     return HttpResponse(os.urandom(size), content_type="application/octet-stream")
+
+
+@csrf_exempt
+@post_only
 def checkpoints(request: HttpRequest) -> HttpResponse:
     """POST /agent/v1/checkpoints: what running attempts saved; the answer names those that are not kept."""
     try:

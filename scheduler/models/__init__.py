@@ -2,7 +2,7 @@
 
 from scheduler.models.faults import Checkpoint
 from scheduler.models.network import NetworkLink, NetworkNode, Probe, RegionEndpoint, Reservation
-from scheduler.models.trust import PoolEvent, Trust, Unjudged
+from scheduler.models.trust import Commitment, PoolEvent, Trust, Unjudged
 from scheduler.models.units import (
     Attempt,
     Decision,
@@ -20,6 +20,7 @@ from scheduler.models.units import (
 __all__ = [
     "Attempt",
     "Checkpoint",
+    "Commitment",
     "Decision",
     "Ended",
     "LogChunk",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from django.db import models
+from django.db.models import Q
 
 
 class Unjudged(models.Model):
@@ -58,3 +59,37 @@ class PoolEvent(models.Model):
 
     class Meta:
         indexes: ClassVar = [models.Index(fields=["pool", "-id"], name="pool_events")]
+
+
+class Commitment(models.Model):
+    """What an attempt bound itself to before anybody showed a result: SHA-256 over its result's hash and a salt.
+
+        COMMITTED ──► ASKED ──► KEPT | BROKEN      its result fits | is another one
+            └───────────┴────► VOID                the attempt ended without a result
+
+    ASKED: the platform wants to see the result, now that all siblings are bound. The hash never changes.
+    """
+
+    class State(models.TextChoices):
+        COMMITTED = "committed"
+        ASKED = "asked"
+        KEPT = "kept"
+        BROKEN = "broken"
+        VOID = "void"
+
+    _ENDS: Final = {"kept", "broken", "void"}
+    MOVES: Final = {"committed": {"asked", *_ENDS}, "asked": set(_ENDS), "kept": set(), "broken": set(), "void": set()}
+
+    attempt = models.OneToOneField("Attempt", models.CASCADE, related_name="commitment")
+    hash = models.CharField(max_length=64)
+    state = models.CharField(max_length=9, choices=State.choices, default=State.COMMITTED)
+    batch = models.ForeignKey(
+        "ReportBatch", models.PROTECT, db_index=False, db_constraint=False, help_text="the signed reports it came with"
+    )
+    at = models.DateTimeField()
+
+    class Meta:
+        indexes: ClassVar = [
+            # the sweep of commitments that wait too long, or whose attempt is gone
+            models.Index(fields=["at"], condition=Q(state__in=["committed", "asked"]), name="commitment_open"),
+        ]

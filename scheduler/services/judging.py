@@ -4,7 +4,8 @@ Leases and reports of checked units stand in a queue; a look at a unit and its s
 another owner, waits, or decides. One look at a time (an advisory lock that is only tried), so nobody else asks for
 results meanwhile; units that another step holds are left in the queue for the next look.
 
-At most one sibling looks for a pool at a time: what the others' owners have is `apart` from it, for good.
+At most one sibling looks for a pool at a time: what the others' owners have is `apart` from it, for good. Where results
+are committed to first, all look at once, each in a share of the owners of its own (services/siblings.py).
 """
 
 from __future__ import annotations
@@ -19,18 +20,17 @@ from uuid import UUID
 from django.db import transaction
 
 from core.wake import wake
-from scheduler.models import Need, Unit
-from scheduler.needs import key_of, narrowed
 from scheduler.services.ballots import Ballots
 from scheduler.services.blaming import absolve
 from scheduler.services.canaries import answers_to
-from scheduler.services.groups import OPEN, PENDING, Group, Steps, groups_of
+from scheduler.services.groups import PENDING, Group, Steps, groups_of
 from scheduler.services.pacing import PACE_MEMORY, teach_pace
 from scheduler.services.placing import notify_pool
+from scheduler.services.revealing import ask_reveals, send_reveals
 from scheduler.services.settling import tell_tasks
+from scheduler.services.siblings import ask_for_more, wants_siblings
 from scheduler.services.trusting import Lessons, draw_consequences, learn, records_of
-from scheduler.services.validating import Said, validated, validators_needs
-from scheduler.snapshots import documents_of
+from scheduler.services.validating import Said, validated
 from scheduler.sql import dicts, rows, scalar
 from scheduler.verification.trust import NEW, TRUSTED_AFTER
 from scheduler.verification.voting import Same, Verdict, Vote, agrees_with_canonical, verdict_of
@@ -43,7 +43,6 @@ _TAKE: Final = """
 DELETE FROM scheduler_unjudged WHERE id IN (
     SELECT id FROM scheduler_unjudged ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED) RETURNING unit_id
 """
-_POOLS_OF: Final = "SELECT organization_id, id FROM marketplace_pool WHERE organization_id = ANY(%s) ORDER BY id"
 _LOCK: Final = "SELECT id, state FROM scheduler_unit WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED"
 _MOVE: Final = """
 UPDATE scheduler_unit u
@@ -128,13 +127,14 @@ def _decide_all(groups: list[Group]) -> Steps:
     ballots, steps, wishes = Ballots.of(voted), Steps(), Wishes()
     for group in groups:
         same = partial(ballots.same, group.context.policy)
+        _refuse_broken(group, steps)
         if group.context.known and group.reported() and not group.decided:
             _mark(group, answers, ballots, steps)
         elif group.decided:
             _judge_late(group, same, ballots, steps)
         elif not (group.context.stopping or group.in_state("failed")):
             _look_at(group, same, ballots, steps, wishes)
-    _ask_for_more(wishes.more, wishes.words, steps)
+    ask_for_more(wishes.more, wishes.words, steps)
     _give_up(wishes.given_up, steps)
     return steps
 
@@ -148,8 +148,16 @@ def _look_at(group: Group, same: Same, ballots: Ballots, steps: Steps, wishes: W
         wishes.given_up.append((group, said.broken))
     elif said.asks:
         wishes.words.append(group)
-    elif (verdict.kind == "more" or group.in_state("blocked")) and not group.in_state(*OPEN):
-        wishes.more.append(group)
+    else:
+        ask_reveals(group, steps)
+        if wants_siblings(group, verdict):
+            wishes.more.append(group)
+
+
+def _refuse_broken(group: Group, steps: Steps) -> None:
+    """Who showed another result than it was bound to has changed it: wrong, whatever the siblings say."""
+    detail = "the result is not the one that was committed to"
+    steps.verdicts += [(one["id"], "invalid", "invalid_result", "broken_commitment", detail) for one in group.broken()]
 
 
 def _mark(group: Group, answers: dict[tuple[UUID, int, int], int], ballots: Ballots, steps: Steps) -> None:
@@ -200,55 +208,6 @@ def _sort(group: Group, canonical: int, said: Said, steps: Steps) -> None:
     steps.verdicts += [(attempt, "invalid", "invalid_result", "outvoted", detail) for attempt in wrong]
 
 
-def _ask_for_more(groups: list[Group], words: list[Group], steps: Steps) -> None:
-    """A sibling that was sent back looks for a pool again, or a new one does: never on a pool of an owner who has one.
-
-    A validator (`words`) runs where none of the results comes from.
-    """
-    if not (groups or words):
-        return
-    pools: dict[int, list[int]] = defaultdict(list)
-    owners = {owner for group in groups for owner in group.owners()} | {o for group in words for o in group.no_judges()}
-    for owner, pool in rows(_POOLS_OF, [sorted(owners)]):
-        pools[owner].append(pool)
-    needs = _needs(groups) | validators_needs(words)
-    for group in groups:
-        apart = _set_apart(group.owners(), pools)
-        _seek(group.members, group.members[0], 0, apart, needs[id(group)], steps)
-    for group in words:
-        apart = _set_apart(group.no_judges(), pools)
-        _seek(group.validators, group.members[0], Unit.Stage.VALIDATE, apart, needs[id(group)], steps)
-
-
-def _set_apart(owners: set[int], pools: dict[int, list[int]]) -> str:
-    return "{" + ",".join(str(pool) for pool in sorted(pool for owner in owners for pool in pools[owner])) + "}"
-
-
-def _seek(siblings: list[dict[str, Any]], first: dict[str, Any], stage: int, apart: str, need: int, steps: Steps) -> None:
-    blocked = [one for one in siblings if one["state"] == "blocked"]
-    if blocked:
-        steps.units.append((blocked[0]["id"], "waiting", apart, need))
-    else:
-        replica = siblings[-1]["replica"] + 1 if siblings else 0
-        steps.asked.append((first["id"], apart, need, replica, first["stage"] + stage))
-
-
-def _needs(groups: list[Group]) -> dict[int, int]:
-    """The need of the next sibling, by `id(group)`: narrowed to what the first ran on where the policy says so."""
-    needs = {id(group): int(group.members[0]["need_id"]) for group in groups}
-    narrow = [group for group in groups if group.context.policy.homogeneous and group.attempts]
-    if not narrow:
-        return needs
-    documents = documents_of({needs[id(group)] for group in narrow})
-    wanted = {id(g): narrowed(documents[needs[id(g)]], g.attempts[0]["instruction_set"]) for g in narrow}
-    keys = {group: key_of(document) for group, document in wanted.items()}
-    Need.objects.bulk_create(
-        [Need(key=keys[group], document=document) for group, document in wanted.items()], ignore_conflicts=True
-    )
-    made = dict(Need.objects.filter(key__in=set(keys.values())).values_list("key", "id"))
-    return needs | {group: made[key] for group, key in keys.items()}
-
-
 def _give_up(groups: list[tuple[Group, str]], steps: Steps) -> None:
     """No agreement: the unit fails. The platform pays pools that have earned its trust, and blames nobody.
 
@@ -279,7 +238,7 @@ def _write(steps: Steps, versions: dict[UUID, int]) -> None:
     if steps.verdicts:
         _conclude(steps, versions)
     absolve(steps.absolved)
-    for pool in sorted(steps.stopped):
+    for pool in sorted(steps.stopped | send_reveals(steps.reveals)):
         notify_pool(pool)
 
 
