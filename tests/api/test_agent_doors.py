@@ -6,6 +6,7 @@ import base64
 from typing import Any
 
 import pytest
+from django.test import Client
 
 from marketplace.models import Agent, Pool, Task
 from metering.models import UsageRecord
@@ -353,6 +354,15 @@ def test_a_log_chunk_that_makes_no_sense_is_named(pool: Pool, chunk: dict[str, A
         assert problem_of(agent.logs(good, good | chunk)) == (422, "invalid_chunk", "chunks.1")
     with nothing_written():
         assert problem_of(agent.post("/agent/v1/logs", {"chunks": {}})) == (422, "invalid_chunks", "chunks")
+
+
+@pytest.mark.parametrize("door", ["enrol", "selftest", "sync", "logs", "probe", "checkpoints"])
+def test_an_agent_needs_no_cookie_and_doors_know_no_other_method(door: str) -> None:
+    """Agents sign what they send: the browser's protection does not stand in their way."""
+    strict = Client(enforce_csrf_checks=True)
+    answer = strict.post(f"/agent/v1/{door}", b"{}", content_type="application/json")
+    assert answer["Content-Type"] == "application/problem+json"
+    assert strict.get(f"/agent/v1/{door}").status_code == 405
 
 
 def test_a_method_that_a_door_does_not_know_is_told(pool: Pool) -> None:
