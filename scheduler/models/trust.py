@@ -51,6 +51,8 @@ class PoolEvent(models.Model):
         LEVEL = "level", "level changed"
         LEVEL_ENDS = "level_ends", "level ends soon"
         AUDITED = "audited", "audited by an operator"
+        RECHECKS = "rechecks", "results are run again"
+        DOUBTED = "doubted", "run again, the result was another"
 
     pool = models.ForeignKey("marketplace.Pool", models.CASCADE, related_name="events", db_index=False)
     kind = models.CharField(max_length=12, choices=Kind.choices)
@@ -92,4 +94,30 @@ class Commitment(models.Model):
         indexes: ClassVar = [
             # the sweep of commitments that wait too long, or whose attempt is gone
             models.Index(fields=["at"], condition=Q(state__in=["committed", "asked"]), name="commitment_open"),
+        ]
+
+
+class Recheck(models.Model):
+    """A delivered, unchecked result of a pool that was caught later, run again as a sibling unit elsewhere.
+
+        RUNNING ──► SAME | DIFFERENT | UNKNOWN      nobody could run it again
+    """
+
+    class State(models.TextChoices):
+        RUNNING = "running"
+        SAME = "same"
+        DIFFERENT = "different"
+        UNKNOWN = "unknown"
+
+    MOVES: Final = {"running": {"same", "different", "unknown"}, "same": set(), "different": set(), "unknown": set()}
+
+    attempt = models.OneToOneField("Attempt", models.CASCADE, related_name="recheck", help_text="whose result is in question")
+    unit = models.OneToOneField("Unit", models.CASCADE, related_name="rechecks", help_text="the sibling that runs it again")
+    state = models.CharField(max_length=9, choices=State.choices, default=State.RUNNING)
+    at = models.DateTimeField()
+
+    class Meta:
+        indexes: ClassVar = [
+            # the sweep of runs that came to nothing
+            models.Index(fields=["unit"], condition=Q(state="running"), name="recheck_open"),
         ]

@@ -16,9 +16,11 @@ OPEN: Final = ("waiting", "placed")
 PENDING: Final = ("blocked", "waiting", "placed", "leased")
 
 _MEMBERS: Final = """
-SELECT m.id, m.task_id, m.stage, m.index, m.replica, m.state, m.need_id, m.pool_id, m.apart
+SELECT m.id, m.task_id, m.stage, m.index, m.replica, m.state, m.need_id, m.pool_id, m.apart,
+       r.attempt_id AS rechecks
 FROM (SELECT DISTINCT task_id, stage %% 2 AS stage, index FROM scheduler_unit WHERE id = ANY(%s)) g
 JOIN scheduler_unit m ON m.task_id = g.task_id AND m.stage IN (g.stage, g.stage + 2) AND m.index = g.index
+LEFT JOIN scheduler_recheck r ON r.unit_id = m.id
 ORDER BY m.task_id, m.stage, m.index, m.replica
 """
 _ATTEMPTS: Final = """
@@ -98,6 +100,7 @@ class Steps:
     asked: list[tuple[int, str, int, int, int]] = field(default_factory=list)  # a sibling, apart, need, replica, stage
     verdicts: list[tuple[int, str, str, str, str]] = field(default_factory=list)  # attempt, state, reason, code, detail
     reveals: list[int] = field(default_factory=list)  # attempts that are bound and may show their result
+    rechecked: list[tuple[int, str]] = field(default_factory=list)  # units that ran a delivered result again, and the outcome
     stopped: set[int] = field(default_factory=set)  # pools that run what nobody needs any more
     absolved: list[dict[str, Any]] = field(default_factory=list)  # attempts that blamed a capability which works
 

@@ -26,7 +26,8 @@ from scheduler.services.canaries import answers_to
 from scheduler.services.groups import PENDING, Group, Steps, groups_of
 from scheduler.services.pacing import PACE_MEMORY, teach_pace
 from scheduler.services.placing import notify_pool
-from scheduler.services.revealing import ask_reveals, send_reveals
+from scheduler.services.rechecking import close_rechecks, judge_again, policies_of, tell_of_doubts
+from scheduler.services.revealing import LIVE, ask_reveals, send_reveals
 from scheduler.services.settling import tell_tasks
 from scheduler.services.siblings import ask_for_more, wants_siblings
 from scheduler.services.trusting import Lessons, draw_consequences, learn, records_of
@@ -35,9 +36,11 @@ from scheduler.sql import dicts, rows, scalar
 from scheduler.verification.trust import NEW, TRUSTED_AFTER
 from scheduler.verification.voting import Same, Verdict, Vote, agrees_with_canonical, verdict_of
 
+QUIET: Final = {"state": "superseded", "unit_state": "superseded"}  # nothing happened to the task, but it is locked with the others
 JUDGE_LOCK: Final = 0x6A756467  # any constant: "judg"
 PER_LOOK: Final = 5_000
-NO_LESSON: Final = ("no_consensus", "validator_failed", "validated", "inconclusive")  # codes of verdicts that say nothing of a pool
+# Codes of verdicts that say nothing of a pool.
+NO_LESSON: Final = ("no_consensus", "validator_failed", "validated", "inconclusive", "rechecked")
 
 _TAKE: Final = """
 DELETE FROM scheduler_unjudged WHERE id IN (
@@ -124,6 +127,8 @@ def _decide_all(groups: list[Group]) -> Steps:
     voted = [a["id"] for g in groups for a in (*g.attempts, *g.tries) if a["state"] in ("reported", "valid")]
     answers = answers_to({group.context.known for group in groups if group.context.known})
     voted += answers.values()
+    policies = policies_of([member["rechecks"] for group in groups for member in group.members if member["rechecks"]])
+    voted += policies
     ballots, steps, wishes = Ballots.of(voted), Steps(), Wishes()
     for group in groups:
         same = partial(ballots.same, group.context.policy)
@@ -132,6 +137,8 @@ def _decide_all(groups: list[Group]) -> Steps:
             _mark(group, answers, ballots, steps)
         elif group.decided:
             _judge_late(group, same, ballots, steps)
+        elif group.members[0]["rechecks"] and group.reported():
+            judge_again(group, Said(ballots.of_attempt, partial(ballots.same, policies[group.members[0]["rechecks"]])), steps)
         elif not (group.context.stopping or group.in_state("failed")):
             _look_at(group, same, ballots, steps, wishes)
     ask_for_more(wishes.more, wishes.words, steps)
@@ -194,7 +201,8 @@ def _deliver(group: Group, verdict: Verdict, said: Said, steps: Steps) -> None:
 
 
 def _judge_late(group: Group, same: Same, ballots: Ballots, steps: Steps) -> None:
-    """Results that came after the verdict are compared with the one that was delivered."""
+    """Results that came after the verdict are compared with the one that was delivered: nobody has to be bound any more."""
+    steps.reveals += [one["id"] for one in group.attempts if one["commitment"] == "committed" and one["state"] in LIVE]
     canonical = next((a["id"] for a in group.attempts if a["state"] == "valid"), None)
     if canonical is not None:
         _sort(group, canonical, Said(ballots.of_attempt, same), steps)
@@ -255,9 +263,13 @@ def _conclude(steps: Steps, versions: dict[UUID, int]) -> None:
         else:
             seen.valid += 1
         counts[row["pool_id"]] += 1
+    doubts = close_rechecks(steps.rechecked)
+    for row in doubts:
+        lessons.of(row["pool_id"], row["version"]).invalid += 1
     learn(lessons)
     draw_consequences(right, wrong)
-    tell_tasks([_told(row) for row in judged])
+    tell_tasks([*(_told(row) for row in judged), *(row | QUIET for row in doubts)])
+    tell_of_doubts(doubts)
 
 
 def _told(row: dict[str, Any]) -> dict[str, Any]:

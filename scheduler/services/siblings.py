@@ -49,7 +49,7 @@ def ask_for_more(groups: list[Group], words: list[Group], steps: Steps) -> None:
         if group.context.policy.commit_reveal:
             _seek_at_once(group, pools, able[needs[id(group)]], needs[id(group)], steps)
         else:
-            apart = _as_text(_set_apart(group.owners(), pools))
+            apart = _as_text(sorted({*_set_apart(group.owners(), pools), *_kept_apart(group)}))
             _seek(group.members, group.members[0], 0, apart, needs[id(group)], steps)
     for group in words:
         apart = _as_text(_set_apart(group.no_judges(), pools))
@@ -67,6 +67,11 @@ def _pools_of(groups: list[Group], words: list[Group], *, everybody: bool) -> di
 
 def _set_apart(owners: set[int], pools: dict[int, list[int]]) -> list[int]:
     return sorted(pool for owner in owners for pool in pools.get(owner, ()))
+
+
+def _kept_apart(group: Group) -> set[int]:
+    """What a run of a delivered result again is set apart from: the owner who was caught never takes it."""
+    return {pool for member in group.members if member["rechecks"] for pool in member["apart"]}
 
 
 def _as_text(pools: list[int]) -> str:
