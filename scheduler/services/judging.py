@@ -31,6 +31,7 @@ from scheduler.services.revealing import LIVE, ask_reveals, send_reveals
 from scheduler.services.settling import tell_tasks
 from scheduler.services.siblings import ask_for_more, wants_siblings
 from scheduler.services.trusting import Lessons, draw_consequences, learn, records_of
+from scheduler.services.unstable import flag_unstable
 from scheduler.services.validating import Said, validated
 from scheduler.sql import dicts, rows, scalar
 from scheduler.verification.trust import NEW, TRUSTED_AFTER
@@ -151,6 +152,8 @@ def _look_at(group: Group, same: Same, ballots: Ballots, steps: Steps, wishes: W
     verdict = said.verdict or _verdict(group, said)
     if verdict.kind == "won":
         _deliver(group, verdict, said, steps)
+    elif verdict.kind == "none" and _only_an_accuser_speaks_against(group, said):
+        _deliver(group, Verdict("won", group.voters()[0]["id"]), said, steps)
     elif verdict.kind == "none":
         wishes.given_up.append((group, said.broken))
     elif said.asks:
@@ -159,6 +162,15 @@ def _look_at(group: Group, same: Same, ballots: Ballots, steps: Steps, wishes: W
         ask_reveals(group, steps)
         if wants_siblings(group, verdict):
             wishes.more.append(group)
+
+
+def _only_an_accuser_speaks_against(group: Group, said: Said) -> bool:
+    """One owner says that the capability failed, another has a result, and nobody else can be had to say who is right.
+
+    A result is more than the word that there can be none: it is delivered, and the accuser's node was at fault.
+    """
+    accused = any(one["state"] == "failed" and one["reason_class"] == "capability_error" for one in group.attempts)
+    return accused and not said.broken and not group.broken() and len(group.voters()) == 1
 
 
 def _refuse_broken(group: Group, steps: Steps) -> None:
@@ -268,6 +280,7 @@ def _conclude(steps: Steps, versions: dict[UUID, int]) -> None:
         lessons.of(row["pool_id"], row["version"]).invalid += 1
     learn(lessons)
     draw_consequences(right, wrong)
+    flag_unstable({versions[row["task_id"]] for row in judged if row["code"] == "no_consensus"})
     tell_tasks([*(_told(row) for row in judged), *(row | QUIET for row in doubts)])
     tell_of_doubts(doubts)
 
