@@ -175,6 +175,7 @@ def pool_state(pool: Pool, closing: Closing | None = None) -> PoolState:
         deny=tuple(pool.deny_organizations),
         closes_in_s=None if closing is None else closing.closes_in_s,
         probation=pool.quarantined_until is not None,
+        level=pool.level,
     )
 
 
