@@ -60,8 +60,8 @@ def test_a_validator_refuses_the_wrong_result_and_takes_the_right_one_on_machine
     assert len(right) == 1
     tries = market.stack.rows(TRIES, [task["id"]])
     assert tries
-    assert {(state, code) for _, state, code in tries} == {("superseded", "validated")}
-    last = tries[-1][0]
+    assert {(one["state"], one["code"]) for one in tries} == {("superseded", "validated")}
+    last = tries[-1]["identifier"]
     assert last not in (right[0], pools["fickle"])
 
     paid = {charge["pool"]: charge["payer"] for charge in market.alice.charges(task["id"]) if charge["pool"]}
@@ -83,10 +83,10 @@ def test_who_changes_its_result_after_it_has_committed_to_another_is_refused_tho
     lies = [one for one in attempts_of(market, task) if one["pool"] == pools["fickle"]]
     assert lies
     assert {(one["state"], one["code"]) for one in lies if one["state"] != "superseded"} == {("invalid", "broken_commitment")}
-    words = market.stack.rows(WORDS, [task["id"]])
+    words = [(row["identifier"], row["state"]) for row in market.stack.rows(WORDS, [task["id"]])]
     assert len(words) >= 5
     assert {state for pool, state in words if pool != pools["fickle"]} <= {"kept", "asked", "void"}
-    assert (pools["fickle"], "broken") in [tuple(row) for row in words]
+    assert (pools["fickle"], "broken") in words
     charges = [charge for charge in market.alice.charges(task["id"]) if charge["pool"] == pools["fickle"]]
     assert {(charge["payer"], Decimal(charge["amount"]) > 0) for charge in charges if "invalid" in charge["reason"]} == {
         ("nobody", False)
