@@ -17,6 +17,7 @@ Only where there is something to say:
   weights      own weights instead of the objective's, decimal texts (matching/goals.py)
   deadline     seconds since the epoch by which nine of ten units must be over; rounded down to ten seconds
   min_trust    lowest probability of a valid result, decimal text
+  min_level    lowest level of a pool, 1 to 4
   network      {from: region, jitter_class, max_latency_s}: the class of the way from the user
   gang         units that must start together on one pool, and the task whose they are: gang_of
   inputs       [[sha256, bytes]] of input files of more than settings.LARGE_BYTES         bytes_out   predicted, of one unit
@@ -92,6 +93,7 @@ def need_document(
         "weights": constraints.get("weights"),
         "deadline": None if deadline is None else int(deadline.timestamp()) // 10 * 10,
         "min_trust": constraints.get("min_trust"),
+        "min_level": constraints.get("min_level"),
         "network": constraints.get("network"),
         "gang": plan["units"] if plan.get("gang") and not stage else None,
         "gang_of": task if plan.get("gang") and not stage else None,  # units of two tasks are never one gang
@@ -103,8 +105,13 @@ def need_document(
 
 
 def narrowed(document: dict[str, Any], instruction_set: str) -> dict[str, Any]:
-    """The need of a unit whose siblings ran on this instruction set, where results are only comparable within one."""
-    fitting = [v for v in document["variants"] if v["instruction_set"] in ("any", instruction_set)]
+    """The need of a unit whose siblings ran on this instruction set, where results are only comparable within one.
+
+    The accelerators' models stand in `need` already; variants with another model are no way to the same bits.
+    """
+    models = {wanted["model"] for wanted in document["need"].get("accelerators", ())}
+    variants = [v for v in document["variants"] if v["accelerator"] is None or v["accelerator"]["model"] in models]
+    fitting = [v for v in variants if v["instruction_set"] in ("any", instruction_set)]
     return document | {"variants": [v | {"instruction_set": instruction_set} for v in fitting]}
 
 

@@ -10,6 +10,7 @@ from uuid import UUID
 from django.db.models import F
 
 from marketplace.models import Blob, Task, TaskArtifact
+from marketplace.policies import Policy
 from marketplace.splitting import part_of, unit_files, unit_params
 from scheduler.models import Unit
 from scheduler.services.checkpoints import resume_files
@@ -57,7 +58,17 @@ def build_spec(task: Task, stage: int, files: list[dict[str, Any]]) -> dict[str,
         "outputs": part["outputs"],
         "limits": part["limits"],
         "need": part["need"],
-    } | ({"checkpoint": plan["checkpoint"]} if stage == Unit.Stage.UNIT and "checkpoint" in plan else {})
+    } | _extras(plan, stage)
+
+
+def _extras(plan: dict[str, Any], stage: int) -> dict[str, Any]:
+    """Only where there is something to say. `commit` tells nothing of whether a unit is checked: all of a task's commit."""
+    extras: dict[str, Any] = {}
+    if stage == Unit.Stage.UNIT and "checkpoint" in plan:
+        extras["checkpoint"] = plan["checkpoint"]
+    if stage < Unit.Stage.VALIDATE and Policy.of(plan.get("verify")).commit_reveal:
+        extras["commit"] = True
+    return extras
 
 
 def _program(sha256: str | None) -> dict[str, Any] | None:

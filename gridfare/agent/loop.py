@@ -24,6 +24,7 @@ from gridfare.agent.workshop import Workshop
 SYNC = "/agent/v1/sync"
 YOUNG_S, YOUNG_WAIT_S = 2.0, 0.25
 SOON_S, BULK_S = 0.02, 0.3
+SHOW_S = 1.0
 BULK_ITEMS = 20
 RESEND_REFUSED = 3
 FATAL_REFUSALS = 5
@@ -137,7 +138,7 @@ class Loop:
 
     async def _sync(self) -> dict[str, Any]:
         """Compose and send; the call can be broken off by `_interrupt`, which is a lost answer to the platform."""
-        if self.outbox.batch is None and self.holdings.ended:
+        if self.outbox.batch is None and (self.holdings.ended or self.holdings.bound):
             items = self.holdings.next_items()
             self.holdings.sealed(await asyncio.to_thread(self.outbox.put, items))
             self.line.batch_items = len(items)
@@ -176,11 +177,11 @@ class Loop:
             return 0
         if self.options.null:
             return max(0, NULL_WANT - len(self.holdings.ended))
-        return self.holdings.appetite.want(len(self.holdings.held))
+        return self.holdings.appetite.want(len(self.holdings.held) - self.holdings.waiting_to_show())
 
     def _wait_s(self) -> int:
         """How long the platform may hold its answer: not while something here is about to be reported."""
-        if self.outbox.batch or self.holdings.ended or self.stopping or self.prober.found is not None:
+        if self.outbox.batch or self.holdings.ended or self.holdings.bound or self.stopping or self.prober.found is not None:
             return 0
         if not self.holdings.held:
             return self.options.idle_wait_s
@@ -193,8 +194,10 @@ class Loop:
         """Wait for a reason to call: something to report, room for work, or a lease to renew."""
         bulk = self.line.batch_items >= BULK_ITEMS and bool(self.holdings.queue)
         earliest = max(self.line.earliest, self.line.answered + (BULK_S if bulk else SOON_S))
-        if self.holdings.held and not (self.outbox.batch or self.holdings.ended):
+        if self.holdings.held and not (self.outbox.batch or self.holdings.ended or self.holdings.bound):
             quiet = YOUNG_WAIT_S if self._is_young() else self._quiet_s()
+            if self.holdings.waiting_to_show():
+                quiet = min(quiet, SHOW_S)
             await self._news_within(max(self.line.answered + quiet, earliest) - time.monotonic())
         left = (self.line.earliest if self.options.null else earliest) - time.monotonic()
         if left > 0:
@@ -250,6 +253,8 @@ class Loop:
             log.info("a report was refused", attempt=attempt, fence=fence, why=why)
         for attempt, fence, why in answer.get("stop") or ():
             self.holdings.stop(str(attempt), fence, why)
+        for attempt, fence in answer.get("reveal") or ():
+            self.holdings.show(str(attempt), fence)
         self.notice.hear(answer.get("reclaim_in_s"))
         self._heed_notice({str(attempt) for attempt, _ in answer.get("checkpoint") or ()})
         self.holdings.closed = self.stopping or self.is_drained() or self.noticed

@@ -272,6 +272,7 @@ class CapabilityVersion(TypedDict):
     version: str
     state: str
     published_at: str | None
+    unstable_since: NotRequired[str | None]
     manifest: NotRequired[dict[str, Any]]
     test_report: NotRequired[list[dict[str, Any]]]
 

@@ -41,7 +41,7 @@ from scheduler.services.settling import Settled, settle_reports
 from scheduler.status import Cached, parse_status, parse_store
 
 T = TypeVar("T")
-PHASES: Final = ("queued", "preparing", "running", "uploading")
+PHASES: Final = ("queued", "preparing", "running", "committed", "uploading")
 MAX_HELD: Final = 50_000
 MAX_RECLAIM_S: Final = 604_800
 _threads = ThreadPoolExecutor(max_workers=6, thread_name_prefix="agent-door")

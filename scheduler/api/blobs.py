@@ -32,6 +32,11 @@ WHERE f.task_id = %(task)s AND r.blob_id = %(sha)s
 UNION ALL
 SELECT 1 FROM scheduler_output o WHERE %(stage)s = 1 AND o.task_id = %(task)s AND o.blob_id = %(sha)s
 UNION ALL
+SELECT 1 FROM scheduler_unit v JOIN scheduler_unit u ON u.task_id = v.task_id AND u.stage = v.stage - 2 AND u.index = v.index
+JOIN scheduler_attempt a ON a.unit_id = u.id AND a.checked AND a.state = 'reported'
+JOIN scheduler_output o ON o.attempt_id = a.id
+WHERE %(stage)s >= 2 AND v.id = %(unit)s AND o.blob_id = %(sha)s
+UNION ALL
 SELECT 1 FROM scheduler_checkpoint c
 WHERE c.unit_id = %(unit)s AND c.files @> jsonb_build_array(jsonb_build_object('sha256', %(sha)s::text)) LIMIT 1
 """

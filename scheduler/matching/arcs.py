@@ -325,7 +325,7 @@ def _policies_fit(organization: str, market: Market) -> Bools:
 def _trust_fits(found: Column) -> Bools:
     """Sandboxed unless an operator vouches for the program; as trusted as asked for; not on probation unless it is checked."""
     m, doc = found.market, found.one.document
-    fits = found.trust >= float(doc.get("min_trust", 0))
+    fits: Bools = (found.trust >= float(doc.get("min_trust", 0))) & (m.levels >= int(doc.get("min_level", 0)))
     if not doc["trusted"]:
         fits &= m.sandboxed
     return fits if doc.get("verified") else fits & ~m.probation

@@ -38,8 +38,8 @@ from scheduler.snapshots import offers_epoch
 class Request:
     """A task as asked for.
 
-    constraints  regions, providers, exclude_providers (slugs), max_price, min_trust (decimal text), weights ({term: number}),
-                 network ({from: region, jitter_class: 0-3, max_latency_s})
+    constraints  regions, providers, exclude_providers (slugs), max_price, min_trust (decimal text), min_level (0 to 4),
+                 weights ({term: number}), network ({from: region, jitter_class: 0-3, max_latency_s})
     """
 
     capability: str

@@ -22,13 +22,17 @@ from metering.services import measure
 from scheduler.models import (
     Attempt,
     Checkpoint,
+    Commitment,
     Ended,
     LogChunk,
     MarketPrice,
     PoolEvent,
     Probe,
+    Recheck,
     RegionEndpoint,
+    ReportBatch,
     Trust,
+    Unit,
     Unjudged,
 )
 from scheduler.services.network import reserve
@@ -107,6 +111,10 @@ def _trust(attempt: Attempt) -> None:
     Trust.objects.create(pool=attempt.pool, capability_version=attempt.task.capability_version, streak=3, valid=3, updated_at=now)
     PoolEvent.objects.create(pool=attempt.pool, kind="level", detail="L1 to L2", at=now)
     Unjudged.objects.create(unit=attempt.unit, at=now)
+    again = Unit.objects.create(task=attempt.task, index=0, replica=9, need=attempt.need, state="superseded")
+    Recheck.objects.create(attempt=attempt, unit=again, at=now)
+    batch = ReportBatch.objects.filter(agent_id=attempt.agent_id).latest("pk")
+    Commitment.objects.create(attempt=attempt, hash="c" * 64, batch=batch, at=now)
 
 
 def _a_blob() -> Blob:

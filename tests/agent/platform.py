@@ -45,6 +45,8 @@ class Platform:
         self.reports: dict[Any, Json] = {}
         self.batches: list[Json] = []
         self.refused: list[list[Any]] = []
+        self.commitments: dict[Any, str] = {}
+        self.asks: set[Any] = set()
         self.chain: tuple[int, str] = (0, "")
         self.logs: dict[tuple[str, str], bytearray] = {}
         self.syncs: list[Json] = []
@@ -192,6 +194,9 @@ class Platform:
         if lease is None or lease[1] != item["fence"]:
             self.refused.append([item["attempt"], item["fence"], "stale_lease"])
             return
+        if item["outcome"] == "committed":
+            self.commitments[item["attempt"]] = item["commitment"]
+            return
         del self.live[item["attempt"]]
         self.reports[item["attempt"]] = item
 
@@ -225,6 +230,7 @@ class Platform:
             "accepted": accepted,
             "refused": refused,
             "stop": stops,
+            "reveal": [row[:2] for row in body["held"] if row[0] in self.asks and row[2] == "committed"],
             "drain": self.drain,
             "reclaim_in_s": None if self.reclaim_at is None else max(self.reclaim_at - time.monotonic(), 0),
             "checkpoint": [] if self.reclaim_at is None else [[row[0], row[1]] for row in self.live.values()],

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from core.moves import terminal_states
 from marketplace.models import CapabilityVersion, Pool, Replica, Task
-from scheduler.models import Attempt, Unit
+from scheduler.models import Attempt, Commitment, Recheck, ReportBatch, Unit
 from tests.builders import a_pool, alice
 from tests.builders_billing import make_attempt, make_market, make_need, make_task
 from tests.builders_capabilities import an_artifact
@@ -20,7 +20,7 @@ from tests.builders_tasks import a_task, a_version
 
 pytestmark = pytest.mark.django_db
 MACHINES: dict[type[models.Model], Any] = {
-    machine: machine.MOVES for machine in (Task, Unit, Attempt, Pool, CapabilityVersion, Replica)
+    machine: machine.MOVES for machine in (Task, Unit, Attempt, Commitment, Recheck, Pool, CapabilityVersion, Replica)
 }
 PAIRS = [(model, old, new) for model, moves in MACHINES.items() for old, new in product(moves, moves)]
 
@@ -45,6 +45,13 @@ def a_row(model: type[models.Model], state: str) -> models.Model:
     attempt = make_attempt(market, task, make_need(), state=state if model is Attempt else "valid")
     if model is Attempt:
         return attempt
+    if model is Commitment:
+        words = {"seq": 1, "digest": "0" * 64, "signature": "", "items": 1, "created_at": timezone.now()}
+        batch = ReportBatch.objects.create(agent_id=attempt.agent_id, **words)
+        return Commitment.objects.create(attempt=attempt, hash="0" * 64, state=state, batch=batch, at=timezone.now())
+    if model is Recheck:
+        again = Unit.objects.create(task=task, index=0, replica=9, need_id=attempt.need_id, state="superseded")
+        return Recheck.objects.create(attempt=attempt, unit=again, state=state, at=timezone.now())
     return Unit.objects.create(task=task, index=7, need_id=attempt.need_id, state=state, pool=market.pool)
 
 
