@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-GROUPS = {"journeys": "stacks", "stack": "stacks", "capabilities": "capabilities"}
+GROUPS = {"journeys": "stacks", "stack": "stacks", "agent": "agent", "capabilities": "capabilities"}
 LONGEST = ("journeys", "stack", "agent", "capabilities", "contracts")  # folders, in the order in which their tests are begun
 WITHOUT_DJANGO = ("agent", "capabilities", "client")
 REFUSES_TRUNCATE = """
@@ -39,7 +39,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Side by side (`-n`), a file is one group. So are the journeys, who share their market, with all that starts whole
-    stacks, and the capabilities, who share their environments. The longest go first.
+    stacks; the agent's tests, of which some use up all processes that a user may have; and the capabilities, who share
+    their environments. The longest go first.
     """
     if not hasattr(config, "workerinput"):
         return
