@@ -69,6 +69,8 @@ GROUPS: Final = (
             ("Decisions", "scheduler_decision", "alt_route"),
             ("Needs", "scheduler_need", "category"),
             ("Pace", "scheduler_pace", "timer"),
+            ("Predictions", "scheduler_prediction", "query_stats"),
+            ("References between tasks", "marketplace_taskreference", "account_tree"),
             ("Report batches", "scheduler_reportbatch", "verified"),
             ("Log chunks", "scheduler_logchunk", "terminal"),
             ("Not yet measured", "scheduler_ended", "hourglass_empty"),

@@ -203,7 +203,7 @@ def _expressions_of(manifest: Manifest) -> dict[str, tuple[Any, str | None]]:
         f"limits.{key}": (limits[key], key) for key in (*LIMITS, "units")
     }
     found |= {f"resources.{key}": (manifest["resources"][key], key) for key in RESOURCES}
-    found["demand.tflop"] = (manifest["demand"]["tflop"], None)
+    found |= _demand_of("demand", manifest["demand"])
     split = manifest.get("split") or {}
     found |= {
         f"split.{key}": (split[key], None) for key in ("start", "stop", "step", "chunk") if key in split
@@ -211,8 +211,13 @@ def _expressions_of(manifest: Manifest) -> dict[str, tuple[Any, str | None]]:
     if (merge := manifest.get("merge")) is not None:
         found |= {f"merge.resources.{key}": (merge["resources"][key], key) for key in RESOURCES}
         found |= {f"merge.limits.{key}": (value, key) for key, value in merge["limits"].items()}
-        found["merge.demand.tflop"] = (merge["demand"]["tflop"], None)
+        found |= _demand_of("merge.demand", merge["demand"])
     return found
+
+
+def _demand_of(at: str, demand: Mapping[str, Any]) -> dict[str, tuple[Any, str | None]]:
+    keys = (("tflop", None), ("bytes_out", "bytes_out"))
+    return {f"{at}.{key}": (demand[key], bounded) for key, bounded in keys if key in demand}
 
 
 def _check_expressions(manifest: Manifest) -> None:

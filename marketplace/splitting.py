@@ -15,6 +15,8 @@ follows from the plan and the unit's index in constant time, so a million units 
     need         {cores, memory_mib, disk_mib, accelerators}; accelerators are those of the first variant
     limits       {run_s, memory_mib, processes, file_mib, disk_mib, output_mib, log_kib, grace_s}
     tflop        FP32 TFLOP of one unit, decimal text
+    bytes_out    bytes of one unit's result; only where the manifest says or a unit was seen
+    unsure       true; only where the manifest says that nobody knows what a unit takes
     merge_stage  null or {run, outputs, need, limits, keep_units, tflop}
     retry, verify, fee    as in the manifest
 """
@@ -69,6 +71,7 @@ def plan_of(
         "retry": manifest["retry"],
         "verify": manifest["verify"],
         "fee": manifest["fee"],
+        **_said(manifest["demand"], names),
     }
 
 
@@ -223,6 +226,14 @@ def _tflop_of(expression: Any, names: Names) -> str:
     return decimal_text(value)
 
 
+def _said(demand: Mapping[str, Any], names: Names) -> dict[str, Any]:
+    """What a demand may say beside its work."""
+    said: dict[str, Any] = {"unsure": True} if demand.get("unsure") else {}
+    if "bytes_out" in demand:
+        said["bytes_out"] = amount("bytes_out", demand["bytes_out"], names)
+    return said
+
+
 def _merge_stage_of(manifest: Mapping[str, Any], merge: Mapping[str, Any], names: Names) -> dict[str, Any]:
     """What the merge does not say is as for the units, but for its resources and its work."""
     need = _need_of(merge["resources"], [{"accelerator": None}], names)
@@ -233,6 +244,7 @@ def _merge_stage_of(manifest: Mapping[str, Any], merge: Mapping[str, Any], names
         "limits": _limits_of({**manifest["limits"], **merge["limits"]}, need, names),
         "keep_units": merge["keep_units"],
         "tflop": _tflop_of(merge["demand"]["tflop"], names),
+        **_said(merge["demand"], names),
     }
 
 

@@ -30,7 +30,7 @@ from core.admin.filters import Dropdown
 from core.admin.panels import SHOWN, table
 from marketplace.admin.tasks import TaskPage
 from marketplace.models import Agent, Blob, Pool, Task
-from scheduler.models import Attempt, Decision, Ended, LogChunk, Need, Output, Pace, ReportBatch, Round, Unit
+from scheduler.models import Attempt, Decision, Ended, LogChunk, Need, Output, Pace, Prediction, ReportBatch, Round, Unit
 from scheduler.reasons import REASONS
 from scheduler.services.advancing import cancel_task
 
@@ -198,7 +198,7 @@ class LogChunkPage(Page):
 
 @admin.register(Pace)
 class PacePage(Page):
-    columns = ("capability_version", "stage", "pool", "mean", "work", "seen", "updated_at")
+    columns = ("capability_version", "stage", "variant", "pool", "mean", "deviation", "work", "memory", "result", "seen", "updated_at")
     joins = ("capability_version__capability__organization",)
     list_filter = (exact("pool__identifier"), exact("capability_version"))
     search_fields = ("pool__identifier", "capability_version__capability__name")
@@ -207,6 +207,19 @@ class PacePage(Page):
     def mean(self, obj: Pace) -> str:
         return f"{obj.seconds / obj.samples:,.3f}"
 
+    @admin.display(description="deviation, s")
+    def deviation(self, obj: Pace) -> str:
+        """Of the times themselves; around the line it is less where units differ in size."""
+        return f"{max(obj.seconds_squared / obj.samples - (obj.seconds / obj.samples) ** 2, 0.0) ** 0.5:,.3f}"
+
+    @admin.display(description="peak MiB, mean / most")
+    def memory(self, obj: Pace) -> str:
+        return f"{obj.memory_mib / obj.samples:,.0f} / {obj.memory_most:,}"
+
+    @admin.display(description="result a unit")
+    def result(self, obj: Pace) -> str:
+        return bytes_text(round(obj.bytes_out / obj.samples))
+
     @admin.display(description="TFLOP a unit")
     def work(self, obj: Pace) -> str:
         return f"{obj.tflop / obj.samples:,.3f}"
@@ -214,6 +227,25 @@ class PacePage(Page):
     @admin.display(description="samples", ordering="samples")
     def seen(self, obj: Pace) -> str:
         return f"{obj.samples:,.0f}"
+
+
+@admin.register(Prediction)
+class PredictionPage(Page):
+    columns = ("task", "made_at", "starts", "ends", "price", "tflop")
+    chain = ("task",)
+    search_fields = ("=task",)
+    huge = True
+
+    @admin.display(description="start, P50 / P90")
+    def starts(self, obj: Prediction) -> str:
+        return f"{obj.start_p50_s:,.1f} / {obj.start_p90_s:,.1f} s"
+
+    @admin.display(description="result, P50 / P90")
+    def ends(self, obj: Prediction) -> str:
+        return f"{obj.finish_p50_s:,.1f} / {obj.finish_p90_s:,.1f} s"
+
+    def name_of(self, obj: Any) -> str:
+        return f"result in {obj.finish_p50_s:,.1f} s"
 
 
 # What an operator may do to a task is the scheduler's service.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -48,6 +48,8 @@ class Report:
     usage_text: str | None = None
     wall_ms: int = 0
     outputs: tuple[ReportedOutput, ...] = ()
+    peak_mib: int = 0
+    bytes_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +132,7 @@ def parse_report(item: Any, at: str) -> Report:
         exit_code=_exit_code(item.get("exit_code")),
         usage_text=_usage_text(usage),
         wall_ms=_clamped(usage.get("wall_ms")),
+        peak_mib=min(_clamped(usage.get("peak_memory_mib")), _INT32),
     )
     return _with_outputs(report, item.get("outputs"))
 
@@ -157,6 +160,13 @@ def judge(report: Report, promised: SpecOutputs, stored: Collection[str]) -> Rep
         if not any(matches(pattern, path) for path in paths):
             return _failed(report, "invalid_result", "outputs_missing", f"nothing matches {pattern}")
     return report
+
+
+def measured(report: Report, stored: Mapping[str, int]) -> Report:
+    """With the bytes of its outputs as they lie in the store: what a later task's result is likely to weigh."""
+    if not report.outputs:
+        return report
+    return replace(report, bytes_out=sum(stored[output.sha256] for output in report.outputs))
 
 
 def unasked(report: Report) -> Report:

@@ -133,8 +133,8 @@ def pool_state(pool: Pool) -> PoolState:
 
 def _pace(versions: set[int]) -> dict[Key, Fit]:
     found = Pace.objects.filter(capability_version_id__in=versions)
-    keys = found.values_list("capability_version_id", "stage", "pool_id", *Fit._fields)
-    return with_anywhere({(version, stage, pool): Fit(*sums) for version, stage, pool, *sums in keys})
+    keys = found.values_list("capability_version_id", "stage", "variant", "pool_id", *Fit._fields)
+    return with_anywhere({(version, stage, variant, pool): Fit(*sums) for version, stage, variant, pool, *sums in keys})
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from core.admin.filters import Dropdown
 from core.admin.panels import SHOWN, table
 from core.errors import DomainError
 from marketplace import storage
-from marketplace.models import Artifact, Blob, Result, Task, TaskArtifact, TaskEvent
+from marketplace.models import Artifact, Blob, Result, Task, TaskArtifact, TaskEvent, TaskReference
 
 MANIFEST_READ: Final = 1024 * 1024  # bytes of a result's manifest that a page opens
 REASONS: Final = ("capability_error", "limit_exceeded", "node_fault", "invalid_result", "user_cancel", "deadline", "platform_fault")
@@ -105,6 +105,18 @@ class TaskArtifactPage(Page):
     list_filter = (exact("task"), exact("artifact"))
     search_fields = ("=task", "=artifact")
     huge = True
+
+
+@admin.register(TaskReference)
+class TaskReferencePage(Page):
+    columns = ("task", "needs", "field", "position", "path")
+    chain = ("task",)
+    list_filter = (exact("task"), exact("needs"))
+    search_fields = ("=task", "=needs")
+    huge = True
+
+    def name_of(self, obj: Any) -> str:
+        return f"{obj.field}: {obj.path}"
 
 
 @admin.register(Result)

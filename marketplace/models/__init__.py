@@ -4,7 +4,7 @@ from marketplace.models.accounts import ApiKey, Membership, Organization, User
 from marketplace.models.artifacts import Artifact, Blob, BlobPlace, Upload
 from marketplace.models.capabilities import Capability, CapabilityVersion
 from marketplace.models.providers import Agent, JoinToken, Offer, Pool, Rate, Region
-from marketplace.models.tasks import Result, Task, TaskArtifact, TaskEvent
+from marketplace.models.tasks import Result, Task, TaskArtifact, TaskEvent, TaskReference
 
 __all__ = [
     "Agent",
@@ -25,6 +25,7 @@ __all__ = [
     "Task",
     "TaskArtifact",
     "TaskEvent",
+    "TaskReference",
     "Upload",
     "User",
 ]

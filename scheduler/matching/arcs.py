@@ -21,6 +21,7 @@ from scheduler.matching.market import Bools, Floats, Ints, Market, column_of
 from scheduler.matching.scalar import MIN_RUN_S, UNKNOWN_RUN_S, needs_of, quantities_of
 from scheduler.matching.transfer import Way, way_in, way_out
 from scheduler.matching.values import DIMENSIONS, Arc, ClassState
+from scheduler.pace import Fits, expected_and_p90
 
 ROUNDING: Final = 1e-12  # caps have twelve decimals: a price that equals its cap must not fail by a float's last bit
 SCARCITY: Final = 0.05  # of the price: what blocks accelerators without using them had better go elsewhere
@@ -191,24 +192,22 @@ def _run_seconds(doc: Mapping[str, Any], market: Market) -> tuple[Floats, Floats
     tflop = float(doc["tflop"])
     speed = market.speed * doc["need"]["cores"]
     slope = np.divide(1.0, speed, out=np.zeros(len(market)), where=speed > 0)
-    fits = market.fits.get((doc["version"], doc["stage"]), {})
-    anywhere = fits.get(-1)
-    if anywhere is None:
+    learned = market.learned.get((doc["version"], doc["stage"], doc.get("variant", 0)))
+    if learned is None or learned.anywhere is None:
         run = tflop * slope
         run[run == 0] = UNKNOWN_RUN_S
-        unsure = np.full(len(market), UNSEEN)
+        p90 = run * UNSEEN
     else:
-        run = np.array([anywhere.at(tflop, s) for s in slope]) if len(slope) < 64 else anywhere.at_all(tflop, slope)
-        unsure = np.full(len(market), ELSEWHERE)
-    for row, fit in fits.items():
-        if row >= 0:
-            run[row], unsure[row] = fit.at(tflop, float(slope[row])), fit.unsure()
+        run, p90 = expected_and_p90(Fits.same(learned.anywhere, len(market)), tflop, slope)
+        p90 = np.maximum(p90, run * ELSEWHERE)
+    if learned is not None and len(learned.rows):
+        run[learned.rows], p90[learned.rows] = expected_and_p90(learned.fits, tflop, slope[learned.rows])
     most = float(doc["run_s"])
-    return np.clip(run, MIN_RUN_S, most), np.clip(run * unsure, MIN_RUN_S, most)
+    return np.clip(run, MIN_RUN_S, most), np.clip(p90, MIN_RUN_S, most)
 
 
 UNSEEN: Final = 2.0  # P90 over the expected time, when only the manifest's model speaks
-ELSEWHERE: Final = 1.5  # and when units were seen, but on other pools
+ELSEWHERE: Final = 1.5  # and at least, when units were seen, but on other pools
 
 
 def _price(doc: Mapping[str, Any], rates: Mapping[str, Floats], run_s: Floats, size: int) -> Floats:

@@ -88,7 +88,7 @@ class Prices:
 class Snapshot:
     """Everything a round looks at.
 
-    offers   (pool, offers_at) → prices             pace     (version, stage, pool) → what units took
+    offers   (pool, offers_at) → prices             pace     (version, stage, variant, pool) → what units took
     routes   (region, region) → the way between     trust    (pool, version) → probability of a valid result
     carbon   region → g CO2 per kWh at this hour    cached   (pool, sha256) pairs: inputs that need no transfer
     places   sha256 → regions that hold a copy of a large input

@@ -9,9 +9,13 @@ from scheduler.models.units import (
     Need,
     Output,
     Pace,
+    Prediction,
     ReportBatch,
     Round,
     Unit,
 )
 
-__all__ = ["Attempt", "Decision", "Ended", "LogChunk", "MarketPrice", "Need", "Output", "Pace", "ReportBatch", "Round", "Unit"]
+__all__ = [
+    "Attempt", "Decision", "Ended", "LogChunk", "MarketPrice", "Need", "Output", "Pace", "Prediction", "ReportBatch", "Round",
+    "Unit",
+]  # fmt: skip

@@ -28,6 +28,7 @@ from marketplace.models import (
 )
 from marketplace.services.artifacts import resolve_artifacts
 from marketplace.splitting import plan_of
+from scheduler.demand import learned_bytes, with_results
 from scheduler.matching.goals import check_weights
 from scheduler.needs import canonical
 from scheduler.snapshots import offers_epoch
@@ -104,6 +105,7 @@ def draft_task(asker: Asker, request: Request, *, version: CapabilityVersion) ->
     paths = {name: [path for path, _ in pairs] for name, pairs in named.items()}
     bytes_in = sum(artifact.blob.bytes for pairs in named.values() for _, artifact in pairs)
     plan = plan_of(version.manifest, inputs, paths, program=version.program_id, input_bytes=bytes_in)
+    plan = with_results(plan, learned_bytes(version.pk))
     task = Task(
         organization=asker.organization,
         user=asker.user,

@@ -36,19 +36,19 @@ WITH picked AS (
 ), leased AS (
     UPDATE scheduler_unit u SET state = 'leased', fence = u.fence + 1
     FROM picked WHERE u.id = picked.id
-    RETURNING u.id, u.task_id, u.stage, u.index, u.need_id, u.offer_id, u.fence
+    RETURNING u.id, u.task_id, u.stage, u.index, u.need_id, u.offer_id, u.fence, u.variant
 ), made AS (
-    INSERT INTO scheduler_attempt (unit_id, task_id, pool_id, agent_id, offer_id, need_id, session, fence, state,
+    INSERT INTO scheduler_attempt (unit_id, task_id, pool_id, agent_id, offer_id, need_id, variant, session, fence, state,
                                    reason_class, code, detail, leased_at)
-    SELECT id, task_id, %(pool)s, %(agent)s, offer_id, need_id, %(session)s, fence, 'leased', '', '', '', now()
-    FROM leased RETURNING id, unit_id, fence, task_id
+    SELECT id, task_id, %(pool)s, %(agent)s, offer_id, need_id, variant, %(session)s, fence, 'leased', '', '', '', now()
+    FROM leased RETURNING id, unit_id, fence, task_id, variant
 )
-SELECT made.id AS attempt, made.fence, made.task_id, u.stage, u.index
+SELECT made.id AS attempt, made.fence, made.task_id, made.variant, u.stage, u.index
 FROM made JOIN scheduler_unit u ON u.id = made.unit_id ORDER BY u.id
 """
 # Live attempts the agent did not name: of this session an answer was lost, of an older one it has forgotten them.
 _UNNAMED: Final = """
-SELECT a.id AS attempt, a.id, a.fence, a.agent_id, a.task_id, a.session, u.stage, u.index
+SELECT a.id AS attempt, a.id, a.fence, a.agent_id, a.task_id, a.variant, a.session, u.stage, u.index
 FROM scheduler_attempt a JOIN scheduler_unit u ON u.id = a.unit_id
 WHERE a.id <> ALL(%s::bigint[]) AND a.agent_id = %s AND a.state IN ('leased', 'running') ORDER BY a.id
 """

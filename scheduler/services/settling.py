@@ -21,7 +21,7 @@ from core.wake import wake
 from marketplace.models import Agent
 from scheduler.models import ReportBatch
 from scheduler.reasons import RETRY_DELAY, Policy, Verdict, verdict_of, verdict_of_release
-from scheduler.reports import Report, ReportedBatch, SpecOutputs, first_of_each, judge, unasked
+from scheduler.reports import Report, ReportedBatch, SpecOutputs, first_of_each, judge, measured, unasked
 from scheduler.services.events import add_events
 from scheduler.sql import dicts, rows
 
@@ -30,8 +30,10 @@ _ADOPT: Final = """
 WITH r AS (
     SELECT * FROM unnest(%(attempt)s::bigint[], %(fence)s::int[], %(state)s::text[], %(reason)s::text[],
                          %(code)s::text[], %(detail)s::text[], %(exit)s::int[], %(usage)s::text[],
-                         %(wall_ms)s::bigint[], %(unit_state)s::text[], %(counts)s::bool[], %(avoid)s::bool[])
-        AS r(attempt, fence, state, reason, code, detail, exit_code, usage, wall_ms, unit_state, counts, avoid)
+                         %(wall_ms)s::bigint[], %(unit_state)s::text[], %(counts)s::bool[], %(avoid)s::bool[],
+                         %(peak_mib)s::int[], %(bytes_out)s::bigint[])
+        AS r(attempt, fence, state, reason, code, detail, exit_code, usage, wall_ms, unit_state, counts, avoid,
+             peak_mib, bytes_out)
 ), ended AS (
     UPDATE scheduler_attempt a
     SET state = r.state, reason_class = r.reason, code = r.code, detail = r.detail, exit_code = r.exit_code,
@@ -40,7 +42,8 @@ WITH r AS (
     FROM r
     WHERE a.id = r.attempt AND a.fence = r.fence AND a.agent_id = ANY(%(agents)s) AND a.state IN ('leased', 'running')
     RETURNING a.id, a.fence, a.unit_id, a.task_id, a.pool_id, a.need_id, a.state, r.reason, r.code, r.detail, r.wall_ms,
-              r.unit_state, r.counts, r.avoid, extract(epoch FROM now() - a.leased_at) * 1000 AS held_ms
+              r.unit_state, r.counts, r.avoid, extract(epoch FROM now() - a.leased_at) * 1000 AS held_ms,
+              a.variant, r.peak_mib, r.bytes_out
 ), moved AS (
     UPDATE scheduler_unit u
     SET state = e.unit_state,
@@ -52,20 +55,28 @@ WITH r AS (
 ), queued AS (
     INSERT INTO scheduler_ended (attempt_id, at) SELECT id, now() FROM ended
 ), paced AS (
-    INSERT INTO scheduler_pace AS p (capability_version_id, stage, pool_id, samples, tflop, seconds, tflop_squared,
-                                     product, updated_at)
-    SELECT (n.document->>'version')::bigint, (n.document->>'stage')::int, took.pool_id, sum(took.samples),
+    INSERT INTO scheduler_pace AS p (capability_version_id, stage, variant, pool_id, samples, tflop, seconds, tflop_squared,
+                                     product, seconds_squared, memory_mib, memory_most, bytes_out, updated_at)
+    SELECT (n.document->>'version')::bigint, (n.document->>'stage')::int, took.variant, took.pool_id, sum(took.samples),
            sum(took.samples * x.tflop), sum(took.seconds), sum(took.samples * x.tflop * x.tflop),
-           sum(took.seconds * x.tflop), now()
-    FROM (SELECT need_id, pool_id, count(*) AS samples, sum(least(wall_ms, held_ms)) / 1000.0 AS seconds
-          FROM ended WHERE state = 'valid' GROUP BY need_id, pool_id) took
-    JOIN scheduler_need n ON n.id = took.need_id CROSS JOIN LATERAL (SELECT (n.document->>'tflop')::float) x(tflop)
-    GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
-    ON CONFLICT (capability_version_id, stage, pool_id) DO UPDATE
-    SET (samples, tflop, seconds, tflop_squared, product, updated_at) = (
+           sum(took.seconds * x.tflop), sum(took.squared), sum(least(took.peaks, took.samples * x.memory)),
+           max(least(took.peak, x.memory)), sum(took.bytes_out), now()
+    FROM (SELECT need_id, variant, pool_id, count(*) AS samples, sum(s) AS seconds, sum(s * s) AS squared,
+                 sum(peak_mib) AS peaks, max(peak_mib) AS peak, sum(bytes_out) AS bytes_out
+          FROM (SELECT *, greatest(least(wall_ms, held_ms), 0)::float / 1000 AS s FROM ended WHERE state = 'valid') each
+          GROUP BY need_id, variant, pool_id) took
+    JOIN scheduler_need n ON n.id = took.need_id
+    CROSS JOIN LATERAL (SELECT coalesce(n.document->'variants'->took.variant, '{}') AS own) v
+    CROSS JOIN LATERAL (SELECT coalesce(v.own->>'tflop', n.document->>'tflop')::float,
+                               (coalesce(v.own->'need', n.document->'need')->>'memory_mib')::int) x(tflop, memory)
+    GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
+    ON CONFLICT (capability_version_id, stage, variant, pool_id) DO UPDATE
+    SET (samples, tflop, seconds, tflop_squared, product, seconds_squared, memory_mib, memory_most, bytes_out, updated_at) = (
         SELECT p.samples * kept + excluded.samples, p.tflop * kept + excluded.tflop,
                p.seconds * kept + excluded.seconds, p.tflop_squared * kept + excluded.tflop_squared,
-               p.product * kept + excluded.product, now()
+               p.product * kept + excluded.product, p.seconds_squared * kept + excluded.seconds_squared,
+               p.memory_mib * kept + excluded.memory_mib, greatest(p.memory_most, excluded.memory_most),
+               p.bytes_out * kept + excluded.bytes_out, now()
         FROM (SELECT least(1.0, %(memory)s / p.samples) AS kept) AS older)
 )
 SELECT id, fence, unit_id, task_id, pool_id, state, reason, code, detail, unit_state FROM ended
@@ -157,8 +168,9 @@ def _judged(reports: list[Report]) -> list[Report]:
     if not promised and not any(report.outputs for report in claims):
         return reports
     digests = sorted({output.sha256 for report in claims for output in report.outputs})
-    stored = {sha for (sha,) in rows("SELECT sha256 FROM marketplace_blob WHERE sha256 = ANY(%s)", [digests])}
-    return [judge(report, SpecOutputs.of(promised.get(report.attempt, [])), stored) for report in reports]
+    stored = dict(rows("SELECT sha256, bytes FROM marketplace_blob WHERE sha256 = ANY(%s)", [digests]))
+    judged = [judge(report, SpecOutputs.of(promised.get(report.attempt, [])), stored) for report in reports]
+    return [measured(report, stored) for report in judged]
 
 
 def _loads(value: Any) -> Any:
@@ -224,6 +236,8 @@ def _column(report: Report, verdict: Verdict) -> dict[str, Any]:
         "unit_state": "done" if report.outcome == "done" else verdict.unit_state,
         "counts": verdict.counts,
         "avoid": verdict.avoid_pool,
+        "peak_mib": report.peak_mib,
+        "bytes_out": report.bytes_out,
     }
 
 

@@ -14,9 +14,9 @@ from django.utils import timezone
 from billing.models import CostSoFar
 from billing.services import charge_tasks
 from core.admin.cells import change_url
-from marketplace.models import Artifact, Blob, BlobPlace, Region, Task, TaskArtifact, Upload
+from marketplace.models import Artifact, Blob, BlobPlace, Region, Task, TaskArtifact, TaskReference, Upload
 from metering.services import measure
-from scheduler.models import Attempt, Ended, LogChunk
+from scheduler.models import Attempt, Ended, LogChunk, Prediction
 from scheduler.services.placing import run_round
 from scheduler.stores import store_bytes
 from tests.builders import Person, a_join_token, a_key, a_person, a_pool, alice, an_organization, olga
@@ -60,6 +60,9 @@ def everything() -> Task:
     LogChunk.objects.create(attempt=attempt, stream="stdout", offset=0, data=b"frame 1 \xff\x00 done")
     Ended.objects.create(attempt=attempt, at=timezone.now())
     CostSoFar.objects.create(task=task)
+    TaskReference.objects.create(task=task, needs=task, field="scene", path="*.obj")
+    soon = {"start_p50_s": 1, "start_p90_s": 2, "finish_p50_s": 3, "finish_p90_s": 4}
+    Prediction.objects.get_or_create(task=task, defaults={"made_at": timezone.now(), "price": 1, "tflop": 1, **soon})
     _files(task)
     a_key(alice())
     a_join_token(a_pool(state="registered"))
