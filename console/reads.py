@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from marketplace.models import Task
-from scheduler.models import Attempt, LogChunk, Unit
+from marketplace.stages import MERGE, stage_name
+from scheduler.models import Attempt, LogChunk
 
 FAILURES: Final = 20
 _LOG_ATTEMPTS: Final = 200
@@ -30,17 +31,17 @@ def log_tail(task: Task) -> str:
     parts: list[str] = []
     last = None
     for chunk in reversed(rows):
-        if (source := _source(chunk)) != last:
+        if (source := _source(task, chunk)) != last:
             parts.append(f"\n── {source} ──\n")
         parts.append(bytes(chunk.data).decode("utf-8", "replace"))
         last = source
     return "".join(parts)[-_LOG_CHARACTERS:].strip("\n")
 
 
-def _source(chunk: LogChunk) -> str:
+def _source(task: Task, chunk: LogChunk) -> str:
     unit = chunk.attempt.unit
-    name = "merge" if unit.stage == Unit.Stage.MERGE else f"unit {unit.index}"
-    return f"{name}, {chunk.stream}"
+    name = stage_name(task.plan, unit.stage)
+    return f"{name if name == MERGE else f'{name} {unit.index}'}, {chunk.stream}"
 
 
 def last_event(task: Task) -> int:

@@ -25,6 +25,7 @@ BOUNDS: Final[dict[str, tuple[int, int]]] = {
     "log_kib": (1, MIB),
     "grace_s": (0, 300),
     "units": (1, 1_000_000),
+    "parts": (1, 1_000_000),
     "bytes_out": (0, 256 * MIB * MIB),
 }
 RESOURCES: Final = ("cores", "memory_mib", "disk_mib")

@@ -8,7 +8,9 @@ follows from the plan and the unit's index in constant time, so a million units 
                  {"by": "list", over, items, chunk}                  {"item"}, or {"items"}
                  {"by": "matrix", axes: [[name, [values]]]}          {name: value}, last axis fastest
                  {"by": "files", over, paths, common, chunk}         {"files": [paths]}
-    units        how many, the merge not counted
+                 {"by": "units", over, things, chunk}                {"unit"}, or {"start", "stop"}      (further stages only:
+                 {"by": "parts", over, parts}                        {"part", "parts"}                    over a stage's number)
+    units        how many, merge and further stages not counted
     merge        is there a merge
     run, env, outputs, program        as in docs/protocol.md
     variants     [{instruction_set, accelerator: null | {model, count, memory_mib}}]
@@ -17,6 +19,8 @@ follows from the plan and the unit's index in constant time, so a million units 
     tflop        FP32 TFLOP of one unit, decimal text
     bytes_out    bytes of one unit's result; only where the manifest says or a unit was seen
     unsure       true; only where the manifest says that nobody knows what a unit takes
+    stages       [{name, split, units, run, outputs, need, limits, tflop, keep}]; only where the manifest has stages
+    keep         true; only with stages, where the units' own files belong to the result too
     merge_stage  null or {run, outputs, need, limits, keep_units, tflop}
     retry, verify, fee    as in the manifest
 """
@@ -35,6 +39,7 @@ from marketplace.paths import safe_glob
 Plan = dict[str, Any]
 Names = Mapping[str, Any]
 MAX_TFLOP = 10**12
+NO_ACCELERATOR = ({"accelerator": None},)
 
 
 def plan_of(
@@ -55,9 +60,10 @@ def plan_of(
     split = _split_of(manifest.get("split"), inputs, files, names)
     need = _need_of(manifest["resources"], manifest["variants"], names)
     merge = manifest.get("merge")
-    return {
+    units = _bounded(_units_of(split), manifest, names)
+    plan = {
         "split": split,
-        "units": _bounded(_units_of(split), manifest, names),
+        "units": units,
         "merge": merge is not None,
         "run": _run_of(manifest, inputs),
         "env": _env_of(manifest, inputs),
@@ -73,10 +79,66 @@ def plan_of(
         "fee": manifest["fee"],
         **_said(manifest["demand"], names),
     }
+    if "stages" in manifest:
+        plan["stages"] = _stages_of(manifest, units, inputs, files, names)
+        plan |= {"keep": True} if manifest.get("keep_units") else {}
+    return plan
+
+
+def _stages_of(
+    manifest: Mapping[str, Any], units: int, inputs: Names, files: Mapping[str, Sequence[str]], names: Names
+) -> list[dict[str, Any]]:
+    """The further stages. Their units count against the same limit as those of the first."""
+    counts, order, found = [units], ["unit"], []
+    for stage in manifest["stages"]:
+        split = _later_split(stage["split"], dict(zip(order, enumerate(counts), strict=True)), inputs, files, names)
+        counts.append(_bounded(_units_of(split), manifest, names, stage["split"]))
+        order.append(stage["name"])
+        found.append(_stage_of(manifest, stage, split, counts[-1], names))
+    _bounded(sum(counts), manifest, names)
+    return found
+
+
+def _later_split(
+    split: dict[str, Any],
+    before: Mapping[str, tuple[int, int]],
+    inputs: Names,
+    files: Mapping[str, Sequence[str]],
+    names: Names,
+) -> dict[str, Any]:
+    """A further stage's split; `before`: name of a stage → its number and units."""
+    match split:
+        case {"by": "one"}:
+            return {"by": "one"}
+        case {"by": "units", "over": name}:
+            number, things = before[name]
+            return {"by": "units", "over": number, "things": things, "chunk": _chunk(split, names)}
+        case {"by": "parts", "over": name}:
+            return {"by": "parts", "over": before[name][0], "parts": amount("parts", split["parts"], names)}
+    return _split_of(split, inputs, files, names)
+
+
+def _stage_of(
+    manifest: Mapping[str, Any], stage: Mapping[str, Any], split: dict[str, Any], units: int, names: Names
+) -> dict[str, Any]:
+    """What a stage does not say is as for the units, but for its resources, its accelerator and its work."""
+    need = _need_of(stage["resources"], manifest["variants"] if stage["accelerator"] else NO_ACCELERATOR, names)
+    return {
+        "name": stage["name"],
+        "split": split,
+        "units": units,
+        "run": stage["run"],
+        "outputs": stage["outputs"],
+        "need": need,
+        "limits": _limits_of({**manifest["limits"], **stage["limits"]}, need, names),
+        "tflop": _tflop_of(stage["demand"]["tflop"], names),
+        "keep": stage["keep"],
+        **_said(stage["demand"], names),
+    }
 
 
 def unit_params(plan: Plan, index: int) -> dict[str, Any]:
-    """The parameters of one unit, in constant time. Raises IndexError for an index the plan does not have."""
+    """The parameters of one unit of a plan, or of a stage of it, in constant time. Raises IndexError beyond its units."""
     if not 0 <= index < plan["units"]:
         raise IndexError(index)
     split = plan["split"]
@@ -90,7 +152,18 @@ def unit_params(plan: Plan, index: int) -> dict[str, Any]:
             return _matrix_params(split["axes"], index)
         case "files":
             return {"files": _slice_of(split, "paths", index)}
+        case "units":
+            start, stop = units_before(split, index)
+            return {"unit": start} if split["chunk"] == 1 else {"start": start, "stop": stop}
+        case "parts":
+            return {"part": index, "parts": split["parts"]}
     return {}
+
+
+def units_before(split: Mapping[str, Any], index: int) -> tuple[int, int]:
+    """[start, stop) of the units of the stage it goes over, for a unit of a split by units."""
+    start = index * split["chunk"]
+    return start, min(start + split["chunk"], split["things"])
 
 
 def unit_files(plan: Plan, index: int) -> list[str] | None:
@@ -178,13 +251,18 @@ def _units_of(split: dict[str, Any]) -> int:
             return math.prod(len(values) for _, values in split["axes"])
         case "range":
             things = split["count"]
+        case "units":
+            things = split["things"]
+        case "parts":
+            return int(split["parts"])
         case _:
             things = len(split["items" if split["by"] == "list" else "paths"])
     return -(-int(things) // int(split["chunk"]))
 
 
-def _bounded(units: int, manifest: Mapping[str, Any], names: Names) -> int:
-    field = _split_field(manifest.get("split"))
+def _bounded(units: int, manifest: Mapping[str, Any], names: Names, split: Any = None) -> int:
+    """So many units, if the capability allows them; the fault is looked for in `split`, or in the first stage's."""
+    field = _split_field(split or manifest.get("split"))
     if units == 0:
         raise Invalid(
             "no_units", "these inputs leave nothing to do: the task would have no unit", field=field
@@ -203,6 +281,8 @@ def _split_field(split: Any) -> str:
         return field_of(split["stop"])
     if split["by"] == "matrix":
         return f"inputs.{split['axes'][min(split['axes'])]}"
+    if split["by"] in ("one", "units", "parts"):
+        return field_of(split.get("parts", split.get("chunk", "1")))
     return f"inputs.{split['over']}"
 
 
@@ -236,7 +316,7 @@ def _said(demand: Mapping[str, Any], names: Names) -> dict[str, Any]:
 
 def _merge_stage_of(manifest: Mapping[str, Any], merge: Mapping[str, Any], names: Names) -> dict[str, Any]:
     """What the merge does not say is as for the units, but for its resources and its work."""
-    need = _need_of(merge["resources"], [{"accelerator": None}], names)
+    need = _need_of(merge["resources"], NO_ACCELERATOR, names)
     return {
         "run": merge["run"],
         "outputs": merge["outputs"],

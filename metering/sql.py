@@ -45,7 +45,7 @@ _NEEDS: Final = f"""
          {_quantity("#> '{need,memory_mib}'")} AS memory_mib,
          least(devices.number, {LARGEST_QUANTITY}) AS accelerators,
          nullif({_quantity("-> 'run_s'")}, 0) * 1000 AS run_ms,
-         CASE WHEN need.document ->> 'stage' = '1' THEN 1 ELSE 0 END AS stage,
+         CASE WHEN need.document ->> 'stage' ~ '^[0-9]{{1,2}}$' THEN (need.document ->> 'stage')::int ELSE 0 END AS stage,
          CASE WHEN need.document ->> 'tflop' ~ '{TFLOP.pattern}'
               THEN round(least((need.document ->> 'tflop')::numeric * 1000, {LARGEST_GFLOP}), 6)
               ELSE 0 END AS gflop

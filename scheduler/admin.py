@@ -30,11 +30,17 @@ from core.admin.filters import Dropdown
 from core.admin.panels import SHOWN, table
 from marketplace.admin.tasks import TaskPage
 from marketplace.models import Agent, Blob, Pool, Task
+from marketplace.stages import FIRST, stage_name
 from scheduler.models import Attempt, Decision, Ended, LogChunk, Need, Output, Pace, Prediction, ReportBatch, Round, Unit
 from scheduler.reasons import REASONS
 from scheduler.services.advancing import cancel_task
 
 LOG_SHOWN: Final = 8_000  # bytes of a chunk of output that its page shows
+
+
+def _stage(number: int) -> str:
+    """A stage where no task's plan is at hand to name it."""
+    return f"stage {number}" if number else FIRST
 
 
 @admin.register(Need)
@@ -45,7 +51,7 @@ class NeedPage(Page):
 
     @admin.display(description="stage")
     def stage(self, obj: Need) -> str:
-        return Unit.Stage(obj.document.get("stage", 0)).label.lower()
+        return _stage(obj.document.get("stage", 0))
 
     @admin.display(description="asks for")
     def asks(self, obj: Need) -> str:
@@ -95,7 +101,7 @@ class UnitPage(Page):
     huge = True
 
     def name_of(self, obj: Any) -> str:
-        return f"merge {obj.pk}" if obj.stage else f"unit {obj.index}"
+        return f"stage {obj.stage}, unit {obj.index}" if obj.stage else f"unit {obj.index}"
 
 
 @admin.register(ReportBatch)
@@ -284,7 +290,7 @@ def units(task: Task) -> Panel | None:
     if found is None:
         return Panel("Units", more=more, note="Too many to add up here.")
     lines = (
-        (Unit.Stage(stage).label.lower(), badge(state), to(Pool, pool, name), region or "", count, tries)
+        (stage_name(task.plan, stage), badge(state), to(Pool, pool, name), region or "", count, tries)
         for stage, state, pool, name, region, count, tries in found
     )
     return table("Units", ("stage", "state", "pool", "region", "#units", "#failed tries"), lines, more=more)
@@ -324,7 +330,7 @@ def _attempt_lines(rows: QuerySet[Attempt]) -> list[tuple[Any, ...]]:
     return [
         (
             to(Attempt, a.pk),
-            to(Unit, a.unit_id, "merge" if a.unit.stage else a.unit.index),
+            to(Unit, a.unit_id, f"stage {a.unit.stage}: {a.unit.index}" if a.unit.stage else a.unit.index),
             badge(a.state),
             a.reason_class,
             to(Pool, a.pool_id, a.pool),

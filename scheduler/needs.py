@@ -32,6 +32,8 @@ from typing import Any, Final
 
 import orjson
 
+from marketplace.stages import OVER, part_of, stages_of, total_units
+
 LARGE: Final = 100_000_000  # bytes; smaller files follow the work wherever it goes
 
 
@@ -60,9 +62,8 @@ def need_document(
     inputs: Sequence[tuple[str, int]] = (),
     store: str = "",
 ) -> dict[str, Any]:
-    """The need of a plan's units (stage 0) or of its merge (stage 1)."""
-    part = plan["merge_stage"] if stage else plan
-    units = plan["units"] + bool(plan["merge_stage"])
+    """The need of a plan's units (stage 0), or of the merge or a stage after them (from 1 on)."""
+    part, units = part_of(plan, stage), total_units(plan)
     cap = constraints.get("max_price")
     document = {
         "version": version_id,
@@ -71,7 +72,7 @@ def need_document(
         "variants": plan["variants"],
         "tflop": str(part["tflop"]),
         "run_s": part["limits"]["run_s"],
-        "bytes_in": bytes_in,
+        "bytes_in": bytes_in + bytes_before(plan, stage),
         "organization": organization,
         "trusted": trusted,
         "objective": objective,
@@ -93,6 +94,18 @@ def need_document(
         "store": store,
     }
     return document | {name: value for name, value in extra.items() if value}
+
+
+def bytes_before(plan: dict[str, Any], stage: int) -> int:
+    """What a unit is likely to read of what a stage before it left: all of the stage before, or its part of the one it goes over."""
+    if stage == 0:
+        return 0
+    parts = stages_of(plan)
+    split, units = parts[stage]["split"], parts[stage]["units"]
+    apart = split["by"] in OVER
+    before = parts[split["over"] if apart else stage - 1]
+    left = int(before["units"] * before.get("bytes_out", 0))
+    return left // units if apart else left
 
 
 def unit_cap(max_price: Decimal, fee: dict[str, Any], units: int) -> Decimal:

@@ -9,6 +9,7 @@ from django.db.models import Count, QuerySet
 
 from marketplace.models import Organization, Task, TaskEvent
 from marketplace.splitting import unit_params
+from marketplace.stages import part_of, stage_name
 from scheduler.models import Attempt, Unit
 
 
@@ -39,13 +40,13 @@ def units_page(task: Task, *, after: int, limit: int) -> list[dict[str, Any]]:
 def unit_document(task: Task, unit: Unit, attempts: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "id": unit.pk,
-        "stage": Unit.Stage(unit.stage).label.lower(),
+        "stage": stage_name(task.plan, unit.stage),
         "index": unit.index,
         "state": unit.state,
         "pool": unit.pool.identifier if unit.pool else None,
         "region": unit.pool.region.code if unit.pool else None,
         "tries": unit.tries,
-        "params": {} if unit.stage else unit_params(task.plan, unit.index),
+        "params": unit_params(part_of(task.plan, unit.stage), unit.index),
         "attempts": attempts,
     }
 

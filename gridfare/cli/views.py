@@ -101,7 +101,7 @@ def _by_pool(where: list[dict[str, Any]]) -> list[tuple[str, str, str, int, str]
     states: dict[tuple[str, str, str], dict[str, int]] = {}
     for each in where:
         if each["pool"]:
-            stage = "merge" if each["stage"] in (1, "merge") else "unit"
+            stage = clean(each.get("part") or ("merge" if each["stage"] in (1, "merge") else "unit"))
             states.setdefault((each["pool"], each["region"], stage), {})[each["state"]] = each["units"]
     return [
         (*place, sum(counts.values()), ", ".join(f"{count} {state}" for state, count in counts.items()))

@@ -49,7 +49,7 @@ class TaskPage(Page):
         ("Time", ("created_at", "started_at", "ended_at", "took", "deadline", "cancel_requested_at")),
         ("Money", ("cost", "settled", "priced_at", "terms")),
         ("Asked", ("name", "objective", "constraints", "labels", "inputs", "idempotency_key", "request_digest")),
-        ("Plan 拆解", ("units_total", "units_expanded", "units_done", "plan")),
+        ("Plan 拆解", ("units_total", "units_expanded", "units_open", "probing_until", "units_done", "plan")),
     )
     list_filter = ("state", Since, Settled, "kind", one_of("reason_class", REASONS), exact("organization__slug"), exact("capability_version"))
     search_fields = ("=pk", "=name", "=organization__slug")

@@ -14,12 +14,11 @@ from marketplace import storage
 from marketplace.agent_auth import authenticate
 from marketplace.models import Agent, Blob
 from marketplace.services.artifacts import part_offset, receive_part, register_places
-from scheduler.sql import dicts, rows
+from scheduler.sql import PART, dicts, rows
 
-_LIVE: Final = """
+_LIVE: Final = f"""
 SELECT a.task_id, u.stage, p.region_id, cv.program_id, t.units_index->>'sha256' AS index_sha,
-       ((CASE WHEN u.stage = 1 THEN t.plan->'merge_stage' ELSE t.plan END)->'limits'->>'output_mib')::bigint
-           AS output_mib
+       ({PART}->'limits'->>'output_mib')::bigint AS output_mib
 FROM scheduler_attempt a JOIN scheduler_unit u ON u.id = a.unit_id JOIN marketplace_task t ON t.id = a.task_id
 JOIN marketplace_capabilityversion cv ON cv.id = t.capability_version_id JOIN marketplace_pool p ON p.id = a.pool_id
 WHERE a.id = %s AND a.fence = %s AND a.agent_id = %s AND a.state IN ('leased', 'running')
@@ -28,7 +27,7 @@ _MAY_READ: Final = """
 SELECT 1 FROM marketplace_taskartifact f JOIN marketplace_artifact r ON r.id = f.artifact_id
 WHERE f.task_id = %(task)s AND r.blob_id = %(sha)s
 UNION ALL
-SELECT 1 FROM scheduler_output o WHERE %(stage)s = 1 AND o.task_id = %(task)s AND o.blob_id = %(sha)s LIMIT 1
+SELECT 1 FROM scheduler_output o WHERE %(stage)s > 0 AND o.task_id = %(task)s AND o.blob_id = %(sha)s LIMIT 1
 """
 
 

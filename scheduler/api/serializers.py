@@ -259,6 +259,7 @@ class WhereOut(serializers.Serializer[Any]):
     pool = serializers.CharField(allow_null=True)
     region = serializers.CharField(allow_null=True)
     stage = serializers.IntegerField()
+    part = serializers.CharField(help_text="the stage's name")
     state = serializers.CharField()
     units = serializers.IntegerField()
 

@@ -101,6 +101,8 @@ class Unit(models.Model):
     }
 
     class Stage(models.IntegerChoices):
+        """The first two; stages of a manifest's own go on counting, and their plan names them (`marketplace/stages.py`)."""
+
         UNIT = 0
         MERGE = 1
 

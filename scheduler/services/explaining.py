@@ -8,8 +8,10 @@ from typing import Any, Final
 from django.db.models import Max
 
 from marketplace.models import Pool, Task
+from marketplace.stages import stage_name
 from scheduler.matching import DIMENSIONS, ClassState, feasible_arcs
 from scheduler.models import Decision, Unit
+from scheduler.services.opening import held_back
 from scheduler.snapshots import documents_of, market
 from scheduler.sql import dicts, rows
 
@@ -25,8 +27,8 @@ WHERE u.task_id = %s GROUP BY 1, 2, 3, 4 ORDER BY 3, 1, 4
 
 def explain_task(task: Task) -> dict[str, Any]:
     """Where a task's units are and why; for those that wait, one primary reason and the pools left out by dimension."""
-    where = dicts(_BY_POOL, [task.pk])
-    return {"where": where, "decisions": _decisions(task), "waiting": _waiting(task)}
+    where = [row | {"part": stage_name(task.plan, row["stage"])} for row in dicts(_BY_POOL, [task.pk])]
+    return {"where": where, "decisions": _decisions(task), "waiting": _waiting(task) or held_back(task)}
 
 
 def _decisions(task: Task) -> list[dict[str, Any]]:
@@ -39,7 +41,7 @@ def _decisions(task: Task) -> list[dict[str, Any]]:
     return [
         {
             "at": decision.round.at,
-            "stage": Unit.Stage(decision.need.document["stage"]).label.lower(),
+            "stage": stage_name(task.plan, decision.need.document["stage"]),
             "decided_by": decision.round.decided_by,
             "placed": [{"pool": pools[pool_id], "units": units} for pool_id, units in decision.placed],
             "candidates": decision.candidates,

@@ -23,7 +23,7 @@ from scheduler.models import ReportBatch
 from scheduler.reasons import RETRY_DELAY, Policy, Verdict, verdict_of, verdict_of_release
 from scheduler.reports import Report, ReportedBatch, SpecOutputs, first_of_each, judge, measured, unasked
 from scheduler.services.events import add_events
-from scheduler.sql import dicts, rows
+from scheduler.sql import PART, dicts, rows
 
 # One statement ends the attempts, moves their units, queues them for metering and teaches the pace.
 _ADOPT: Final = """
@@ -89,6 +89,7 @@ WITH p AS (
 )
 UPDATE marketplace_task t SET units_done = t.units_done + p.done FROM p WHERE t.id = p.id
 RETURNING t.id, t.units_done - p.done AS before, t.units_done AS after, t.units_total AS total,
+          coalesce(t.units_open, t.units_total) AS open,
           t.plan->'merge_stage' <> 'null' AS merges, t.cancel_requested_at IS NOT NULL OR t.reason_class <> '' AS stopping
 """
 # What verdicts need to know of the attempts that did not go well.
@@ -98,11 +99,11 @@ SELECT a.id, u.tries, u.fence, now() - t.created_at AS age, t.plan->'retry' AS r
 FROM scheduler_attempt a JOIN scheduler_unit u ON u.id = a.unit_id JOIN marketplace_task t ON t.id = a.task_id
 WHERE a.id = ANY(%s)
 """
-_OUTPUTS: Final = """
-SELECT a.id, (CASE WHEN u.stage = 1 THEN t.plan->'merge_stage' ELSE t.plan END)->'outputs' AS outputs
+_OUTPUTS: Final = f"""
+SELECT a.id, {PART}->'outputs' AS outputs
 FROM scheduler_attempt a JOIN scheduler_unit u ON u.id = a.unit_id JOIN marketplace_task t ON t.id = a.task_id
 WHERE a.id = ANY(%s)
-  AND (CASE WHEN u.stage = 1 THEN t.plan->'merge_stage' ELSE t.plan END)->'outputs' <> '[]'::jsonb
+  AND {PART}->'outputs' <> '[]'::jsonb
 """
 _SAVE_OUTPUTS: Final = """
 INSERT INTO scheduler_output (attempt_id, task_id, path, blob_id, bytes, media_type)
@@ -255,7 +256,8 @@ def _tell_tasks(ended: list[dict[str, Any]]) -> None:
     events += [(task, "attempt.failed", _event_of(row)) for task, row in sorted(troubled.items())]
     add_events(events)
     for row in progress:
-        if row["after"] >= row["total"] - bool(row["merges"]) or row["stopping"] or row["id"] in troubled:
+        step = row["after"] >= min(row["total"] - bool(row["merges"]), row["open"])
+        if step or row["stopping"] or row["id"] in troubled:
             wake(_ADVANCE, str(row["id"]))
     if any(row["unit_state"] == "waiting" for row in ended):
         wake("scheduler.match", delay_s=RETRY_DELAY.total_seconds())

@@ -33,7 +33,7 @@ class River:
         store_bytes(b"a part")
         self.pool = a_pool(cores=1_000, memory_mib=10**6, disk_mib=10**6)
         self.agent = FakeAgent.of(self.pool)
-        version = a_version(outputs=[{"path": "part.txt", "required": False}], demand={"tflop": "0"})
+        version = a_version(outputs=[{"path": "part.txt", "required": False}])
         self.task = a_task(version=version, inputs={"count": units}, expanded=False)
         self.units = units
 
