@@ -32,7 +32,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from core.errors import Invalid
-from marketplace.amounts import LIMITS, RESOURCES, amount, field_of, names_of, whole
+from marketplace.amounts import LIMITS, RESOURCES, amount, field_of, names_of, short, whole
 from marketplace.expressions import decimal_text, evaluate
 from marketplace.paths import safe_glob
 
@@ -301,7 +301,7 @@ def _limits_of(limits: Mapping[str, Any], need: Mapping[str, Any], names: Names)
 def _tflop_of(expression: Any, names: Names) -> str:
     value = evaluate(expression, names, field=field_of(expression))
     if not 0 <= value <= MAX_TFLOP:
-        detail = f"the work of a unit would be {value:.3g} TFLOP; it must be 0 to {MAX_TFLOP}"
+        detail = f"the work of a unit would be {short(value)} TFLOP; it must be 0 to {MAX_TFLOP}"
         raise Invalid("amount_out_of_bounds", detail, field=field_of(expression))
     return decimal_text(value)
 

@@ -10,6 +10,7 @@ from scheduler.services.concluding import conclude_tests_of
 from scheduler.services.expanding import expand_task
 from scheduler.services.expiring import expire_leases as expire
 from scheduler.services.expiring import sweep as find_work
+from scheduler.services.predicting import predict_task
 from scheduler.services.placing import forget_old_rounds, run_round
 
 MAX_ROUNDS = 200
@@ -19,6 +20,7 @@ MAX_ROUNDS = 200
 def expand(task_id: str) -> None:
     awake("scheduler.expand", task_id)
     expand_task(task_id)
+    predict_task(task_id)  # before its own units are load
     match()
 
 
@@ -60,6 +62,7 @@ def sweep() -> None:
     work = find_work()
     for task_id in work["expand"]:
         expand_task(task_id)
+        predict_task(task_id)
     for task_id in work["advance"]:
         advance_task(task_id)
     conclude_tests_of(None)

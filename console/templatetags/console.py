@@ -44,6 +44,12 @@ def part_of(attempt: Any, task: Any) -> str:
 
 
 @register.filter
+def percent(share: Any) -> str:
+    """A share as whole per cent."""
+    return f"{float(share):.0%}"
+
+
+@register.filter
 def money(amount: Any) -> str:
     """Decimal text without needless zeros, but with the cents.
 
