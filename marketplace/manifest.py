@@ -163,7 +163,7 @@ def _completed_stage(stage: dict[str, Any]) -> dict[str, Any]:
 def _completed_variant(variant: dict[str, Any]) -> dict[str, Any]:
     accelerator = variant.get("accelerator")
     filled = {"count": 1, "memory_mib": 0} | accelerator if accelerator else None
-    return {"instruction_set": variant.get("instruction_set", "any"), "accelerator": filled}
+    return variant | {"instruction_set": variant.get("instruction_set", "any"), "accelerator": filled}
 
 
 def _completed_outputs(outputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -188,6 +188,9 @@ def _check_sources(manifest: Manifest) -> None:
     if "keep_units" in manifest and "stages" not in manifest:
         raise Invalid(CODE, "stands here only with stages; a merge has its own", field="keep_units")
     words_of = [("run", manifest.get("run")), ("merge.run", manifest.get("merge", {}).get("run"))]
+    words_of += [(f"variants.{n}.run", one["run"]) for n, one in enumerate(manifest["variants"]) if "run" in one]
+    if "run_from" in manifest and len(words_of) > 2:
+        raise Invalid(CODE, "a variant's run and run_from exclude each other", field=f"{words_of[2][0]}")
     words_of += [(f"stages.{n}.run", stage["run"]) for n, stage in enumerate(manifest.get("stages", ()))]
     for field, words in words_of:
         if words is not None and not words[0].strip():
@@ -208,14 +211,21 @@ def _check_paths(manifest: Manifest) -> None:
     for field, outputs in stages:
         for index, output in enumerate(outputs):
             safe_glob(output["path"], field=f"{field}.{index}.path")
-    if "requirements" in manifest:
-        safe_path(manifest["requirements"], field="requirements")
+    for field, path in requirements_of(manifest).items():
+        safe_path(path, field=field)
     for number, test in enumerate(manifest["tests"]):
         for name, paths in test["files"].items():
             for path in paths:
                 safe_path(path, field=f"tests.{number}.files.{name}")
         for index, glob in enumerate(test["expect"]["files"]):
             safe_glob(glob, field=f"tests.{number}.expect.files.{index}")
+
+
+def requirements_of(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """Field → the file of requirements that it names: the manifest's, and those of variants with their own."""
+    own = {f"variants.{n}.requirements": one.get("requirements") for n, one in enumerate(manifest["variants"])}
+    named = {"requirements": manifest.get("requirements"), **own}
+    return {field: path for field, path in named.items() if path is not None}
 
 
 def _expressions_of(manifest: Manifest) -> dict[str, tuple[Any, str | None]]:
@@ -226,6 +236,10 @@ def _expressions_of(manifest: Manifest) -> dict[str, tuple[Any, str | None]]:
     }
     found |= {f"resources.{key}": (manifest["resources"][key], key) for key in RESOURCES}
     found |= _demand_of("demand", manifest["demand"])
+    for number, variant in enumerate(manifest["variants"]):
+        own = variant.get("resources", {})
+        found |= {f"variants.{number}.resources.{key}": (value, key) for key, value in own.items()}
+        found |= _demand_of(f"variants.{number}.demand", variant.get("demand", {}))
     found |= _split_expressions("split", manifest.get("split") or {})
     parts = {f"stages.{n}": stage for n, stage in enumerate(manifest.get("stages", ()))}
     if (merge := manifest.get("merge")) is not None:

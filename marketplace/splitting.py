@@ -13,7 +13,8 @@ follows from the plan and the unit's index in constant time, so a million units 
     units        how many, merge and further stages not counted
     merge        is there a merge
     run, env, outputs, program        as in docs/protocol.md
-    variants     [{instruction_set, accelerator: null | {model, count, memory_mib}}]
+    variants     [{instruction_set, accelerator: null | {model, count, memory_mib}}]; where they differ in more than that, each
+                 with its own need, limits, tflop, run and env, and requirements where it names a file of its own
     need         {cores, memory_mib, disk_mib, accelerators}; accelerators are those of the first variant
     limits       {run_s, memory_mib, processes, file_mib, disk_mib, output_mib, log_kib, grace_s}
     tflop        FP32 TFLOP of one unit, decimal text
@@ -58,7 +59,7 @@ def plan_of(
     """
     names = names_of(inputs, input_bytes)
     split = _split_of(manifest.get("split"), inputs, files, names)
-    need = _need_of(manifest["resources"], manifest["variants"], names)
+    need = _need_of(manifest["resources"] | manifest["variants"][0].get("resources", {}), manifest["variants"], names)
     merge = manifest.get("merge")
     units = _bounded(_units_of(split), manifest, names)
     plan = {
@@ -69,7 +70,7 @@ def plan_of(
         "env": _env_of(manifest, inputs),
         "outputs": _outputs_of(manifest, inputs),
         "program": program,
-        "variants": manifest["variants"],
+        "variants": _variants_of(manifest, inputs, names),
         "need": need,
         "limits": _limits_of(manifest["limits"], need, names),
         "tflop": _tflop_of(manifest["demand"]["tflop"], names),
@@ -79,6 +80,8 @@ def plan_of(
         "fee": manifest["fee"],
         **_said(manifest["demand"], names),
     }
+    if "tflop" in (first := plan["variants"][0]):  # what knows of no variants sees the first
+        plan |= {key: first[key] for key in ("need", "limits", "tflop", "run", "env")}
     if "stages" in manifest:
         plan["stages"] = _stages_of(manifest, units, inputs, files, names)
         plan |= {"keep": True} if manifest.get("keep_units") else {}
@@ -290,6 +293,34 @@ def _need_of(resources: Mapping[str, Any], variants: Sequence[Any], names: Names
     need: dict[str, Any] = {key: amount(key, resources[key], names) for key in RESOURCES}
     accelerator = variants[0]["accelerator"]
     return need | {"accelerators": [accelerator] if accelerator else []}
+
+
+OWN_OF_VARIANT = ("run", "requirements", "env", "resources", "demand")
+
+
+def _variants_of(manifest: Mapping[str, Any], inputs: Names, names: Names) -> list[dict[str, Any]]:
+    """The variants in the manifest's order, complete where one of them differs in what it needs or runs."""
+    variants = manifest["variants"]
+    alike = all(one["accelerator"] == variants[0]["accelerator"] for one in variants)
+    if alike and not any(key in one for one in variants for key in OWN_OF_VARIANT):
+        return list(variants)
+    return [_variant_of(manifest, variant, inputs, names) for variant in variants]
+
+
+def _variant_of(manifest: Mapping[str, Any], variant: Mapping[str, Any], inputs: Names, names: Names) -> dict[str, Any]:
+    """What a variant does not say is as in the manifest."""
+    need = _need_of(manifest["resources"] | variant.get("resources", {}), [variant], names)
+    env = {**manifest, "env": {**manifest["env"], **variant.get("env", {})}}
+    return {
+        "instruction_set": variant["instruction_set"],
+        "accelerator": variant["accelerator"],
+        "need": need,
+        "limits": _limits_of(manifest["limits"], need, names),
+        "tflop": _tflop_of({**manifest["demand"], **variant.get("demand", {})}["tflop"], names),
+        "run": variant.get("run") or _run_of(manifest, inputs),
+        "env": _env_of(env, inputs),
+        **({"requirements": variant["requirements"]} if "requirements" in variant else {}),
+    }
 
 
 def _limits_of(limits: Mapping[str, Any], need: Mapping[str, Any], names: Names) -> dict[str, int]:

@@ -40,7 +40,7 @@ _MOST: Final = f"{LARGEST}::numeric"
 
 # Few rows: every class of need in the batch, read once.
 _NEEDS: Final = f"""
-  SELECT need.id,
+  SELECT need.id, need.variant,
          {_quantity("#> '{need,cores}'")} AS cores,
          {_quantity("#> '{need,memory_mib}'")} AS memory_mib,
          least(devices.number, {LARGEST_QUANTITY}) AS accelerators,
@@ -49,13 +49,17 @@ _NEEDS: Final = f"""
          CASE WHEN need.document ->> 'tflop' ~ '{TFLOP.pattern}'
               THEN round(least((need.document ->> 'tflop')::numeric * 1000, {LARGEST_GFLOP}), 6)
               ELSE 0 END AS gflop
-    FROM scheduler_need need
+    FROM (SELECT held.id, ran.variant,
+                 held.document || CASE WHEN jsonb_typeof(held.document -> 'variants' -> ran.variant) = 'object'
+                      THEN (held.document -> 'variants' -> ran.variant) - '{{instruction_set,accelerator}}'::text[]
+                      ELSE '{{}}' END AS document
+            FROM (SELECT DISTINCT need_id, variant FROM ended) ran JOIN scheduler_need held ON held.id = ran.need_id
+         ) need
    CROSS JOIN LATERAL (
          SELECT coalesce(sum({_clamped(_number("device -> 'count'"), str(LARGEST_QUANTITY))}), 0) AS number
            FROM jsonb_array_elements(CASE jsonb_typeof(need.document #> '{{need,accelerators}}')
                 WHEN 'array' THEN need.document #> '{{need,accelerators}}' ELSE '[]' END) device
          ) devices
-   WHERE need.id IN (SELECT need_id FROM ended)
 """
 
 # {model: ms}, asked only where accelerators are claimed: [sum, 1 if a value was refused].
@@ -69,7 +73,7 @@ _DEVICES: Final = f"""
          END"""
 
 _ENDED: Final = f"""
-  SELECT attempt.id, attempt.task_id, attempt.pool_id, attempt.offer_id, attempt.need_id, attempt.batch_id,
+  SELECT attempt.id, attempt.task_id, attempt.pool_id, attempt.offer_id, attempt.need_id, attempt.variant, attempt.batch_id,
          attempt.state, attempt.reason_class, attempt.leased_at, attempt.ended_at,
          greatest(floor(extract(epoch FROM attempt.ended_at - attempt.leased_at) * 1000), 0) AS window_ms,
          CASE WHEN jsonb_typeof(said.claim) NOT IN ('object', 'null') THEN 'usage' END AS usage_flag,
@@ -89,7 +93,7 @@ _TIMED: Final = f"""
          CASE ended.state WHEN 'lost' THEN ended.window_ms
               ELSE {_clamped("wall_ms_claim", "least(ended.window_ms, need.run_ms)")} END AS wall_ms
     FROM ended
-    JOIN needs need ON need.id = ended.need_id
+    JOIN needs need ON need.id = ended.need_id AND need.variant = ended.variant
     JOIN marketplace_pool pool ON pool.id = ended.pool_id
     JOIN marketplace_task task ON task.id = ended.task_id
     JOIN marketplace_capabilityversion version ON version.id = task.capability_version_id

@@ -3,7 +3,7 @@
 Document (all JSON values):
   version      capability version's id       stage       0 units, 1 merge
   need         {cores, memory_mib, disk_mib, accelerators: [{model, count}]}
-  variants     [{instruction_set, accelerator}]
+  variants     [{instruction_set, accelerator}], with need and tflop where variants differ in them
   tflop        FP32 TFLOP of one unit, decimal text
   run_s        time limit of one unit
   bytes_in     input bytes of one unit       organization  the user's slug
@@ -25,7 +25,7 @@ Only where there is something to say:
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
@@ -34,6 +34,8 @@ import orjson
 
 from marketplace.stages import OVER, part_of, stages_of, total_units
 
+_ALWAYS: Final = ("instruction_set", "accelerator")
+_OF_VARIANT: Final = (*_ALWAYS, "need", "tflop")
 LARGE: Final = 100_000_000  # bytes; smaller files follow the work wherever it goes
 
 
@@ -69,7 +71,8 @@ def need_document(
         "version": version_id,
         "stage": stage,
         "need": part["need"],
-        "variants": plan["variants"],
+        "variants": [{name: one[name] for name in _OF_VARIANT if name in one and (not stage or name in _ALWAYS)}
+                     for one in plan["variants"]],
         "tflop": str(part["tflop"]),
         "run_s": part["limits"]["run_s"],
         "bytes_in": bytes_in + bytes_before(plan, stage),
@@ -94,6 +97,13 @@ def need_document(
         "store": store,
     }
     return document | {name: value for name, value in extra.items() if value}
+
+
+def of_variant(document: Mapping[str, Any], variant: int) -> Mapping[str, Any]:
+    """The need of a unit that runs as this variant."""
+    variants = document.get("variants", ())
+    own = variants[variant] if variant < len(variants) else {}
+    return {**document, **{name: own[name] for name in ("need", "tflop") if name in own}, "variant": variant}
 
 
 def bytes_before(plan: dict[str, Any], stage: int) -> int:

@@ -7,7 +7,7 @@ and not units.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -21,6 +21,7 @@ from marketplace.models import BlobPlace, Offer, Pool, Rate, Region
 from scheduler.matching import ClassState, PoolState, Prices, Snapshot
 from scheduler.matching.loads import load_of, used_by
 from scheduler.models import Need, Pace
+from scheduler.needs import of_variant
 from scheduler.pace import Fit, Key, with_anywhere
 from scheduler.sql import rows, scalar
 
@@ -47,9 +48,9 @@ WHERE class.need_id IS NOT NULL
 GROUP BY class.need_id, w.avoid ORDER BY min(w.id)
 """
 _LOAD = """
-SELECT pool_id, need_id, count(*) FROM scheduler_unit WHERE state = 'placed' GROUP BY pool_id, need_id
+SELECT pool_id, need_id, variant, count(*) FROM scheduler_unit WHERE state = 'placed' GROUP BY 1, 2, 3
 UNION ALL
-SELECT pool_id, need_id, count(*) FROM scheduler_attempt WHERE state IN ('leased', 'running') GROUP BY pool_id, need_id
+SELECT pool_id, need_id, variant, count(*) FROM scheduler_attempt WHERE state IN ('leased', 'running') GROUP BY 1, 2, 3
 """
 
 
@@ -148,12 +149,12 @@ class Held:
 def _load(pools: list[PoolState], pace: dict[Key, Fit]) -> Held:
     """What is placed on pools or leased by them, in two statements; what it means is `load_of`'s business."""
     known = {pool.id for pool in pools}
-    found = [(pool_id, need_id, n) for pool_id, need_id, n in rows(_LOAD) if pool_id in known]
-    documents = documents_of({need_id for _, need_id, _ in found})
+    found = [row for row in rows(_LOAD) if row[0] in known]
+    documents = documents_of({need_id for _, need_id, *_ in found})
     pace = pace | _pace({doc["version"] for doc in documents.values()})
-    on_pools: dict[int, list[tuple[dict[str, Any], int]]] = defaultdict(list)
-    for pool_id, need_id, n in found:
-        on_pools[pool_id].append((documents[need_id], n))
+    on_pools: dict[int, list[tuple[Mapping[str, Any], int]]] = defaultdict(list)
+    for pool_id, need_id, variant, n in found:
+        on_pools[pool_id].append((of_variant(documents[need_id], variant), n))
     loads = {pool.id: load_of(pool, on_pools.get(pool.id, []), pace) for pool in pools}
     return Held([loads[pool.id].pool for pool in pools], used_by([loads[pool.id] for pool in pools]))
 
@@ -175,7 +176,8 @@ def _offers(pool_ids: list[int], moments: set[str]) -> dict[tuple[int, str], Pri
 
 
 _LEASED = """
-SELECT a.pool_id, sum((n.document->'need'->>'cores')::int)::int, count(*)::int
+SELECT a.pool_id,
+       sum((coalesce(n.document->'variants'->a.variant->'need', n.document->'need')->>'cores')::int)::int, count(*)::int
 FROM scheduler_attempt a JOIN scheduler_need n ON n.id = a.need_id
 WHERE a.state IN ('leased', 'running') AND a.pool_id = ANY(%s) GROUP BY a.pool_id
 """

@@ -9,7 +9,9 @@ from uuid import UUID
 
 from django.db.models import F
 
-from marketplace.models import Blob, Task, TaskArtifact
+from marketplace import storage
+from marketplace.models import Blob, CapabilityVersion, Task, TaskArtifact
+from marketplace.programs import MAX_REQUIREMENTS, check_requirements, read_member
 from marketplace.splitting import unit_files, unit_params, units_before
 from marketplace.stages import OVER, part_of, stage_name
 from scheduler.sql import dicts
@@ -28,13 +30,13 @@ SELECT index, path, sha256, bytes, part FROM (
 """
 
 
-def spec_id(task_id: UUID, stage: int) -> str:
-    return f"{task_id}:{stage}"
+def spec_id(task_id: UUID, stage: int, variant: int = 0) -> str:
+    return f"{task_id}:{stage}:{variant}" if variant else f"{task_id}:{stage}"
 
 
 @lru_cache(maxsize=512)
-def shared_spec(task_id: UUID, stage: int) -> tuple[dict[str, Any], dict[str, Any], dict[str, dict[str, Any]]]:
-    """(spec, the stage's part of the plan, input files by path) of a task's stage.
+def shared_spec(task_id: UUID, stage: int, variant: int = 0) -> tuple[dict[str, Any], dict[str, Any], dict[str, dict[str, Any]]]:
+    """(spec, the stage's part of the plan, input files by path) of a task's stage, as a variant runs it.
 
     Once a unit can be leased none of it changes any more, so the process may keep it.
     """
@@ -44,24 +46,27 @@ def shared_spec(task_id: UUID, stage: int) -> tuple[dict[str, Any], dict[str, An
     shared = [] if part["split"]["by"] == "files" else list(files.values())
     if stage and task.plan.get("stages") and part["split"]["by"] not in OVER:
         shared += merge_files(task_id, stage - 1)
-    return build_spec(task, stage, shared), part, files
+    return build_spec(task, stage, shared, variant), part, files
 
 
-def build_spec(task: Task, stage: int, files: list[dict[str, Any]]) -> dict[str, Any]:
-    """The spec of docs/protocol.md."""
+def build_spec(task: Task, stage: int, files: list[dict[str, Any]], variant: int = 0) -> dict[str, Any]:
+    """The spec of docs/protocol.md. What a variant says of its own is for the first stage's units."""
     plan, version = task.plan, task.capability_version
     part = part_of(plan, stage)
+    own = plan["variants"][variant] if stage == 0 else {}
+    if "run" in own:
+        part = part | own
     return {
-        "id": spec_id(task.pk, stage),
+        "id": spec_id(task.pk, stage, variant),
         "task": str(task.pk),
         "stage": stage_name(plan, stage),
         "total": plan["units"] if plan["merge_stage"] else part["units"],
         "capability": str(version),
         "trusted": version.trusted,
         "program": _program(plan.get("program")),
-        "environment": _environment(version.requirements),
+        "environment": _environment(_requirements(version, own.get("requirements"))),
         "run": part["run"],
-        "env": plan.get("env", {}),
+        "env": part.get("env", plan.get("env", {})),
         "inputs": task.inputs,
         "files": files,
         "outputs": part["outputs"],
@@ -74,6 +79,19 @@ def _program(sha256: str | None) -> dict[str, Any] | None:
     if sha256 is None:
         return None
     return {"sha256": sha256, "bytes": Blob.objects.values_list("bytes", flat=True).get(pk=sha256)}
+
+
+def _requirements(version: CapabilityVersion, path: str | None) -> str:
+    """The version's requirements, or a variant's own: a file of its program, checked when it was published."""
+    if path is None or version.program_id is None:
+        return str(version.requirements)
+    return _member(version.program_id, path)
+
+
+@lru_cache(maxsize=128)
+def _member(program: str, path: str) -> str:
+    with storage.open_file(program) as packed:
+        return check_requirements(read_member(packed, path, MAX_REQUIREMENTS).decode())
 
 
 def _environment(requirements: str) -> dict[str, Any] | None:
@@ -112,13 +130,13 @@ def units_index(task_id: UUID, part: dict[str, Any], stage: int = 0) -> list[dic
 
 
 def lease_rows(leased: Iterable[dict[str, Any]]) -> tuple[dict[str, dict[str, Any]], list[list[Any]]]:
-    """Specs and lease rows of an answer. `leased` rows hold attempt, fence, task_id, stage, index."""
+    """Specs and lease rows of an answer. `leased` rows hold attempt, fence, task_id, stage, index, variant."""
     specs: dict[str, dict[str, Any]] = {}
     leases: list[list[Any]] = []
     listed = list(leased)
     left = _left_for(listed)
     for row in listed:
-        spec, part, files = shared_spec(row["task_id"], row["stage"])
+        spec, part, files = shared_spec(row["task_id"], row["stage"], row["variant"])
         specs[spec["id"]] = spec
         leases.append([row["attempt"], row["fence"], spec["id"], row["index"], *_own(row, part, files, left)])
     return specs, leases
