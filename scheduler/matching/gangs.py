@@ -64,4 +64,4 @@ def _reserve(one: Column, units: int, room: Room, first: First) -> None:
     if rows:
         best = min(rows, key=lambda row: (finish[row], row))
         first.promised.add(best)
-        market.reserve(best, float(market.backlog[best]), {name: amount * units for name, amount in one.need.items()})
+        market.reserve(best, float(market.backlog[best]), {name: amount * units for name, amount in one.need_at(best).items()})

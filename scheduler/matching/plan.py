@@ -109,7 +109,7 @@ def _decision(one: Column, given: Sequence[tuple[int, int, int]], queued: Mappin
     for row, kind, count in given:
         units.setdefault(row, [0, 0])[kind] += count
     placements = tuple(
-        Placement(state.need_id, state.avoid, pools[row].id, int(one.offer[row]), now + ahead, ahead)
+        Placement(state.need_id, state.avoid, pools[row].id, int(one.offer[row]), now + ahead, ahead, int(one.variant[row]))
         for row, (now, ahead) in units.items()
     )
     candidates = tuple(one.terms(int(row)) for row in one.best(SHOWN))

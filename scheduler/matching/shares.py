@@ -60,7 +60,7 @@ def dues(found: Sequence[Column], market: Market, used: Mapping[str, float]) -> 
     totals = {name: float(column.sum()) for name, column in market.declared.items()}
     wants: dict[str, float] = {}
     for one in found:
-        asked = one.one.waiting * market_share(one.need, totals)
+        asked = one.one.waiting * market_share(one.typical, totals)
         organization = one.one.document["organization"]
         wants[organization] = wants.get(organization, 0.0) + asked
     everybody = {name: wants.get(name, 0.0) + used.get(name, 0.0) for name in wants.keys() | used.keys()}
@@ -86,7 +86,7 @@ def _free_share(market: Market) -> float:
 def _lack_cost(found: Sequence[Column], organization: str, totals: Mapping[str, float]) -> float:
     """Per share lacking: twice the dearest unit of the organization, so that a share is worth more than any saving."""
     costs = [
-        float(one.cost(one.wait_s)[one.fits].max()) / max(market_share(one.need, totals), ENOUGH)
+        float(one.cost(one.wait_s)[one.fits].max()) / max(market_share(one.typical, totals), ENOUGH)
         for one in found
         if one.one.document["organization"] == organization
     ]

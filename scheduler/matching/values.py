@@ -143,7 +143,7 @@ class Arc:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Units of a class for a pool; `ahead` of them are fetched before they can start."""
+    """Units of a class for a pool, as one of the manifest's variants; `ahead` of them are fetched before they can start."""
 
     need_id: int
     avoid: tuple[int, ...]
@@ -151,6 +151,7 @@ class Placement:
     offer_id: int
     units: int
     ahead: int = 0
+    variant: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,8 +30,8 @@ KEEP_ROUNDS: Final = 2_000
 _COMMIT = """
 WITH plan AS (
     SELECT * FROM unnest(%(need)s::bigint[], %(avoid)s::text[], %(pool)s::bigint[], %(offer)s::bigint[],
-                         %(decision)s::bigint[], %(after)s::bigint[], %(upto)s::bigint[])
-        AS p(need_id, avoid, pool_id, offer_id, decision_id, after, upto)
+                         %(decision)s::bigint[], %(after)s::bigint[], %(upto)s::bigint[], %(variant)s::smallint[])
+        AS p(need_id, avoid, pool_id, offer_id, decision_id, after, upto, variant)
 ), picked AS (
     SELECT w.id, c.need_id, c.avoid, row_number() OVER (PARTITION BY c.need_id, c.avoid ORDER BY w.id) AS n
     FROM (SELECT need_id, avoid, max(upto) AS total FROM plan GROUP BY need_id, avoid) c
@@ -43,7 +43,8 @@ WITH plan AS (
     ) w
 )
 UPDATE scheduler_unit u
-SET state = 'placed', pool_id = plan.pool_id, offer_id = plan.offer_id, decision_id = plan.decision_id
+SET state = 'placed', pool_id = plan.pool_id, offer_id = plan.offer_id, decision_id = plan.decision_id,
+    variant = plan.variant
 FROM picked JOIN plan ON plan.need_id = picked.need_id AND plan.avoid = picked.avoid
                      AND picked.n > plan.after AND picked.n <= plan.upto
 WHERE u.id = picked.id
@@ -85,7 +86,7 @@ def _commit(snapshot: Snapshot, planned: Plan, micros: int) -> int:
 def _parameters(placing: list[ClassDecision], ids: list[int]) -> dict[str, list[Any]]:
     """The plan as columns; `after` and `upto` number the units of a class from 1 in the order of their ids."""
     columns: dict[str, list[Any]] = {
-        name: [] for name in ("need", "avoid", "pool", "offer", "decision", "after", "upto")
+        name: [] for name in ("need", "avoid", "pool", "offer", "decision", "after", "upto", "variant")
     }
     for decision, decision_id in zip(placing, ids, strict=True):
         after = 0
@@ -104,6 +105,7 @@ def _append(columns: dict[str, list[Any]], placement: Placement, decision_id: in
         "decision": decision_id,
         "after": after,
         "upto": after + placement.units,
+        "variant": placement.variant,
     }
     for name, value in row.items():
         columns[name].append(value)
