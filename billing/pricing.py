@@ -95,9 +95,9 @@ def capped(resource: int, fee: int, left: int | None) -> tuple[int, int]:
     Provider and publisher bear the cut in proportion; the fee takes the micro that rounding leaves.
     """
     total = resource + fee
-    if left is None or total <= left:
+    allowed = None if left is None else max(left, 0)
+    if allowed is None or total <= allowed:
         return resource, fee
-    allowed = max(left, 0)
     part = resource * allowed // total
     return part, allowed - part
 

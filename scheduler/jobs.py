@@ -10,8 +10,8 @@ from scheduler.services.concluding import conclude_tests_of
 from scheduler.services.expanding import expand_task
 from scheduler.services.expiring import expire_leases as expire
 from scheduler.services.expiring import sweep as find_work
-from scheduler.services.predicting import predict_task
 from scheduler.services.placing import forget_old_rounds, run_round
+from scheduler.services.predicting import predict_task
 
 MAX_ROUNDS = 200
 

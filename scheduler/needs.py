@@ -107,7 +107,7 @@ def of_variant(document: Mapping[str, Any], variant: int) -> Mapping[str, Any]:
 
 
 def bytes_before(plan: dict[str, Any], stage: int) -> int:
-    """What a unit is likely to read of what a stage before it left: all of the stage before, or its part of the one it goes over."""
+    """What a unit is likely to read of what was left before it: all of the last stage, or its part of the one it goes over."""
     if stage == 0:
         return 0
     parts = stages_of(plan)

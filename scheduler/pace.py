@@ -135,7 +135,7 @@ def student_90(freedom: Floats) -> Floats:
         (5 * z**5 + 16 * z**3 + 3 * z) / 96,
         (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
     )
-    quantile: Floats = z + sum(term / freedom ** (power + 1) for power, term in enumerate(terms))
+    quantile: Floats = z + terms[0] / freedom + terms[1] / freedom**2 + terms[2] / freedom**3
     return quantile
 
 

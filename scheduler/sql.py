@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from django.db import connection
 
-
 # The part of a task's plan (t.plan) that a unit (u) belongs to, as marketplace/stages.py has it.
 PART: Final = """(CASE WHEN u.stage = 0 THEN t.plan WHEN t.plan->'stages' IS NULL THEN t.plan->'merge_stage'
                   ELSE t.plan->'stages'->(u.stage - 1) END)"""

@@ -178,8 +178,12 @@ def _choose(columns: Sequence[Column], reasons: Sequence[Ints]) -> tuple[Column,
     names = sorted({name for one in columns for name in one.need})
     needs = {name: np.array([np.broadcast_to(one.need.get(name, 0.0), size) for one in columns]) for name in names}
     picked = {name: np.array([getattr(one, name) for one in columns])[chosen, rows] for name in _BY_VARIANT}
-    need = {name: float(table[0, 0]) if size and (table == table[0, 0]).all() else table[chosen, rows] for name, table in needs.items()}
+    need = {name: _alike(table) if size and np.ptp(table) == 0 else table[chosen, rows] for name, table in needs.items()}
     return replace(columns[0], need=need, variant=chosen, **picked), told[chosen, rows]
+
+
+def _alike(table: Floats) -> float:
+    return float(table[0, 0])
 
 
 _BY_VARIANT: Final = ("share", "room", "run_s", "run_p90_s", "wait_s", "price", "carbon_g", "scarcity", "long")
@@ -239,7 +243,8 @@ def room_of(need: Mapping[str, float | Floats], columns: Mapping[str, Floats], s
 def _rooms(column: Floats, amount: float | Floats) -> Floats:
     if not isinstance(amount, np.ndarray):
         return column / amount
-    return np.divide(column, amount, out=np.full(len(column), np.inf), where=amount > 0)
+    rooms: Floats = np.divide(column, amount, out=np.full(len(column), np.inf), where=amount > 0)
+    return rooms
 
 
 def _room(need: Mapping[str, float], market: Market, long: Bools) -> Floats:

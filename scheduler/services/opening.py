@@ -33,25 +33,25 @@ def open_more(task: Task) -> bool:
         return resolve(task)
     if is_probing(task):
         return probe_is_over(task, timezone.now()) and _open(task, _after_probe(task), "task.probed", {})
-    if task.units_open is None or task.units_done < task.units_open or task.units_open >= task.units_total:
+    border = task.units_open
+    if border is None or task.units_done < border or border >= task.units_total:
         return False
-    return _next_stage(task)
+    return _next_stage(task, border)
 
 
 def _after_probe(task: Task) -> int:
     return int(task.plan["units"]) if task.plan.get("stages") else task.units_total
 
 
-def _next_stage(task: Task) -> bool:
+def _next_stage(task: Task, border: int) -> bool:
     """Every unit so far is done: write down what the next stage will find, where it gets all of it."""
-    assert task.units_open is not None
-    number = borders(task.plan).index(task.units_open) + 1
+    number = borders(task.plan).index(border) + 1
     parts = stages_of(task.plan)
     if parts[number]["split"]["by"] not in OVER:
         blob = store_bytes(orjson.dumps(units_index(task.pk, parts[number - 1], number - 1)))  # may be repeated
         Task.objects.filter(pk=task.pk).update(units_index={"sha256": blob.sha256, "bytes": blob.bytes})
     told = {"stage": stage_names(task.plan)[number], "units": parts[number]["units"]}
-    return _open(task, next_border(task.plan, task.units_open), "task.stage", told)
+    return _open(task, next_border(task.plan, border), "task.stage", told)
 
 
 def _open(task: Task, count: int, event: str, told: dict[str, Any]) -> bool:

@@ -1,7 +1,8 @@
 """What is predicted of a task when it is expanded, and how that compares with what came.
 
-Made by the job that expands, never while a user waits; once, and never changed. The planner's own estimate (`matching/estimates.py`)
-of each stage, one after the other, over the market as it stands: a constant number of statements, whatever the task's size.
+Made by the job that expands, never while a user waits; once, and never changed. It is the planner's own estimate
+(`matching/estimates.py`) of each stage, one after the other, over the market as it stands: a constant number of statements,
+whatever the task's size.
 """
 
 from __future__ import annotations
@@ -89,7 +90,8 @@ def records(last: int = LAST) -> dict[str, Record]:
     for start_p50, start_p90, end_p50, end_p90, created, started, ended in rows:
         if started is not None:
             starts.append(Held(start_p50, start_p90, (started - created).total_seconds()))
-        ends.append(Held(end_p50, end_p90, (ended - created).total_seconds()))
+        if ended is not None:
+            ends.append(Held(end_p50, end_p90, (ended - created).total_seconds()))
     return {"start": record_of(starts), "finish": record_of(ends)}
 
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 import copy
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
+from uuid import UUID
 
 from django.db import transaction
 

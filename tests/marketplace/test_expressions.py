@@ -90,8 +90,7 @@ TOWERS = st.recursive(
 def test_towers_of_powers_end_at_once_with_a_finite_number_or_an_error(text: str) -> None:
     try:
         value = evaluate(text, NAMES | {"n": 10**300})
-    except Invalid as error:
-        assert error.code == "invalid_expression"
+    except Invalid:
         return
     assert math.isfinite(value) if isinstance(value, float) else value.bit_length() <= 4096
 

@@ -38,7 +38,8 @@ def test_stages_go_over_the_units_or_the_files_of_one_before() -> None:
     assert [next_border(plan, done) for done in (1, 10, 13, 18, 19)] == [10, 13, 18, 19, 19]
     assert [stage_name(plan, n) for n in range(4)] == ["unit", "denoise", "grade", "film"]
     denoise, grade, film = (part_of(plan, n) for n in (1, 2, 3))
-    assert [unit_params(denoise, n) for n in range(3)] == [{"start": 0, "stop": 4}, {"start": 4, "stop": 8}, {"start": 8, "stop": 10}]
+    assert [tuple(unit_params(denoise, n).values()) for n in range(3)] == [(0, 4), (4, 8), (8, 10)]
+    assert list(unit_params(denoise, 2)) == ["start", "stop"]
     assert unit_params(grade, 4) == {"part": 4, "parts": 5}
     assert unit_params(film, 0) == {}
     with pytest.raises(IndexError):

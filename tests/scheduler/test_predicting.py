@@ -54,7 +54,7 @@ def test_a_merge_comes_after_the_units() -> None:
 
 def test_a_prediction_is_made_once_and_never_changed() -> None:
     a_pool()
-    task = a_task(**{"version": a_version(**SLOW)})
+    task = a_task(version=a_version(**SLOW))
     first = predict_task(task.pk)
     assert first is not None
     assert predict_task(task.pk) is None

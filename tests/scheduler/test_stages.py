@@ -12,6 +12,7 @@ from marketplace.models import CapabilityVersion, Task
 from metering.models import UsageRecord
 from metering.services import measure
 from scheduler.models import Unit
+from scheduler.queries import units_page
 from scheduler.services import expanding
 from scheduler.services.advancing import advance_task
 from scheduler.services.drafting import Asker, Request
@@ -21,7 +22,6 @@ from scheduler.services.explaining import explain_task
 from scheduler.services.logs import read_logs
 from scheduler.services.placing import run_round
 from scheduler.services.quoting import quote_task
-from scheduler.queries import units_page
 from scheduler.stores import store_bytes
 from tests.builders import a_pool, alice
 from tests.builders_tasks import FakeAgent, a_task, a_version, sha_of
@@ -140,7 +140,10 @@ def test_two_who_open_a_stage_open_it_once() -> None:
 
 
 def test_stages_that_are_kept_stand_in_the_result_below_their_names() -> None:
-    stages = [a_stage("denoise", split={"by": "units", "over": "unit", "chunk": "2"}, keep=True), a_stage("film", split={"by": "parts", "over": "denoise", "parts": "2"})]  # fmt: skip
+    stages = [
+        a_stage("denoise", split={"by": "units", "over": "unit", "chunk": "2"}, keep=True),
+        a_stage("film", split={"by": "parts", "over": "denoise", "parts": "2"}),
+    ]
     run = Run(a_film(stages=stages, keep_units=True), 3)
     for _ in range(3):
         run.stage()
@@ -186,7 +189,8 @@ def test_a_quote_counts_all_stages() -> None:
     quick = quote_task(Asker(alice().organization), Request(str(a_version(**slow)), {"count": 1})).options["fastest"]
     stages = [a_stage("again", split={"by": "units", "over": "unit"}, **slow), a_stage("more", **slow)]
     both = quote_task(Asker(alice().organization), Request(str(a_version(stages=stages, **slow)), {"count": 1})).options["fastest"]
-    assert quick is not None and both is not None
+    assert quick is not None
+    assert both is not None
     assert both["seconds"] == pytest.approx(3 * quick["seconds"], rel=0.01)
 
 
