@@ -31,7 +31,9 @@ def begin_probe(task: Task) -> None:
 
 def _guesses(task: Task) -> bool:
     plan = task.plan
-    return plan["units"] >= PROBE_FROM and bool(plan.get("unsure") or float(plan["tflop"]) == 0)
+    if plan["units"] < PROBE_FROM or plan.get("gang"):  # a gang starts together or not at all
+        return False
+    return bool(plan.get("unsure") or float(plan["tflop"]) == 0)
 
 
 def is_probing(task: Task) -> bool:
