@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
@@ -29,6 +30,7 @@ from scheduler.snapshots import market, pool_state
 from scheduler.stores import store_bytes
 from tests.builders import a_pool
 from tests.builders_tasks import FakeAgent, a_task, a_version, sha_of
+from tests.scheduler import values
 
 TFLOP = st.floats(0, 1e6)
 SECONDS = st.floats(0.001, 1e6)
@@ -210,3 +212,13 @@ def test_without_model_and_without_samples_a_unit_is_taken_to_last_a_second() ->
     assert run_seconds(document, pool, {}) == UNKNOWN_RUN_S
     assert run_seconds(document, pool, {(1, 0, 0, 1): Fit(1, 1, 0, 1, 0)}) == MIN_RUN_S
     assert run_seconds(document, pool, {(1, 0, 0, 1): Fit(1, 1, 1e9, 1, 1e9)}) == 60
+
+
+def test_rounds_stored_before_there_were_variants_can_still_be_read() -> None:
+    from scheduler.stored import snapshot_document, snapshot_from
+
+    snapshot = replace(values.a_market([], [values.a_pool()]), pace={(3, 0, 1, 7): of_samples([(1, 2)])})
+    document = snapshot_document(snapshot)
+    assert snapshot_from(document, {}).pace == snapshot.pace
+    older = snapshot_from(document | {"pace": [[3, 0, 7, 1, 1, 2, 1, 2]]}, {})
+    assert older.pace == {(3, 0, 0, 7): Fit(1, 1, 2, 1, 2)}
