@@ -81,6 +81,5 @@ def check_needed(organization: Organization, references: list[Reference]) -> Non
 def rows_of(task: Task, references: list[Reference]) -> list[TaskReference]:
     """What is saved with the task."""
     return [
-        TaskReference(task=task, needs_id=one.task, field=one.field, position=one.position, path=one.path)
-        for one in references
+        TaskReference(task=task, needs_id=one.task, field=one.field, position=one.position, path=one.path) for one in references
     ]

@@ -43,9 +43,7 @@ def test_corrected_by_its_factor_a_record_would_have_kept_nine_of_ten(promises: 
 
 
 @given(PROMISES, SECONDS, SECONDS)
-def test_what_is_shown_is_never_before_what_is_expected(
-    promises: list[tuple[float, float, float]], p50: float, p90: float
-) -> None:
+def test_what_is_shown_is_never_before_what_is_expected(promises: list[tuple[float, float, float]], p50: float, p90: float) -> None:
     record = record_of(Held(a, a * b, c) for a, b, c in promises)
     assert BOUNDS[0] <= record.factor <= BOUNDS[1]
     assert record.shown(p50, p90) >= p50

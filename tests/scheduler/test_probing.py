@@ -113,9 +113,7 @@ def test_a_task_can_be_cancelled_while_its_probe_waits() -> None:
         (PROBE_FROM - 1, {"tflop": "0"}, False, PROBE_FROM - 1),
     ],
 )
-def test_only_many_units_of_which_nothing_is_known_are_probed(
-    count: int, demand: dict[str, Any], known: bool, made: int
-) -> None:
+def test_only_many_units_of_which_nothing_is_known_are_probed(count: int, demand: dict[str, Any], known: bool, made: int) -> None:
     a_pool()
     version = a_version(demand=demand)
     if known:

@@ -215,9 +215,7 @@ def test_a_strangers_task_and_one_that_does_not_exist_yet_are_equally_unknown() 
     a_pool()
     theirs = a_source(mallory())
     errors = [refused({"many": {"task": str(pk)}}) for pk in (theirs.pk, uuid4())]
-    assert {(one.code, one.field, one.detail) for one in errors} == {
-        ("unknown_task", "inputs.many.task", "you have no such task")
-    }
+    assert {(one.code, one.field, one.detail) for one in errors} == {("unknown_task", "inputs.many.task", "you have no such task")}
 
 
 def test_a_task_cannot_name_itself_as_nobody_knows_its_id_before_it_is_there() -> None:
