@@ -11,6 +11,9 @@ PY = .venv/bin/python
 LOCK = cd requirements && UV_CUSTOM_COMPILE_COMMAND="make lock" ../.venv/bin/uv pip compile --quiet \
 	--no-emit-index-url --generate-hashes --universal --python-version 3.11 $(ARGS)
 
+# Two halves of the tests at a time; a file stays in one of them. `make test SIDE_BY_SIDE=` runs all in one process.
+SIDE_BY_SIDE ?= -n 2 --dist loadgroup --no-loadscope-reorder
+
 .PHONY: help up test lint types imports check bench env lock clean purge
 
 help: ## this list
@@ -22,7 +25,7 @@ up: ## set up, start everything, run the demo, serve until Ctrl-C (ONCE=1 ends a
 
 test: ## set up and run every test (ARGS="-k name -x")
 	$(INSTALL) dev
-	@$(PY) -m pytest $(ARGS); status=$$?; $(PY) -m core.embedded down --dir .gridfare/test; exit $$status
+	@$(PY) -m pytest $(SIDE_BY_SIDE) $(ARGS); status=$$?; $(PY) -m core.embedded down --dir .gridfare/test; exit $$status
 
 lint: ## ruff
 	$(INSTALL) dev

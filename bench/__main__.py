@@ -10,7 +10,11 @@ NAMES = {
     "s1": "results: real processes, beside raw Celery",
     "s2": "control plane: a null executor, beside plain SQL",
     "agents": "a thousand idle agents at one web process",
+    "submit": "one task at a time, until it is placed",
+    "fused": "placement with the network beside placement without",
     "charge": "measuring and charging alone, beside a plain copy",
+    "s3": "the planner: a round of 200 classes over 1,000 pools, beside HiGHS on the whole program",
+    "crowded": "the planner: a market at 85 % and 95 % load, beside a cheapest-first greedy",
 }
 
 

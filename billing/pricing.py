@@ -42,6 +42,7 @@ _TABLE: Final[Mapping[str, Sequence[Verdict]]] = {
     "capability_error": (NOBODY,        NOBODY,        NOBODY,          NOBODY,         NOBODY),
     "node_fault":       (NOBODY,        NOBODY,        NOBODY,          NOBODY,         NOBODY),
     "reclaimed":        (NOBODY,        NOBODY,        NOBODY,          NOBODY,         NOBODY),
+    "checkpointed":     (USER,          USER,          NOBODY,          USER,           PLATFORM),
     "invalid_result":   (NOBODY,        NOBODY,        NOBODY,          NOBODY,         NOBODY),
 }  # fmt: skip
 
@@ -95,8 +96,8 @@ def capped(resource: int, fee: int, left: int | None) -> tuple[int, int]:
     Provider and publisher bear the cut in proportion; the fee takes the micro that rounding leaves.
     """
     total = resource + fee
-    allowed = None if left is None else max(left, 0)
-    if allowed is None or total <= allowed:
+    allowed = total if left is None else max(left, 0)
+    if total <= allowed:
         return resource, fee
     part = resource * allowed // total
     return part, allowed - part

@@ -75,7 +75,8 @@ _SPENT_OF_CAP: Final = f"""
 _USAGE: Final = """
          usage.id, usage.offer_id, usage.provider_id, usage.publisher_id, usage.stage, usage.outcome,
          usage.reason_class, usage.core_ms, usage.accelerator_ms, usage.fp32_gflop, usage.held_core_ms,
-         usage.bytes_in::numeric + usage.bytes_out AS bytes_moved, (usage.outcome = 'valid')::int AS results"""
+         usage.bytes_in::numeric + usage.bytes_out AS bytes_moved,
+         (usage.outcome = 'valid' OR usage.outcome = 'superseded' AND usage.reason_class = '')::int AS results"""
 
 _PRICES: Final = f"""
   SELECT offer.id AS offer_id, offer.currency, {", ".join(_price(meter) for meter in _COUNTED)}

@@ -165,8 +165,13 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 64 * 1024 * 1024  # a batch of 20,000 reports is a
 
 # Limits of the market.
 JOIN_TOKEN_MINUTES = 15
-LEASE_SECONDS = env_int("GRIDFARE_LEASE_SECONDS", 60)
+LEASE_SECONDS = env_int("GRIDFARE_LEASE_SECONDS", 60)  # of the quickest pools; others in scheduler/lease_times.py
+HEARTBEATS_PER_SECOND = env_int("GRIDFARE_HEARTBEATS_PER_SECOND", 500)  # beyond that leases grow with the fleet
 LONG_POLL_SECONDS = min(25, LEASE_SECONDS // 2)  # an agent that waits must not seem to be away
+REGION = env("GRIDFARE_REGION")
+PROBE_INTERVAL_S = env_int("GRIDFARE_PROBE_SECONDS", 600)
+PROBE_BYTES = env_int("GRIDFARE_PROBE_BYTES", 1_000_000)  # that one probe of one endpoint may move
+RECLAIM_NOTICE_SECONDS = env_int("GRIDFARE_RECLAIM_NOTICE_SECONDS", 300)  # programs hear of maintenance this early
 ROUND_SECONDS = 0.05  # matching rounds are at least this far apart
 CHUNK = 20_000  # rows that one statement of a background step moves
 PLATFORM_FEE_BASIS_POINTS = env_int("GRIDFARE_PLATFORM_FEE_BASIS_POINTS", 500)
@@ -200,6 +205,7 @@ CELERY_BEAT_SCHEDULE = {
     "measure": {"task": "metering.sweep", "schedule": timedelta(seconds=3), "options": {"expires": 3}},
     "charge": {"task": "billing.sweep", "schedule": timedelta(seconds=3), "options": {"expires": 3}},
     "housekeep": {"task": "marketplace.housekeep", "schedule": timedelta(minutes=10), "options": {"expires": 600}},
+    "levels": {"task": "scheduler.review_levels", "schedule": timedelta(hours=1), "options": {"expires": 3600}},
     "forget": {"task": "scheduler.housekeep", "schedule": timedelta(minutes=10), "options": {"expires": 600}},
 }
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from django.db.models import Count
+
 from marketplace.models import Task
+from marketplace.policies import Policy
 from marketplace.stages import MERGE, stage_name
 from scheduler.models import Attempt, LogChunk
 
 FAILURES: Final = 20
+MOST_COUNTED: Final = 20_000  # units
 _LOG_ATTEMPTS: Final = 200
 _LOG_CHUNKS: Final = 60
 _LOG_CHARACTERS: Final = 12_000
@@ -19,6 +23,21 @@ def failed_attempts(task: Task) -> list[Attempt]:
     """The newest attempts that came to nothing, with their unit and pool."""
     rows = Attempt.objects.filter(task=task, state__in=_BAD_ENDS).select_related("unit", "pool")
     return list(rows.order_by("-pk")[:FAILURES])
+
+
+def checks_of(task: Task) -> dict[str, Any] | None:
+    """How the task's results are proved, and how many of them were right; None where nothing is compared.
+
+    `counts` is left out for tasks of very many units, whose attempts would be too many to add up for a page.
+    """
+    policy = Policy.of(task.plan.get("verify"))
+    if not policy.compares:
+        return None
+    counts: dict[str, int] = {}
+    if task.units_total <= MOST_COUNTED:
+        checked = Attempt.objects.filter(task=task, checked=True).order_by()
+        counts = dict(checked.values_list("state").annotate(number=Count("pk")))
+    return {"policy": policy, "counts": sorted(counts.items())}
 
 
 def log_tail(task: Task) -> str:

@@ -75,6 +75,7 @@ class OneTask(Page):
         context = {"task": task, "shown": TaskOut(task).data, "last_event": known, "why": explain_task(task)}
         context["took"] = task.ended_at and (task.ended_at - (task.started_at or task.created_at)).total_seconds()
         context |= {"inputs": sorted(task.inputs.items()), "failures": reads.failed_attempts(task), "log": reads.log_tail(task)}
+        context |= {"checks": reads.checks_of(task)}
         return self.show(context | _result(task) | _charges(task, self.caller))
 
 

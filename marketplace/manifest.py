@@ -31,6 +31,7 @@ from marketplace.inputs import (
 )
 from marketplace.paths import safe_glob, safe_path
 from marketplace.plain import check_plain
+from marketplace.policies import parse_policy
 from marketplace.splitting import plan_of
 from marketplace.stages import check_stages
 
@@ -82,7 +83,7 @@ def _check_events(text: str) -> None:
 def check_manifest(document: Any) -> Manifest:
     """The manifest with its defaults, or Invalid; `field` is the dotted path inside the manifest.
 
-    Codes: invalid_manifest, unsafe_path, invalid_expression, amount_out_of_bounds, and for test cases
+    Codes: invalid_manifest, invalid_verify, unsafe_path, invalid_expression, amount_out_of_bounds, and for test cases
     those of `validate_inputs` and `plan_of`.
     """
     check_plain(document, CODE, depth=MAX_DEPTH)
@@ -93,6 +94,7 @@ def check_manifest(document: Any) -> Manifest:
     check_inputs_schema(document["inputs"])
     manifest = _completed(document)
     check_stages(manifest)
+    parse_policy(manifest["verify"])
     _check_sources(manifest)
     _check_paths(manifest)
     _check_expressions(manifest)
@@ -124,6 +126,8 @@ def _completed(document: Manifest) -> Manifest:
     manifest["retry"] = {"max_attempts": 3, "window_s": 86_400, "capability_error": False} | manifest.get(
         "retry", {}
     )
+    if "checkpoint" in manifest:
+        manifest["checkpoint"] = {"every_s": 300} | manifest["checkpoint"]
     manifest["fee"] = {"per_unit": "0", "per_task": "0"} | manifest.get("fee", {})
     manifest["variants"] = [_completed_variant(variant) for variant in manifest.get("variants", [{}])]
     manifest["outputs"] = _completed_outputs(manifest.get("outputs", []))
@@ -208,6 +212,7 @@ def _check_paths(manifest: Manifest) -> None:
         ("merge.outputs", manifest.get("merge", {}).get("outputs", [])),
         *((f"stages.{n}.outputs", stage["outputs"]) for n, stage in enumerate(manifest.get("stages", ()))),
     ]
+    _check_checkpoint(manifest.get("checkpoint", {}).get("paths", []))
     for field, outputs in stages:
         for index, output in enumerate(outputs):
             safe_glob(output["path"], field=f"{field}.{index}.path")
@@ -226,6 +231,11 @@ def requirements_of(manifest: Mapping[str, Any]) -> dict[str, str]:
     own = {f"variants.{n}.requirements": one.get("requirements") for n, one in enumerate(manifest["variants"])}
     named = {"requirements": manifest.get("requirements"), **own}
     return {field: path for field, path in named.items() if path is not None}
+
+
+def _check_checkpoint(patterns: list[str]) -> None:
+    for index, pattern in enumerate(patterns):
+        safe_glob(pattern, field=f"checkpoint.paths.{index}")
 
 
 def _expressions_of(manifest: Manifest) -> dict[str, tuple[Any, str | None]]:

@@ -22,8 +22,11 @@ follows from the plan and the unit's index in constant time, so a million units 
     unsure       true; only where the manifest says that nobody knows what a unit takes
     stages       [{name, split, units, run, outputs, need, limits, tflop, keep}]; only where the manifest has stages
     keep         true; only with stages, where the units' own files belong to the result too
+    checkpoint   only where the manifest says: as there
     merge_stage  null or {run, outputs, need, limits, keep_units, tflop}
-    retry, verify, fee    as in the manifest
+    validate_stage   only where results are compared by a program: the same of that program
+    retry, fee   as in the manifest
+    verify       "none", or the completed policy (policies.py)
 """
 
 from __future__ import annotations
@@ -35,6 +38,7 @@ from typing import Any
 from core.errors import Invalid
 from marketplace.amounts import amount, field_of, names_of, whole
 from marketplace.parts import NO_ACCELERATOR, Names, env_of, limits_of, need_of, outputs_of, run_of, said_of, tflop_of, variants_of
+from marketplace.policies import Policy, parse_policy
 
 Plan = dict[str, Any]
 
@@ -58,6 +62,7 @@ def plan_of(
     need = need_of(manifest["resources"] | manifest["variants"][0].get("resources", {}), manifest["variants"], names)
     merge = manifest.get("merge")
     units = _bounded(_units_of(split), manifest, names)
+    policy = parse_policy(manifest["verify"])
     plan = {
         "split": split,
         "units": units,
@@ -72,7 +77,7 @@ def plan_of(
         "tflop": tflop_of(manifest["demand"]["tflop"], names),
         "merge_stage": _merge_stage_of(manifest, merge, names) if merge is not None else None,
         "retry": manifest["retry"],
-        "verify": manifest["verify"],
+        "verify": policy.in_plan(),
         "fee": manifest["fee"],
         **said_of(manifest["demand"], names),
     }
@@ -81,7 +86,9 @@ def plan_of(
     if "stages" in manifest:
         plan["stages"] = _stages_of(manifest, units, inputs, files, names)
         plan |= {"keep": True} if manifest.get("keep_units") else {}
-    return plan
+    if "checkpoint" in manifest:
+        plan["checkpoint"] = manifest["checkpoint"]
+    return plan | _validate_stage_of(manifest, policy, names)
 
 
 def _stages_of(
@@ -297,3 +304,17 @@ def _merge_stage_of(manifest: Mapping[str, Any], merge: Mapping[str, Any], names
         "tflop": tflop_of(merge["demand"]["tflop"], names),
         **said_of(merge["demand"], names),
     }
+
+
+def _validate_stage_of(manifest: Mapping[str, Any], policy: Policy, names: Names) -> Plan:
+    if (program := policy.validator) is None:
+        return {}
+    stage = {
+        "run": list(program.run),
+        "outputs": [{"path": "verdict.json", "required": True}],
+        "resources": {"cores": program.cores, "memory_mib": program.memory_mib, "disk_mib": program.disk_mib},
+        "limits": {"run_s": program.run_s},
+        "keep_units": False,
+        "demand": {"tflop": "0"},
+    }
+    return {"validate_stage": _merge_stage_of(manifest, stage, names)}

@@ -3,6 +3,9 @@
 The first stage is what the manifest says at its top (`run`, `split`, ...) and is called `unit`. After it comes nothing, a `merge`
 (one more unit that gets everything), or the list `stages`. A stage begins when every unit of the one before is done; so its
 units may read what any stage before it left. A plan (splitting.py) keeps the same order: stage 0 is the plan itself.
+
+Where a program compares results, it runs as a unit too, of the stage `VALIDATES` + the number of the stage whose results it
+compares: validators belong to no border, no count of units and no result.
 """
 
 from __future__ import annotations
@@ -16,6 +19,8 @@ from core.errors import Invalid
 CODE: Final = "invalid_manifest"
 FIRST: Final = "unit"
 MERGE: Final = "merge"
+VALIDATE: Final = "validate"
+VALIDATES: Final = 100  # far above the number of any stage; PositiveSmallIntegerField holds it
 OVER: Final = ("units", "parts")  # splits over what a stage before left
 Part = dict[str, Any]
 
@@ -28,13 +33,15 @@ def stages_of(plan: Mapping[str, Any]) -> list[Part]:
 
 
 def part_of(plan: Mapping[str, Any], stage: int) -> Part:
-    """The part of one stage. Raises IndexError for a stage the plan does not have."""
+    """The part of one stage, or of the validators of one. Raises IndexError for a stage the plan does not have."""
+    if stage >= VALIDATES:
+        return {"split": {"by": "one"}, "units": part_of(plan, stage - VALIDATES)["units"], **plan["validate_stage"]}
     return stages_of(plan)[stage]
 
 
 def stage_name(plan: Mapping[str, Any], stage: int) -> str:
-    """What people call a stage: unit, merge, or as its manifest does."""
-    return stage_names(plan)[stage]
+    """What people call a stage: unit, merge, or as its manifest does; validate for validators of any."""
+    return VALIDATE if stage >= VALIDATES else stage_names(plan)[stage]
 
 
 def stage_names(plan: Mapping[str, Any]) -> list[str]:
@@ -71,7 +78,7 @@ def check_stages(manifest: Mapping[str, Any]) -> None:
         raise Invalid(CODE, "has stages or a merge, not both; a merge is a last stage without a split", field="merge")
     order = [FIRST, *(stage["name"] for stage in stages)]
     for number, stage in enumerate(stages):
-        if stage["name"] in (*order[: number + 1], MERGE, "units"):
+        if stage["name"] in (*order[: number + 1], MERGE, VALIDATE, "units"):
             raise Invalid(CODE, f"the name {stage['name']!r} is taken", field=f"stages.{number}.name")
         over = stage["split"].get("over") if stage["split"]["by"] in OVER else None
         if over is not None and over not in order[: number + 1]:

@@ -11,6 +11,7 @@ from core.admin import Page, Panel, badge, bytes_text, exact, limited, link, one
 from core.admin.cells import list_url
 from core.admin.panels import SHOWN, table
 from marketplace.models import Pool, Task
+from metering.meters import CHECKPOINTED
 from metering.models import UsageRecord
 from scheduler.models import Attempt
 from scheduler.reasons import REASONS
@@ -25,11 +26,11 @@ class UsageRecordPage(Page):
         ("Usage record", ("outcome", "reason_class", "revision", "corrects", "flags", "measured_at", "batch")),
         ("Parties", ("organization", "provider", "publisher", "pool", "offer", "capability_version", "api_key")),
         ("Time", ("started_at", "ended_at", "wall_ms", "core_ms", "held_core_ms", "accelerator_ms")),
-        ("Work", ("fp32_gflop", "memory_mib_ms", "bytes_in", "bytes_out")),
+        ("Work", ("fp32_gflop", "memory_mib_ms", "bytes_in", "bytes_out", "joules")),
     )
     list_filter = (
         one_of("outcome", ("valid", "invalid", "failed", "lost", "cancelled", "superseded")),
-        one_of("reason_class", REASONS),
+        one_of("reason_class", (*REASONS, CHECKPOINTED)),
         exact("task"),
         exact("attempt"),
         exact("pool__identifier"),

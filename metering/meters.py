@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Context, Decimal
 from typing import Any, Final
@@ -17,6 +17,9 @@ LARGEST: Final = 9_000_000_000_000_000_000  # fits a bigint
 LARGEST_GFLOP: Final = Decimal("999999999999999999.999999")  # numeric(24, 6)
 BYTES_PER_MS_OF_MBPS: Final = 125
 LARGEST_QUANTITY: Final = 1_000_000_000  # cores, MiB or devices in one lease; more is a broken document
+WATTS_PER_CORE: Final = 100
+WATTS_PER_ACCELERATOR: Final = 1_500
+CHECKPOINTED: Final = "checkpointed"  # the reason class of a reclaimed attempt that left a checkpoint
 EXACT: Final = Context(prec=200, rounding=ROUND_HALF_UP)
 TFLOP: Final = re.compile(r"^[0-9]{1,40}([.][0-9]{0,60})?([eE][+-]?[0-9]{1,2})?$", re.ASCII)
 
@@ -34,6 +37,12 @@ class Lease:
     tflop: str
     run_s: int
     bandwidth_mbps: int
+    reason_class: str = ""
+
+    @property
+    def right(self) -> bool:
+        """Whether it gave the result: the one that was delivered, or one that agreed with it (superseded, for no reason)."""
+        return self.outcome == "valid" or (self.outcome == "superseded" and not self.reason_class)
 
     @property
     def window_ms(self) -> int:
@@ -41,9 +50,19 @@ class Lease:
         return max(0, (self.ended_at - self.leased_at) // timedelta(milliseconds=1))
 
     @property
+    def watts(self) -> int:
+        """More than such a lease can draw; joules beyond it are no measurement."""
+        return self.cores * WATTS_PER_CORE + self.accelerators * WATTS_PER_ACCELERATOR
+
+    @property
     def longest_ms(self) -> int:
         """What a program may be metered for: its lease, and no more than the unit's own time limit."""
         return min(self.window_ms, self.run_s * 1000) if self.run_s else self.window_ms
+
+
+def up_to_checkpoint(lease: Lease, saved_at: datetime) -> Lease:
+    """The part of a reclaimed attempt's lease that somebody can go on from: it is metered with the checkpoint's claim."""
+    return replace(lease, ended_at=min(saved_at, lease.ended_at))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +77,7 @@ class Measured:
     fp32_gflop: Decimal = Decimal(0)
     bytes_in: int = 0
     bytes_out: int = 0
+    joules: int | None = None
     flags: list[str] = field(default_factory=list)
 
 
@@ -85,9 +105,10 @@ def measure(lease: Lease, claim: Any) -> Measured:
         held_core_ms=_most(wall * lease.cores),
         memory_mib_ms=clamp("memory_mib_ms", wall * lease.memory_mib),
         accelerator_ms=_accelerators(counters.get("accelerator_ms"), _most(wall * lease.accelerators), flags),
-        fp32_gflop=gflop_of(lease.tflop) if lease.outcome == "valid" else Decimal(0),
+        fp32_gflop=gflop_of(lease.tflop) if lease.right else Decimal(0),
         bytes_in=clamp("bytes_in", moved),
         bytes_out=clamp("bytes_out", moved),
+        joules=None if counters.get("joules") is None else clamp("joules", wall * lease.watts // 1000),
         flags=flags,
     )
 

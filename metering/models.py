@@ -44,6 +44,7 @@ class UsageRecord(models.Model):
     fp32_gflop = models.DecimalField(max_digits=24, decimal_places=6, help_text="normalised work (标准算力)")
     bytes_in = models.BigIntegerField()
     bytes_out = models.BigIntegerField()
+    joules = models.BigIntegerField(null=True, help_text="of the processors, where the machine measures them")
     flags = ArrayField(models.CharField(max_length=30), default=list, help_text="what was clamped")
     batch = models.ForeignKey("scheduler.ReportBatch", models.PROTECT, null=True, **_COPIED)
     measured_at = models.DateTimeField()

@@ -9,7 +9,16 @@ from __future__ import annotations
 
 from typing import Final
 
-from metering.meters import BYTES_PER_MS_OF_MBPS, LARGEST, LARGEST_GFLOP, LARGEST_QUANTITY, TFLOP
+from metering.meters import (
+    BYTES_PER_MS_OF_MBPS,
+    CHECKPOINTED,
+    LARGEST,
+    LARGEST_GFLOP,
+    LARGEST_QUANTITY,
+    TFLOP,
+    WATTS_PER_ACCELERATOR,
+    WATTS_PER_CORE,
+)
 
 
 def _number(json: str) -> str:
@@ -37,6 +46,8 @@ def _flags(*names: str) -> str:
 
 
 _MOST: Final = f"{LARGEST}::numeric"
+_WATTS: Final = f"(cores * {WATTS_PER_CORE} + accelerators * {WATTS_PER_ACCELERATOR})"
+_JOULES: Final = f"least(div(wall_ms * {_WATTS}, 1000), {_MOST})"
 
 # Few rows: every class of need in the batch, read once.
 _NEEDS: Final = f"""
@@ -74,14 +85,19 @@ _DEVICES: Final = f"""
 
 _ENDED: Final = f"""
   SELECT attempt.id, attempt.task_id, attempt.pool_id, attempt.offer_id, attempt.need_id, attempt.variant, attempt.batch_id,
-         attempt.state, attempt.reason_class, attempt.leased_at, attempt.ended_at,
-         greatest(floor(extract(epoch FROM attempt.ended_at - attempt.leased_at) * 1000), 0) AS window_ms,
+         attempt.state, CASE WHEN saved.at IS NULL THEN attempt.reason_class ELSE '{CHECKPOINTED}' END AS reason_class,
+         attempt.leased_at, attempt.ended_at,
+         greatest(floor(extract(epoch FROM coalesce(least(saved.at, attempt.ended_at), attempt.ended_at) - attempt.leased_at)
+                        * 1000), 0) AS window_ms,
          CASE WHEN jsonb_typeof(said.claim) NOT IN ('object', 'null') THEN 'usage' END AS usage_flag,
-         {_claims("wall_ms", "core_ms", "memory_mib_ms", "bytes_in", "bytes_out")},
+         {_claims("wall_ms", "core_ms", "memory_mib_ms", "bytes_in", "bytes_out", "joules")},
          {_DEVICES} AS devices
     FROM picked
     JOIN scheduler_attempt attempt ON attempt.id = picked.attempt_id
-   CROSS JOIN LATERAL (SELECT CASE WHEN attempt.state <> 'lost' THEN attempt.usage END AS claim) said
+    LEFT JOIN scheduler_checkpoint saved
+           ON saved.attempt_id = attempt.id AND attempt.state = 'failed' AND attempt.reason_class = 'reclaimed'
+   CROSS JOIN LATERAL (SELECT CASE WHEN saved.at IS NOT NULL THEN saved.usage
+                                   WHEN attempt.state <> 'lost' THEN attempt.usage END AS claim) said
    WHERE attempt.state <> 'released'
 """
 
@@ -108,7 +124,8 @@ _MEASURED: Final = f"""
          {_clamped("memory_mib_ms_claim", f"least(wall_ms * memory_mib, {_MOST})")} AS memory_mib_ms,
          least(coalesce(devices[1], 0), wall_ms * accelerators, {_MOST}) AS accelerator_ms,
          {_clamped("bytes_in_claim", "moved")} AS bytes_in,
-         {_clamped("bytes_out_claim", "moved")} AS bytes_out
+         {_clamped("bytes_out_claim", "moved")} AS bytes_out,
+         CASE WHEN joules_claim IS NOT NULL THEN {_clamped("joules_claim", _JOULES)} END AS joules
     FROM ({_TIMED}) timed OFFSET 0
 """
 
@@ -128,15 +145,16 @@ WITH picked AS (
   INSERT INTO metering_usagerecord (
          attempt_id, revision, task_id, organization_id, provider_id, publisher_id, pool_id, offer_id, api_key_id,
          capability_version_id, stage, outcome, reason_class, started_at, ended_at, wall_ms, core_ms, held_core_ms,
-         memory_mib_ms, accelerator_ms, fp32_gflop, bytes_in, bytes_out, flags, batch_id, measured_at)
+         memory_mib_ms, accelerator_ms, fp32_gflop, bytes_in, bytes_out, joules, flags, batch_id, measured_at)
   SELECT id, 0, task_id, organization_id, provider_id, publisher_id, pool_id, offer_id, api_key_id,
          capability_version_id, stage, state, reason_class, leased_at, ended_at, wall_ms, core_ms, held_core_ms,
-         memory_mib_ms, accelerator_ms, CASE state WHEN 'valid' THEN gflop ELSE 0 END, bytes_in, bytes_out,
+         memory_mib_ms, accelerator_ms,
+         CASE WHEN state = 'valid' OR state = 'superseded' AND reason_class = '' THEN gflop ELSE 0 END, bytes_in, bytes_out, joules,
          array_remove(ARRAY[
            usage_flag,
            {_flags("wall_ms", "core_ms", "memory_mib_ms")},
            CASE WHEN devices[2] = 1 OR devices[1] > accelerator_ms THEN 'accelerator_ms' END,
-           {_flags("bytes_in", "bytes_out")}], NULL),
+           {_flags("bytes_in", "bytes_out", "joules")}], NULL),
          batch_id, now()
     FROM ({_MEASURED}) measured
   ON CONFLICT (attempt_id, revision) DO NOTHING

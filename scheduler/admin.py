@@ -31,7 +31,23 @@ from core.admin.panels import SHOWN, table
 from marketplace.admin.tasks import TaskPage
 from marketplace.models import Agent, Blob, Pool, Task
 from marketplace.stages import FIRST, stage_name
-from scheduler.models import Attempt, Decision, Ended, LogChunk, Need, Output, Pace, Prediction, ReportBatch, Round, Unit
+from scheduler import network_admin  # noqa: F401  its pages belong here too
+from scheduler.models import (
+    Attempt,
+    Checkpoint,
+    Decision,
+    Ended,
+    KeptScene,
+    LogChunk,
+    MarketPrice,
+    Need,
+    Output,
+    Pace,
+    Prediction,
+    ReportBatch,
+    Round,
+    Unit,
+)
 from scheduler.reasons import REASONS
 from scheduler.services.advancing import cancel_task
 
@@ -93,9 +109,9 @@ class DecisionPage(Page):
 
 @admin.register(Unit)
 class UnitPage(Page):
-    columns = ("id", "task", "stage", "index", "state", "pool", "tries", "fence", "decision", "not_before")
+    columns = ("id", "task", "stage", "index", "replica", "state", "pool", "tries", "fence", "decision", "not_before")
     chain = ("task",)
-    list_filter = ("state", "stage", exact("task"), exact("need"), exact("pool__identifier"))
+    list_filter = ("state", "stage", "checked", exact("task"), exact("need"), exact("pool__identifier"))
     search_fields = ("=pk", "=task")
     search_help_text = "a unit's or a task's whole number"
     huge = True
@@ -162,6 +178,18 @@ class AttemptPage(Page):
     @admin.display(description="progress")
     def progress(self, obj: Attempt) -> str:
         return "" if obj.progress_ppm is None else f"{obj.progress_ppm / 10_000:.1f} %"
+
+
+@admin.register(Checkpoint)
+class CheckpointPage(Page):
+    """What attempts saved last: the next attempt of the unit goes on from it."""
+
+    columns = ("attempt", "at", "number", "bytes")
+    cards = (("Checkpoint", ("attempt", "unit", "at", "number", "bytes", "files")), ("The agent's claim up to then", ("usage",)))
+    heavy = ("files", "usage")
+    chain = ("attempt__task", "attempt__unit", "attempt")
+    search_fields = ("=attempt",)
+    huge = True
 
 
 @admin.register(Ended)
@@ -252,6 +280,19 @@ class PredictionPage(Page):
 
     def name_of(self, obj: Any) -> str:
         return f"result in {obj.finish_p50_s:,.1f} s"
+
+
+@admin.register(KeptScene)
+class KeptScenePage(Page):
+    columns = ("digest", "created_at")
+
+
+@admin.register(MarketPrice)
+class MarketPricePage(Page):
+    columns = ("at", "pool", "resource", "price")
+    joins = ("pool",)
+    list_filter = (exact("pool__identifier"), exact("resource"))
+    search_fields = ("pool__identifier",)
 
 
 # What an operator may do to a task is the scheduler's service.
@@ -354,6 +395,13 @@ def outputs(attempt: Attempt) -> Panel | None:
 
 
 @panel(Attempt)
+def saved(attempt: Attempt) -> Panel | None:
+    rows = Checkpoint.objects.filter(attempt=attempt)
+    lines = ((to(Checkpoint, c.pk), when(c.at), c.number, len(c.files), bytes_text(c.bytes)) for c in rows)
+    return table("Checkpoint", ("checkpoint", "saved", "times", "#files", "#size"), lines)
+
+
+@panel(Attempt)
 def log(attempt: Attempt) -> Panel | None:
     """The end of what the program printed."""
     chunks = list(attempt.log_chunks.order_by("-pk")[:4])
@@ -398,3 +446,6 @@ def candidates(one: Decision) -> Panel | None:
 def signed(batch: ReportBatch) -> Panel:
     note = format_html("The agent signed {} reports; the batch before it had the digest {}.", batch.items, short(batch.prev) or "-")
     return Panel("Chain", note=note)
+
+
+from scheduler import admin_trust  # noqa: E402, F401  its pages register beside these

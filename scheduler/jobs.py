@@ -6,12 +6,15 @@ from celery import shared_task
 
 from core.wake import awake
 from scheduler.services.advancing import advance_task
+from scheduler.services.canaries import plant_canaries
 from scheduler.services.concluding import conclude_tests_of
 from scheduler.services.expanding import expand_task
 from scheduler.services.expiring import expire_leases as expire
 from scheduler.services.expiring import sweep as find_work
-from scheduler.services.placing import forget_old_rounds, run_round
+from scheduler.services.judging import judge_units
+from scheduler.services.placing import forget_old_prices, forget_old_rounds, run_round
 from scheduler.services.predicting import predict_task
+from scheduler.services.standing import review_levels
 
 MAX_ROUNDS = 200
 
@@ -20,8 +23,8 @@ MAX_ROUNDS = 200
 def expand(task_id: str) -> None:
     awake("scheduler.expand", task_id)
     expand_task(task_id)
-    predict_task(task_id)  # before its own units are load
     match()
+    predict_task(task_id)  # placing never waits for it
 
 
 @shared_task(name="scheduler.match")
@@ -30,6 +33,15 @@ def match() -> None:
     awake("scheduler.match")
     for _ in range(MAX_ROUNDS):
         if not run_round():
+            return
+
+
+@shared_task(name="scheduler.judge")
+def judge() -> None:
+    """Looks until the queue is empty; what another step holds just now has its own wake."""
+    awake("scheduler.judge")
+    for _ in range(MAX_ROUNDS):
+        if not judge_units():
             return
 
 
@@ -52,13 +64,22 @@ def expire_leases() -> None:
 
 @shared_task(name="scheduler.housekeep")
 def housekeep() -> None:
-    """Every ten minutes: rounds keep their whole input, so old ones are let go."""
+    """Every ten minutes: rounds keep their whole input, so old ones are let go; and pools that are due get a canary."""
     forget_old_rounds()
+    forget_old_prices()
+    plant_canaries()
+
+
+@shared_task(name="scheduler.review_levels")
+def review_pool_levels() -> None:
+    """Every hour: levels end with what they rest on."""
+    review_levels()
 
 
 @shared_task(name="scheduler.sweep")
 def sweep() -> None:
     """What makes the river correct; the wakes only make it quick."""
+    judge()
     work = find_work()
     for task_id in work["expand"]:
         expand_task(task_id)

@@ -1,7 +1,7 @@
 """What a class of units needs, as a canonical document, and the hash that makes equal needs one class.
 
 Document (all JSON values):
-  version      capability version's id       stage       0 units, 1 merge
+  version      capability version's id       stage       number of a stage or its validators (marketplace/stages.py)
   need         {cores, memory_mib, disk_mib, accelerators: [{model, count}]}
   variants     [{instruction_set, accelerator}], with need and tflop where variants differ in them
   tflop        FP32 TFLOP of one unit, decimal text
@@ -11,6 +11,7 @@ Document (all JSON values):
   regions, providers, exclude_providers      allowed slugs; an empty list allows all
   cap          highest price of one unit, decimal text or null
   fee          publisher's fee of one unit, decimal text (for the cap)
+  verified     only where it is true: results are compared, so pools on probation may take it
   offers_at    the moment whose offers price it (ISO 8601): the last change of any offer before submit
 Only where there is something to say:
   weights      own weights instead of the objective's, decimal texts (matching/goals.py)
@@ -32,8 +33,9 @@ from typing import Any, Final
 
 import orjson
 
-from marketplace.stages import OVER, part_of, stages_of, total_units
+from marketplace.stages import OVER, VALIDATES, part_of, stages_of, total_units
 
+NOBODYS: Final = "none"  # an instruction set that no machine has
 _ALWAYS: Final = ("instruction_set", "accelerator")
 _OF_VARIANT: Final = (*_ALWAYS, "need", "tflop")
 LARGE: Final = 100_000_000  # bytes; smaller files follow the work wherever it goes
@@ -64,7 +66,7 @@ def need_document(
     inputs: Sequence[tuple[str, int]] = (),
     store: str = "",
 ) -> dict[str, Any]:
-    """The need of a plan's units (stage 0), or of the merge or a stage after them (from 1 on)."""
+    """The need of a plan's units (stage 0), of the merge or a stage after them (from 1 on), or of validators of either."""
     part, units = part_of(plan, stage), total_units(plan)
     cap = constraints.get("max_price")
     document = {
@@ -87,6 +89,7 @@ def need_document(
         "offers_at": offers_at,
     }
     extra = {
+        "verified": plan.get("verify", "none") != "none",
         "weights": constraints.get("weights"),
         "deadline": None if deadline is None else int(deadline.timestamp()) // 10 * 10,
         "min_trust": constraints.get("min_trust"),
@@ -108,7 +111,7 @@ def of_variant(document: Mapping[str, Any], variant: int) -> Mapping[str, Any]:
 
 def bytes_before(plan: dict[str, Any], stage: int) -> int:
     """What a unit is likely to read of what was left before it: all of the last stage, or its part of the one it goes over."""
-    if stage == 0:
+    if stage == 0 or stage >= VALIDATES:
         return 0
     parts = stages_of(plan)
     split, units = parts[stage]["split"], parts[stage]["units"]
@@ -116,6 +119,16 @@ def bytes_before(plan: dict[str, Any], stage: int) -> int:
     before = parts[split["over"] if apart else stage - 1]
     left = int(before["units"] * before.get("bytes_out", 0))
     return left // units if apart else left
+
+
+def narrowed(document: dict[str, Any], instruction_set: str) -> dict[str, Any]:
+    """The need of a unit whose siblings ran on this instruction set, where results are only comparable within one.
+
+    Variants are known by their numbers: those for other sets keep their place, for machines that there are none of.
+    """
+    kept = ("any", instruction_set)
+    only = [v | {"instruction_set": instruction_set if v["instruction_set"] in kept else NOBODYS} for v in document["variants"]]
+    return document | {"variants": only}
 
 
 def unit_cap(max_price: Decimal, fee: dict[str, Any], units: int) -> Decimal:

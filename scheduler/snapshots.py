@@ -7,22 +7,26 @@ and not units.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
-from django.db.models.functions import Lower
 from django.utils import timezone
 
 from marketplace.carbon import carbon_now
-from marketplace.loads import Load
-from marketplace.models import BlobPlace, Offer, Pool, Rate, Region
-from scheduler.matching import ClassState, PoolState, Prices, Snapshot
+from marketplace.models import BlobPlace, CachedBlob, Pool, Region
+from scheduler.closings import closings_of
+from scheduler.matching import ClassState, PoolState, Snapshot
+from scheduler.matching.links import between, carries, ends_of, levels_of, slack_of
 from scheduler.matching.loads import load_of, used_by
 from scheduler.models import Need, Pace
 from scheduler.needs import of_variant
+from scheduler.network_snapshot import network
 from scheduler.pace import Fit, Key, with_anywhere
+from scheduler.scene import Scene, scene
+from scheduler.services.trusting import trust_of
 from scheduler.sql import rows, scalar
 
 WAITING_PER_CLASS = 20_000
@@ -36,21 +40,23 @@ WITH RECURSIVE class(need_id) AS (
             WHERE u.state = 'waiting' AND u.need_id > class.need_id ORDER BY u.need_id LIMIT 1)
     FROM class WHERE class.need_id IS NOT NULL
 )
-SELECT class.need_id, w.avoid, count(*), min(w.id),
+SELECT class.need_id, w.avoid, w.apart, count(*), min(w.id),
        (SELECT extract(epoch FROM now() - t.created_at)::float FROM scheduler_unit u JOIN marketplace_task t ON t.id = u.task_id
         WHERE u.id = min(w.id)) AS age_s
 FROM class CROSS JOIN LATERAL (
-    SELECT u.id, u.avoid FROM scheduler_unit u
+    SELECT u.id, u.avoid, u.apart FROM scheduler_unit u
     WHERE u.state = 'waiting' AND u.need_id = class.need_id AND (u.not_before IS NULL OR u.not_before <= now())
     ORDER BY u.id LIMIT %s
 ) w
 WHERE class.need_id IS NOT NULL
-GROUP BY class.need_id, w.avoid ORDER BY min(w.id)
+GROUP BY class.need_id, w.avoid, w.apart ORDER BY min(w.id)
 """
+# The last column: are their inputs still on their way?
 _LOAD = """
-SELECT pool_id, need_id, variant, count(*) FROM scheduler_unit WHERE state = 'placed' GROUP BY 1, 2, 3
+SELECT pool_id, need_id, variant, count(*), true FROM scheduler_unit WHERE state = 'placed'{without} GROUP BY 1, 2, 3
 UNION ALL
-SELECT pool_id, need_id, variant, count(*) FROM scheduler_attempt WHERE state IN ('leased', 'running') GROUP BY 1, 2, 3
+SELECT pool_id, need_id, variant, count(*), state = 'leased' FROM scheduler_attempt WHERE state IN ('leased', 'running'){without}
+GROUP BY pool_id, need_id, variant, state
 """
 
 
@@ -59,8 +65,8 @@ def waiting_classes(limit: int = WAITING_PER_CLASS) -> list[ClassState]:
     found = rows(_WAITING, [limit])
     documents = documents_of({need_id for need_id, *_ in found})
     return [
-        ClassState(need_id, documents[need_id], count, tuple(avoid), age_s=round(max(age_s, 0.0), 1))
-        for need_id, avoid, count, _, age_s in found
+        ClassState(need_id, documents[need_id], count, tuple(avoid), tuple(apart), age_s=round(max(age_s, 0.0), 1))
+        for need_id, avoid, apart, count, _, age_s in found
     ]
 
 
@@ -69,32 +75,92 @@ def documents_of(need_ids: Iterable[int]) -> dict[int, dict[str, Any]]:
     return dict(Need.objects.filter(id__in=list(need_ids)).values_list("id", "document"))
 
 
+_ONLINE = "SELECT pool_id FROM marketplace_agent WHERE retired_at IS NULL AND lease_until > now()"
+
+
 def open_pools(*, online_only: bool) -> list[Pool]:
-    """Active pools in the order of their identifiers; `online_only` wants an agent whose lease has not run out."""
-    pools = Pool.objects.filter(state=Pool.State.ACTIVE).select_related("region", "organization")
-    if online_only:
-        pools = pools.filter(agents__retired_at__isnull=True, agents__lease_until__gt=timezone.now())
-    return list(pools.filter(organization__suspended_at__isnull=True).order_by("identifier").distinct())
+    """Active pools in the order of their identifiers; `online_only` wants an agent whose lease has not run out.
+
+    Those in quarantine are away, too; once it is over they are on probation until a result of theirs was right.
+    """
+    return _open(scene(), online_only=online_only)
 
 
-def market(classes: list[ClassState], *, online_only: bool = True, with_load: bool = True) -> Snapshot:
-    """The snapshot of a round: pools with their load, offers, paces and surroundings for the classes given."""
-    now = timezone.now()
-    found = open_pools(online_only=online_only)
-    pools = [pool_state(pool) for pool in found]
+def _open(known: Scene, *, online_only: bool) -> list[Pool]:
+    pools = known.pools
+    if not online_only:
+        return pools
+    now, online = timezone.now(), {pool_id for (pool_id,) in rows(_ONLINE)}
+    return [p for p in pools if p.pk in online and (p.quarantined_until is None or p.quarantined_until <= now)]
+
+
+def market(
+    classes: list[ClassState], *, online_only: bool = True, with_load: bool = True, without: UUID | None = None
+) -> Snapshot:
+    """The snapshot of a round: pools with their load, offers, paces and surroundings for the classes given.
+
+    without  a task whose own units are no load: the market as it would be if that task had not been handed in
+    """
+    return market_in(scene(), classes, online_only=online_only, with_load=with_load, without=without)
+
+
+def market_in(
+    known: Scene,
+    classes: list[ClassState],
+    *,
+    online_only: bool = True,
+    with_load: bool = True,
+    without: UUID | None = None,
+) -> Snapshot:
+    """The same, of a scene that the caller holds."""
+    now, found = timezone.now(), _open(known, online_only=online_only)
+    closing = closings_of(found) if online_only else {}  # who is away for a while can still be waited for
+    pools = [known.states[pool.pk] for pool in found]
+    if not online_only:  # a probation passes, as an absence does
+        pools = [replace(pool, probation=False) if pool.probation else pool for pool in pools]
+    pools = [replace(p, closes_in_s=closing[p.id].closes_in_s) if p.id in closing else p for p in pools]
     pace = _pace({one.document["version"] for one in classes})
-    load = _load(pools, pace) if with_load else Held(pools, {})
+    load = _load(pools, pace, without) if with_load else Held(pools, {}, [])
+    large = {sha for one in classes for sha, _ in one.document.get("inputs", ())}
     moments = {one.document["offers_at"] for one in classes}
-    return Snapshot(
+    snapshot = Snapshot(
         classes=classes,
         pools=load.pools,
-        offers=_offers([pool.id for pool in pools], moments),
+        offers={(pool, at): one for at in sorted(moments) for pool, one in known.priced(at).items()},
         pace=pace,
-        carbon={pool.region.code: _carbon(pool.region, now) for pool in found},
-        places=_places({sha for one in classes for sha, _ in one.document.get("inputs", ())}),
+        carbon={code: _carbon(region, now) for code, region in {p.region.code: p.region for p in found}.items()},
+        places=_places([*(one.document for one in classes), *(doc for _, doc, _ in load.moving)]),
+        trust=trust_of({one.document["version"] for one in classes}),
+        cached=_cached(large),
         used=load.used,
         at=round(now.timestamp(), 3),
     )
+    return _with_network(snapshot, load.moving)
+
+
+def _cached(sha256s: set[str]) -> frozenset[tuple[int, str]]:
+    """(pool, sha256) pairs of these inputs that agents have kept."""
+    if not sha256s:
+        return frozenset()
+    return frozenset(CachedBlob.objects.filter(sha256__in=sha256s).values_list("pool_id", "sha256"))
+
+
+def _with_network(snapshot: Snapshot, moving: list[tuple[int, Mapping[str, Any], int]]) -> Snapshot:
+    """The same with the ways that its classes' data may take, and with what those links still carry."""
+    ends = ends_of(snapshot)
+    if not ends:
+        return snapshot
+    known = network()
+    steady = {(*pair, level): route for level in levels_of(snapshot) for pair, route in known.routes(level).items()}
+    routed = replace(
+        snapshot,
+        routes=between(known.routes(), ends, snapshot),
+        wide=between(known.wide(), ends, snapshot),
+        steady={key: route for key, route in steady.items() if key[0] in ends},
+    )
+    free = {link: one.free_mbps for link, one in known.graph.links.items()}
+    carried = carries(routed, free)
+    return replace(routed, carries=carried, slack=slack_of(replace(routed, carries=carried), moving))
 
 
 def _carbon(region: Region, now: datetime) -> float:
@@ -102,34 +168,15 @@ def _carbon(region: Region, now: datetime) -> float:
     return round(carbon_now(region.carbon_g_per_kwh, region.carbon_by_hour, hour), 3)
 
 
-def _places(sha256s: set[str]) -> dict[str, tuple[str, ...]]:
-    """Regions that hold a copy of each of these blobs."""
+def _places(documents: list[Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:
+    """Regions that hold a copy of each large input of these needs."""
+    sha256s = {sha for document in documents for sha, _ in document.get("inputs", ())}
     places: dict[str, list[str]] = defaultdict(list)
     if sha256s:
         held = BlobPlace.objects.filter(blob__in=sha256s).order_by("blob_id", "region__code")
         for sha, region in held.values_list("blob_id", "region__code"):
             places[sha].append(region)
     return {sha: tuple(regions) for sha, regions in places.items()}
-
-
-def pool_state(pool: Pool) -> PoolState:
-    """A pool's row as the matcher's value, without load."""
-    return PoolState(
-        id=pool.id,
-        identifier=pool.identifier,
-        region=pool.region.code,
-        provider=pool.organization.slug,
-        instruction_set=pool.instruction_set,
-        cores=pool.cores,
-        memory_mib=pool.memory_mib,
-        disk_mib=pool.disk_mib,
-        accelerators=tuple((a["model"], a["count"]) for a in pool.accelerators),
-        executors=tuple(pool.executors),
-        mflops=pool.fp32_mflops,
-        bandwidth_mbps=pool.bandwidth_mbps,
-        allow=tuple(pool.allow_organizations),
-        deny=tuple(pool.deny_organizations),
-    )
 
 
 def _pace(versions: set[int]) -> dict[Key, Fit]:
@@ -140,60 +187,33 @@ def _pace(versions: set[int]) -> dict[Key, Fit]:
 
 @dataclass(frozen=True)
 class Held:
-    """Pools with their load, and the dominant share of the market that each organization holds."""
+    """Pools with their load, the dominant share of the market that each organization holds, and what is on its way.
+
+    moving  (pool, need document, units)
+    """
 
     pools: list[PoolState]
     used: dict[str, float]
+    moving: list[tuple[int, Mapping[str, Any], int]]
 
 
-def _load(pools: list[PoolState], pace: dict[Key, Fit]) -> Held:
+def _load(pools: list[PoolState], pace: dict[Key, Fit], without: UUID | None = None) -> Held:
     """What is placed on pools or leased by them, in two statements; what it means is `load_of`'s business."""
     known = {pool.id for pool in pools}
-    found = [row for row in rows(_LOAD) if row[0] in known]
+    others, params = ("", []) if without is None else (" AND task_id <> %s", [without, without])
+    found = [row for row in rows(_LOAD.format(without=others), params) if row[0] in known]
     documents = documents_of({need_id for _, need_id, *_ in found})
     pace = pace | _pace({doc["version"] for doc in documents.values()})
     on_pools: dict[int, list[tuple[Mapping[str, Any], int]]] = defaultdict(list)
-    for pool_id, need_id, variant, n in found:
-        on_pools[pool_id].append((of_variant(documents[need_id], variant), n))
-    loads = {pool.id: load_of(pool, on_pools.get(pool.id, []), pace) for pool in pools}
-    return Held([loads[pool.id].pool for pool in pools], used_by([loads[pool.id] for pool in pools]))
-
-
-def _offers(pool_ids: list[int], moments: set[str]) -> dict[tuple[int, str], Prices]:
-    """The offer of each pool at each moment; a pool that had none then is priced by its first one after."""
-    offers = Offer.objects.filter(pool_id__in=pool_ids).order_by(Lower("valid"))
-    rates: dict[int, dict[str, float]] = defaultdict(dict)
-    for offer_id, meter, price in Rate.objects.filter(offer__pool_id__in=pool_ids).values_list(
-        "offer_id", "meter", "unit_price"
-    ):
-        rates[offer_id][meter] = float(price)
-    by_pool: dict[int, list[Offer]] = defaultdict(list)
-    for offer in offers:
-        by_pool[offer.pool_id].append(offer)
-    pairs = ((pool_id, moment) for pool_id in pool_ids for moment in moments)
-    found = {(p, m): offer_at(by_pool[p], datetime.fromisoformat(m)) for p, m in pairs}
-    return {pair: Prices(one.pk, rates[one.pk]) for pair, one in found.items() if one is not None}
-
-
-_LEASED = """
-SELECT a.pool_id,
-       sum((coalesce(n.document->'variants'->a.variant->'need', n.document->'need')->>'cores')::int)::int, count(*)::int
-FROM scheduler_attempt a JOIN scheduler_need n ON n.id = a.need_id
-WHERE a.state IN ('leased', 'running') AND a.pool_id = ANY(%s) GROUP BY a.pool_id
-"""
-
-
-def loads_of_pools(pool_ids: Collection[int]) -> dict[int, Load]:
-    """Cores held by live leases and live attempts, per pool; idle pools are left out."""
-    return {pool_id: Load(cores, attempts) for pool_id, cores, attempts in rows(_LEASED, [list(pool_ids)])}
-
-
-def offer_at(offers: list[Offer], moment: datetime) -> Offer | None:
-    """The offer valid at a moment, else the first that begins after it (offers sorted by their begin)."""
-    for offer in offers:
-        if offer.valid.upper is None or offer.valid.upper > moment:
-            return offer
-    return None
+    moving: list[tuple[int, Mapping[str, Any], int]] = []
+    for pool_id, need_id, variant, n, on_its_way in found:
+        document = of_variant(documents[need_id], variant)
+        on_pools[pool_id].append((document, n))
+        if on_its_way:
+            moving.append((pool_id, document, n))
+    loads = {pool.id: load_of(pool, on_pools[pool.id], pace) for pool in pools if pool.id in on_pools}
+    loaded = [loads[pool.id].pool if pool.id in loads else pool for pool in pools]
+    return Held(loaded, used_by(pools, list(loads.values())), moving)
 
 
 _EPOCH = """

@@ -13,7 +13,9 @@ from marketplace import storage
 from marketplace.models import Blob, CapabilityVersion, Task, TaskArtifact
 from marketplace.programs import MAX_REQUIREMENTS, check_requirements, read_member
 from marketplace.splitting import unit_files, unit_params, units_before
-from marketplace.stages import OVER, part_of, stage_name
+from marketplace.stages import OVER, VALIDATES, part_of, stage_name
+from scheduler.models import Unit
+from scheduler.services.checkpoints import resume_files
 from scheduler.sql import dicts
 
 _OUTPUTS = """
@@ -43,8 +45,8 @@ def shared_spec(task_id: UUID, stage: int, variant: int = 0) -> tuple[dict[str, 
     task = Task.objects.select_related("capability_version__capability__organization").get(pk=task_id)
     files = task_files(task_id)
     part = part_of(task.plan, stage)
-    shared = [] if part["split"]["by"] == "files" else list(files.values())
-    if stage and task.plan.get("stages") and part["split"]["by"] not in OVER:
+    shared = [] if part["split"]["by"] == "files" or stage >= VALIDATES else list(files.values())
+    if 0 < stage < VALIDATES and task.plan.get("stages") and part["split"]["by"] not in OVER:
         shared += merge_files(task_id, stage - 1)
     return build_spec(task, stage, shared, variant), part, files
 
@@ -72,7 +74,7 @@ def build_spec(task: Task, stage: int, files: list[dict[str, Any]], variant: int
         "outputs": part["outputs"],
         "limits": part["limits"],
         "need": part["need"],
-    }
+    } | ({"checkpoint": plan["checkpoint"]} if stage == Unit.Stage.UNIT and "checkpoint" in plan else {})
 
 
 def _program(sha256: str | None) -> dict[str, Any] | None:
@@ -121,6 +123,25 @@ def _left(row: dict[str, Any]) -> dict[str, Any]:
     return {"path": f"in/units/{row['index']:06d}/{row['path']}", "sha256": row["sha256"], "bytes": row["bytes"]}
 
 
+_RESULTS = """
+SELECT a.id AS attempt, o.path, o.blob_id AS sha256, o.bytes
+FROM scheduler_unit u JOIN scheduler_attempt a ON a.unit_id = u.id AND a.checked AND a.state = 'reported'
+LEFT JOIN scheduler_output o ON o.attempt_id = a.id
+WHERE u.task_id = %s AND u.stage = %s AND u.index = %s ORDER BY a.id, o.path
+"""
+
+
+def results_files(task_id: UUID, stage: int, index: int) -> list[dict[str, Any]]:
+    """The results of a unit as its validator finds them, below in/results/<number>/: numbered by age, nothing of who made them."""
+    found = dicts(_RESULTS, [task_id, stage, index])
+    numbers = {attempt: number for number, attempt in enumerate(sorted({row["attempt"] for row in found}))}
+    return [
+        {"path": f"in/results/{numbers[row['attempt']]}/{row['path']}", "sha256": row["sha256"], "bytes": row["bytes"]}
+        for row in found
+        if row["path"] is not None
+    ]
+
+
 def units_index(task_id: UUID, part: dict[str, Any], stage: int = 0) -> list[dict[str, Any]]:
     """The content of in/units.json: every unit of a stage with its parameters and files."""
     by_index: dict[int, list[str]] = {}
@@ -139,7 +160,8 @@ def lease_rows(leased: Iterable[dict[str, Any]]) -> tuple[dict[str, dict[str, An
         spec, part, files = shared_spec(row["task_id"], row["stage"], row["variant"])
         specs[spec["id"]] = spec
         leases.append([row["attempt"], row["fence"], spec["id"], row["index"], *_own(row, part, files, left)])
-    return specs, leases
+    saved = resume_files([lease[0] for lease in leases if "checkpoint" in specs[lease[2]]])
+    return specs, [[*lease, saved[lease[0]]] if lease[0] in saved else lease for lease in leases]
 
 
 Left = dict[tuple[UUID, int, int], list[dict[str, Any]]]
@@ -174,6 +196,8 @@ def _own(
     row: dict[str, Any], part: dict[str, Any], files: dict[str, dict[str, Any]], left: Left
 ) -> tuple[dict[str, Any], list[dict[str, Any]] | None]:
     """The unit's parameters, and its files beside those that its stage shares."""
+    if row["stage"] >= VALIDATES:
+        return {}, results_files(row["task_id"], row["stage"] - VALIDATES, row["index"])
     if row["stage"] and "name" not in part:
         return {}, merge_files(row["task_id"])
     paths = unit_files(part, row["index"])

@@ -29,6 +29,7 @@ from marketplace.models import (
     Agent,
     ApiKey,
     JoinToken,
+    MaintenanceWindow,
     Membership,
     Offer,
     Organization,
@@ -219,6 +220,13 @@ def an_offer(
     rows = [Rate(offer=offer, meter=meter, unit_price=Decimal(text)) for meter, text in prices.items()]
     Rate.objects.bulk_create(rows)
     return offer
+
+
+def a_window(pool: Pool, *, in_s: float = 0, for_s: float = 3600) -> MaintenanceWindow:
+    """A maintenance window that begins in so many seconds."""
+    start = timezone.now() + timedelta(seconds=in_s)
+    period = DateTimeTZRange(start, start + timedelta(seconds=for_s))
+    return MaintenanceWindow.objects.create(pool=pool, period=period, announced_at=timezone.now())
 
 
 def a_join_token(pool: Pool, *, minutes: float = 15) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+LONGEST = ("journeys", "agent", "contracts", "stack")  # folders, in the order in which their tests are begun
 WITHOUT_DJANGO = ("agent", "capabilities", "client")
 REFUSES_TRUNCATE = """
 SELECT tgrelid::regclass::text, quote_ident(tgname) FROM pg_trigger
@@ -33,6 +34,20 @@ def pytest_configure(config: pytest.Config) -> None:
     django.setup()
     _keep_regions()
     _let_flushes_pass()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Side by side (`-n`), a file is one group and the journeys, who share their market, are another; the longest go first."""
+    if not hasattr(config, "workerinput"):
+        return
+    for item in items:
+        folder = item.path.relative_to(ROOT / "tests").parts[0]
+        item.add_marker(pytest.mark.xdist_group("journeys" if folder == "journeys" else str(item.path)))
+    items.sort(key=lambda item: _rank(item.path.relative_to(ROOT / "tests").parts[0]))
+
+
+def _rank(folder: str) -> int:
+    return LONGEST.index(folder) if folder in LONGEST else len(LONGEST)
 
 
 def _only_without_django(args: list[str]) -> bool:
@@ -65,11 +80,13 @@ def _keep_regions() -> None:
     from django.db import connections
     from django.db.models.signals import post_migrate
 
+    from marketplace.carbon import load_carbon
     from marketplace.regions import load_regions
 
     def again(using: str, **_: Any) -> None:
         if "marketplace_region" in connections[using].introspection.table_names():
             load_regions(apps)
+            load_carbon(apps)
 
     post_migrate.connect(again, sender=apps.get_app_config("marketplace"), weak=False, dispatch_uid="regions")
 

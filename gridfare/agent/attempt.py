@@ -8,12 +8,15 @@ from typing import Any
 
 from gridfare.agent import workspace
 from gridfare.agent.capacity import Device
+from gridfare.agent.checkpoints import Saver, State
 from gridfare.agent.child import Child
 from gridfare.agent.model import Lease
 from gridfare.agent.reasons import AttemptEnded, Released
 
 BEFORE_START = ("queued", "preparing")
-NOT_OUR_FAULT = ("agent_stopping", "lease_unrenewed")
+NOT_OUR_FAULT = ("agent_stopping", "lease_unrenewed", "reclaimed", "owner_returned")
+AT_ONCE = ("owner_returned",)
+"""Causes that leave a program no grace: its processor is wanted this second."""
 
 
 @dataclass(slots=True, eq=False)
@@ -34,6 +37,10 @@ class Attempt:
     folder: str = ""
     devices: list[Device] = field(default_factory=list)
     child: Child | None = None
+    resumed: State = field(default_factory=dict)
+    """The saved files as they lay before the program started: storing them again would tell nothing."""
+    saver: Saver | None = None
+    """Looks after its checkpoints, where the capability has some, while the program runs."""
     waiting_for: asyncio.Task[Any] | None = None
     """What the attempt waits for and may be interrupted in: its environment."""
 
@@ -52,7 +59,8 @@ class Attempt:
             return
         self.cause, self.detail = cause, detail
         if self.child is not None:
-            self.child.stop(cause, detail)
+            end = self.child.kill if cause in AT_ONCE else self.child.stop
+            end(cause, detail)
         elif self.waiting_for is not None:
             self.waiting_for.cancel()
 

@@ -37,6 +37,8 @@ class Child:
         self.pid = 0
         self.started_at = self.sampled_at = 0.0
         self.last_kib = 0
+        self.seen_core_ms = 0
+        """Processor time of those who live, as of the last look: what a checkpoint claims."""
         self.fed = 0
         self.attended = False
         self.pipes: dict[str, int] = {}
@@ -136,6 +138,7 @@ class Child:
         self.exit.memory_kib_ms += int((kib + self.last_kib) / 2 * (now - self.sampled_at) * 1000)
         self.exit.peak_kib = max(self.exit.peak_kib, kib)
         self.last_kib, self.sampled_at = kib, now
+        self.seen_core_ms = max(self.seen_core_ms, sum(procs[pid].core_ms for pid in self.members))
         self._check_processes(procs)
         self._check_memory(kib)
 

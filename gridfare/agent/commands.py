@@ -8,8 +8,9 @@ import json
 import os
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from gridfare import version
 from gridfare.agent import checks as tests
@@ -17,7 +18,9 @@ from gridfare.agent import facts, log
 from gridfare.agent.files import write_atomically
 from gridfare.agent.home import Accelerator, AgentConfig, Home, HomeError
 from gridfare.agent.identity import load_identity, load_or_create_identity
-from gridfare.agent.loop import Options
+from gridfare.agent.line import Options
+from gridfare.agent.notice import write_wish
+from gridfare.agent.owner import IdleRules
 from gridfare.agent.protocol import Channel, Signer, post_once
 from gridfare.agent.service import serve
 
@@ -88,11 +91,33 @@ def _join(
     pool = answer["pool"]
     identifier = str(answer["agent_id"])
     _forget_other_agent(place, identifier)
-    config = AgentConfig(url, identifier, called, pool["identifier"], *amounts, tuple(names), devices, cache_mib)
+    idle = _rules_before(place) or (IdleRules() if is_shared(pool) else None)
+    config = AgentConfig(url, identifier, called, pool["identifier"], *amounts, tuple(names), devices, cache_mib, idle)
     place.save_config(config)
     result = tests.run(place.path, url, benchmark_s, config.cores)
     state = asyncio.run(_send_selftest(place, config, result))
     return Joined(identifier, pool["identifier"], pool.get("name", ""), state, result)
+
+
+def is_shared(pool: dict[str, Any]) -> bool:
+    """Whether the pool's machines are somebody's own, lent while they are idle."""
+    return pool.get("kind") == "community" or pool.get("tier") == "end"
+
+
+def _rules_before(place: Home) -> IdleRules | None:
+    """What the owner set when this home had joined before."""
+    with contextlib.suppress(HomeError):
+        return place.load_config().idle
+    return None
+
+
+def set_idle(home: Path | str, rules: IdleRules | None) -> None:
+    """When this machine may work for others (None: always); the agent heeds it from its next start on.
+
+    Raises HomeError when the folder is no agent's home.
+    """
+    place = Home(home)
+    place.save_config(replace(place.load_config(), idle=rules))
 
 
 def _forget_other_agent(place: Home, identifier: str) -> None:
@@ -145,6 +170,24 @@ def drain(home: Path | str, wait_s: float | None = None) -> bool:
             return False
         time.sleep(0.2)
     return True
+
+
+def reclaim(home: Path | str, in_s: float = 0.0, for_s: float | None = None) -> None:
+    """Want this machine back in ``in_s`` seconds, for ``for_s`` seconds (None: until `give_back`).
+
+    Nothing new is taken from now on, programs are asked for a checkpoint, and what still runs then is ended. The agent goes
+    on running. Raises HomeError when the folder is no agent's home.
+    """
+    place = Home(home)
+    place.load_config()
+    write_wish(place.reclaim, in_s, for_s)
+
+
+def give_back(home: Path | str) -> None:
+    """Lend this machine again. Raises HomeError when the folder is no agent's home."""
+    place = Home(home)
+    place.load_config()
+    place.reclaim.unlink(missing_ok=True)
 
 
 def run(

@@ -78,6 +78,11 @@ class Environments:
             task.add_done_callback(lambda _: self.building.pop(name, None))
         return await asyncio.shield(self.building[name])
 
+    def break_off(self) -> None:
+        """End what is being built; it is begun anew when somebody needs it again."""
+        for task in list(self.building.values()):
+            task.cancel()
+
     async def _build(self, name: str, target: Path, requirements: str, note: Callable[[str], None]) -> Path:
         began = time.monotonic()
         try:

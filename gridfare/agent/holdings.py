@@ -176,6 +176,15 @@ class Holdings:
         if attempt is not None and attempt.lease.fence == fence:
             self.end(attempt, "cancelled" if why == "user_cancel" else STALE)
 
+    def ask_checkpoints(self, keys: set[str] | None) -> None:
+        """Ask these attempts (None: all) to save what they have; others need not any more."""
+        for key, attempt in self.held.items():
+            if attempt.saver is not None:
+                if keys is None or key in keys:
+                    attempt.saver.ask()
+                else:
+                    attempt.saver.unask()
+
     def end(self, attempt: Attempt, cause: str, detail: str = "") -> None:
         """End an attempt; a queued one has nothing to wait for."""
         attempt.stop(cause, detail)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gridfare.agent.files import write_atomically
+from gridfare.agent.owner import IdleRules
 
 
 class HomeError(Exception):
@@ -39,12 +40,16 @@ class AgentConfig:
     executors: tuple[str, ...]
     accelerators: tuple[Accelerator, ...] = field(default=())
     cache_mib: int = 10_240
+    idle: IdleRules | None = None
+    """When the machine may work, where somebody else uses it, too; None: always."""
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> AgentConfig:
         """Read agent.json; raises TypeError when a field is missing or unknown."""
         devices = tuple(Accelerator(**item) for item in document.pop("accelerators", []))
-        return cls(**{**document, "executors": tuple(document["executors"]), "accelerators": devices})
+        rules = document.pop("idle", None)
+        idle = None if rules is None else IdleRules.from_json(rules)
+        return cls(**{**document, "executors": tuple(document["executors"]), "accelerators": devices, "idle": idle})
 
 
 class Home:
@@ -58,11 +63,13 @@ class Home:
         self.rejected = self.path / "rejected"
         self.running = self.path / "running.json"
         self.drain = self.path / "drain"
+        self.reclaim = self.path / "reclaim"
         self.lock = self.path / "lock"
         self.cache = self.path / "cache"
         self.programs = self.path / "programs"
         self.environments = self.path / "environments"
         self.work = self.path / "work"
+        self.saving = self.path / "saving"
         self.sandbox = self.path / "sandbox"
 
     def create(self) -> None:

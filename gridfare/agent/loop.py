@@ -5,20 +5,22 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 from gridfare.agent import log
 from gridfare.agent.capacity import Capacity
 from gridfare.agent.holdings import Holdings
+from gridfare.agent.line import Line, Options
+from gridfare.agent.notice import Notice, Wish, earliest, uptime
 from gridfare.agent.outbox import Outbox
+from gridfare.agent.owner import LOOK_S, Watch
+from gridfare.agent.probes import Prober
 from gridfare.agent.protocol import Channel, ProtocolError, Unreachable
+from gridfare.agent.sensing import Sensing
 from gridfare.agent.workshop import Workshop
 
 SYNC = "/agent/v1/sync"
-IDLE_WAIT_S = 20
 YOUNG_S, YOUNG_WAIT_S = 2.0, 0.25
 SOON_S, BULK_S = 0.02, 0.3
 BULK_ITEMS = 20
@@ -29,37 +31,6 @@ NULL_WANT = 20_000
 
 class Fatal(Exception):
     """The platform does not know this agent any more: there is nothing to go on with."""
-
-
-def uptime() -> float:
-    """Seconds on a clock that nobody sets and that goes on while the machine sleeps."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
-@dataclass(slots=True)
-class Options:
-    """How long to be patient, in seconds; ``once_idle_s`` ends the agent after idling that long."""
-
-    stop_s: float = 10.0
-    once_idle_s: float | None = None
-    idle_wait_s: int = IDLE_WAIT_S
-    null: bool = False
-
-
-@dataclass(slots=True)
-class Line:
-    """The state of the talk with the platform."""
-
-    session: str = field(default_factory=lambda: str(uuid.uuid4()))
-    lease_s: float = 60.0
-    renewed: float = field(default_factory=uptime)
-    """When the last answered sync was sent."""
-    answered: float = 0.0
-    earliest: float = 0.0
-    batch_items: int = 0
-    failures: int = 0
-    refusals: int = 0
-    drain: bool = False
 
 
 class Loop:
@@ -73,13 +44,20 @@ class Loop:
         capacity: Capacity,
         options: Options,
         draining: Callable[[], bool] = lambda: False,
+        wish: Wish = lambda: None,
+        watch: Watch | None = None,
+        sensing: Sensing | None = None,
     ) -> None:
         self.channel, self.outbox, self.options = channel, outbox, options
         self.names, self.chaos = workshop.choice.names(), workshop.chaos
         self.holdings = Holdings(workshop, capacity, options.null)
         self.holdings.sending = outbox.batch
+        self.prober = Prober(channel, workshop.chaos, silent=options.null)
         self.line = Line()
         self.is_drained = draining
+        self.watch, self.workshop, self.sensing = watch, workshop, sensing
+        self.notice = Notice(wish if watch is None else lambda: earliest(wish(), watch.last.left_s))
+        self.noticed = False
         self.call: asyncio.Task[dict[str, Any]] | None = None
         self.stopping = False
         self.deadline = float("inf")
@@ -89,13 +67,18 @@ class Loop:
 
     async def run(self) -> None:
         """Work until stopped and empty; raises Fatal when the platform refuses this agent."""
-        keeper = asyncio.create_task(self._keep())
+        keepers = [asyncio.create_task(self._keep())]
+        if self.watch is not None:
+            self.look_out(self.watch)  # before the first call: the platform must not send work to somebody's desk
+            keepers.append(asyncio.create_task(self._watch_owner(self.watch)))
         try:
             while not self._finished():
                 await self._pause()
                 await self._exchange()
         finally:
-            keeper.cancel()
+            self.prober.stop()
+            for keeper in keepers:
+                keeper.cancel()
             self.holdings.end_all("agent_stopping", "the agent ends")
             if self.holdings.tasks:
                 await asyncio.wait(self.holdings.tasks, timeout=30)
@@ -124,8 +107,13 @@ class Loop:
             if task is None or task.cancelling():
                 raise
         else:
-            self.line.renewed, self.line.failures, self.line.refusals = sent, 0, 0
-            await self._apply_safely(answer)
+            await self._answered(sent, answer)
+
+    async def _answered(self, sent: float, answer: dict[str, Any]) -> None:
+        self.line.renewed, self.line.failures, self.line.refusals = sent, 0, 0
+        if self.sensing is not None:
+            self.sensing.heard()
+        await self._apply_safely(answer)
 
     async def _apply_safely(self, answer: dict[str, Any]) -> None:
         """An answer that is not of the protocol's form must not end the agent."""
@@ -156,14 +144,18 @@ class Loop:
             "wait_s": wait_s,
             "executors": self.names,
             "draining": self._leaving(),
+            "reclaim_in_s": self.notice.wish(),
             "held": self.holdings.rows(),
+            **self.prober.words(),
         }
+        if self.sensing is not None and (status := self.sensing.news()) is not None:
+            head["status"] = status
         batch = self.outbox.batch
         reports = batch.to_json() if batch else "null"
         return (json.dumps(head)[:-1] + ', "reports": ' + reports + "}").encode()
 
     def _leaving(self) -> bool:
-        return self.stopping or self.is_drained() or self.line.drain
+        return self.stopping or self.is_drained() or self.line.drain or self.noticed
 
     def _want(self) -> int:
         if self._leaving():
@@ -174,7 +166,7 @@ class Loop:
 
     def _wait_s(self) -> int:
         """How long the platform may hold its answer: not while something here is about to be reported."""
-        if self.outbox.batch or self.holdings.ended or self.stopping:
+        if self.outbox.batch or self.holdings.ended or self.stopping or self.prober.found is not None:
             return 0
         if not self.holdings.held:
             return self.options.idle_wait_s
@@ -188,11 +180,15 @@ class Loop:
         bulk = self.line.batch_items >= BULK_ITEMS and bool(self.holdings.queue)
         earliest = max(self.line.earliest, self.line.answered + (BULK_S if bulk else SOON_S))
         if self.holdings.held and not (self.outbox.batch or self.holdings.ended):
-            quiet = YOUNG_WAIT_S if self._is_young() else 0.0 if self._want() else 1.0
+            quiet = YOUNG_WAIT_S if self._is_young() else self._quiet_s()
             await self._news_within(max(self.line.answered + quiet, earliest) - time.monotonic())
         left = (self.line.earliest if self.options.null else earliest) - time.monotonic()
         if left > 0:
             await asyncio.sleep(left)
+
+    def _quiet_s(self) -> float:
+        """Until leases are to be renewed; who wants more work spends the last second of it in the call."""
+        return self.line.renew_s - (1.0 if self._want() else 0.0)
 
     async def _news_within(self, seconds: float) -> None:
         if seconds > 0:
@@ -229,14 +225,18 @@ class Loop:
         self.line.answered = now
         self.line.earliest = now + min(float(answer.get("next_s") or 0), self.line.lease_s / 3)
         self.line.lease_s = float(answer.get("lease_s") or self.line.lease_s)
+        self.line.renew_s = min(max(float(answer.get("renew_s") or 1.0), 1.0), self.line.lease_s / 3)
         self.line.drain = bool(answer.get("drain"))
         if self.outbox.accept(answer.get("accepted")):
             self.holdings.sending = None
+        self.prober.hear(answer.get("probe"))
         for attempt, fence, why in answer.get("refused") or ():
             log.info("a report was refused", attempt=attempt, fence=fence, why=why)
         for attempt, fence, why in answer.get("stop") or ():
             self.holdings.stop(str(attempt), fence, why)
-        self.holdings.closed = self.stopping or self.is_drained()
+        self.notice.hear(answer.get("reclaim_in_s"))
+        self._heed_notice({str(attempt) for attempt, _ in answer.get("checkpoint") or ()})
+        self.holdings.closed = self.stopping or self.is_drained() or self.noticed
         self.holdings.take(answer.get("specs") or {}, answer.get("leases") or [])
 
     # -- keeping watch ----------------------------------------------------------------------------------------
@@ -246,10 +246,52 @@ class Loop:
         while True:
             await asyncio.sleep(0.5)
             self._check_leases()
+            self._heed_notice(None)
             if self.is_drained() and not self.stopping:
                 self._empty_queue("the machine is being drained")
             self.holdings.shed()
+            self.prober.tick()
             self._check_idle()
+
+    def _heed_notice(self, named: set[str] | None) -> None:
+        """While the machine is wanted back: take nothing, ask for checkpoints, and end what runs when it is time.
+
+        ``named`` are attempts whose checkpoint an answer asks for; with a notice all are asked.
+        """
+        left = self.notice.left_s()
+        changed, self.noticed = (left is not None) != self.noticed, left is not None
+        if changed:
+            self._turn(left)
+        if left is not None:
+            self.holdings.ask_checkpoints(None)
+        elif named is not None or changed:
+            self.holdings.ask_checkpoints(named or set())
+        if left is not None and left <= 0:
+            self.holdings.end_all("reclaimed", "the owner took the machine back")
+
+    def _turn(self, left: float | None) -> None:
+        """A notice begins or ends: the platform hears of it at once."""
+        if left is None:
+            log.info("the machine is lent again")
+            self._break_off()
+        else:
+            log.info("the machine is wanted back", in_s=round(left, 1), held=len(self.holdings.held))
+            self._empty_queue("the machine is wanted back")
+
+    async def _watch_owner(self, watch: Watch) -> None:
+        """Several times a second, so that whoever comes back has the machine within one."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            self.look_out(watch)
+
+    def look_out(self, watch: Watch) -> None:
+        """One look at the machine's use: who is back has it now, programs get no grace."""
+        view = watch.look(self.holdings.whole.cores - self.holdings.capacity.cores)
+        if view.owner_is_here and any(not attempt.stopped() for attempt in self.holdings.held.values()):
+            log.info("the owner is back", held=len(self.holdings.held))
+            self.holdings.end_all("owner_returned", "the machine's owner is back")
+            self.workshop.kill_everything()
+        self._heed_notice(None)
 
     def _check_leases(self) -> None:
         """Stop by ourselves before the platform may give the units to somebody else."""
@@ -272,6 +314,10 @@ class Loop:
         """Give back what waits, and break off a waiting call so that this is not kept for its end."""
         self.holdings.closed = True
         self.holdings.release_queue(why)
+        self._break_off()
+
+    def _break_off(self) -> None:
+        """End a call that only waits, so that the next one tells what is new."""
         self.holdings.news.set()
         if self.call is not None and not (self.outbox.batch or self.holdings.held):
             self.call.cancel()

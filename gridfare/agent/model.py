@@ -12,6 +12,8 @@ DIGEST = re.compile(r"[0-9a-f]{64}")
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 MIB = 1 << 20
+OURS = {"in", ".gridfare", "task.json", "progress", "checkpoint-please"}
+"""Names at the top of the working folder that the agent gives a meaning."""
 
 
 class SpecError(ValueError):
@@ -85,6 +87,14 @@ class Environment:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckpointRule:
+    """Which files a program saves its state in, and how often they are stored."""
+
+    paths: tuple[str, ...]
+    every_s: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
 class Spec:
     """What many units have in common."""
 
@@ -103,6 +113,7 @@ class Spec:
     outputs: tuple[OutputGlob, ...] = ()
     limits: Limits = field(default_factory=Limits)
     need: Need = field(default_factory=Need)
+    checkpoint: CheckpointRule | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +126,8 @@ class Lease:
     index: int
     params: Any
     files: tuple[InputFile, ...]
+    resume: tuple[InputFile, ...] = ()
+    """What an earlier attempt saved: it lies where that one left it."""
 
     @property
     def key(self) -> str:
@@ -149,6 +162,7 @@ def _read_spec(document: dict[str, Any]) -> Spec:
         outputs=tuple(_read_output(item) for item in document.get("outputs") or ()),
         limits=Limits(**{name: limits[name] for name in Limits.__slots__ if name in limits}),
         need=_read_need(document.get("need") or {}),
+        checkpoint=_read_checkpoint(document.get("checkpoint")),
     )
 
 
@@ -179,6 +193,12 @@ def _read_output(item: dict[str, Any]) -> OutputGlob:
     return OutputGlob(checked_path(item["path"]), item.get("required") is True)
 
 
+def _read_checkpoint(document: dict[str, Any] | None) -> CheckpointRule | None:
+    if document is None:
+        return None
+    return CheckpointRule(tuple(checked_path(path) for path in document["paths"]), max(float(document["every_s"]), 1.0))
+
+
 def _read_need(document: dict[str, Any]) -> Need:
     devices = tuple(
         DeviceNeed(item.get("model") or "", int(item.get("count", 1)), int(item.get("memory_mib") or 0))
@@ -197,12 +217,21 @@ def read_files(items: list[dict[str, Any]] | None) -> tuple[InputFile, ...]:
     return files
 
 
+def read_saved(items: list[dict[str, Any]] | None = None) -> tuple[InputFile, ...]:
+    """Check the files to go on from: anywhere in the working folder but where ours lie. Raises ValueError."""
+    files = tuple(InputFile(checked_path(item["path"]), _digest(item["sha256"]), int(item["bytes"])) for item in items or ())
+    for file in files:
+        if file.path.split("/")[0] in OURS:
+            raise ValueError(f"a saved file in our place: {file.path!r}")
+    return files
+
+
 def read_lease(row: list[Any], spec: Spec) -> Lease:
     """Check one lease row; raises SpecError."""
     try:
-        attempt, fence, _, index, params, files = row
+        attempt, fence, _, index, params, files, *more = row
         if not NAME.fullmatch(str(attempt)):
             raise ValueError(f"not an attempt's name: {attempt!r}")
-        return Lease(attempt, int(fence), spec, int(index), params, read_files(files))
+        return Lease(attempt, int(fence), spec, int(index), params, read_files(files), read_saved(*more))
     except (KeyError, TypeError, ValueError) as problem:
         raise SpecError(f"lease {row[:2]}: {problem}") from problem

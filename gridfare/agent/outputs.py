@@ -17,7 +17,7 @@ from gridfare.agent.files import checked_path, open_file_beneath
 from gridfare.agent.model import MIB, OutputGlob
 from gridfare.agent.reasons import AttemptEnded
 
-OURS = {"task.json", "progress"}
+OURS = {"task.json", "progress", "checkpoint-please"}
 OUR_FOLDERS = {"in", PRIVATE}
 mimetypes.add_type("application/json", ".json")
 

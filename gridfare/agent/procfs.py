@@ -92,6 +92,15 @@ def environment_of(pid: int) -> dict[str, str]:
     return {}
 
 
+def catches(pid: int, number: int) -> bool:
+    """Whether a process has a handler for this signal."""
+    with contextlib.suppress(OSError, ValueError), open(f"/proc/{pid}/status", "rb") as reading:
+        for line in reading:
+            if line.startswith(b"SigCgt:"):
+                return bool(int(line.split()[1], 16) >> (number - 1) & 1)
+    return False
+
+
 def shared_memory_kib(pid: int) -> int | None:
     """Proportional memory of a process in KiB: what it shares is counted once among the sharers."""
     with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{pid}/smaps_rollup", "rb") as reading:

@@ -20,6 +20,8 @@ REASON_OF = {
     "upload_failed": "node_fault",
     "lease_unrenewed": "node_fault",
     "agent_stopping": "reclaimed",
+    "reclaimed": "reclaimed",
+    "owner_returned": "reclaimed",
     "cancelled": "user_cancel",
 }
 """Reason class of each code that fails or cancels an attempt; `released` ones carry a code without a class."""
@@ -53,6 +55,8 @@ class Usage:
     bytes_in: int = 0
     bytes_out: int = 0
     accelerator_ms: dict[str, int] = field(default_factory=dict)
+    joules: int = 0
+    """Of the processors, where the machine measures them."""
 
     def to_json(self) -> dict[str, Any]:
         """Without the empty ones."""

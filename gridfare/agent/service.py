@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import os
 import signal
@@ -16,6 +17,7 @@ from gridfare.agent import log
 from gridfare.agent.cache import Cache, Programs
 from gridfare.agent.capacity import Capacity, Device
 from gridfare.agent.chaos import Chaos
+from gridfare.agent.checkpoints import Desk
 from gridfare.agent.environments import Environments
 from gridfare.agent.executors import Choice
 from gridfare.agent.executors.base import Executor
@@ -26,12 +28,16 @@ from gridfare.agent.files import remove_tree, write_atomically
 from gridfare.agent.guardian import MARK, Guardian
 from gridfare.agent.home import AgentConfig, Home
 from gridfare.agent.identity import load_identity
+from gridfare.agent.line import Options
 from gridfare.agent.logs import LogShipper
-from gridfare.agent.loop import Fatal, Loop, Options
+from gridfare.agent.loop import Fatal, Loop
 from gridfare.agent.model import MIB
+from gridfare.agent.notice import read_wish
 from gridfare.agent.outbox import Outbox
+from gridfare.agent.owner import LinuxSenses, Watch
 from gridfare.agent.procfs import kill_marked
 from gridfare.agent.protocol import BlobChannel, Channel, Signer
+from gridfare.agent.sensing import Energy, Sensing
 from gridfare.agent.transfer import Transfer
 from gridfare.agent.watchdog import Watchdog
 from gridfare.agent.workshop import Workshop
@@ -58,7 +64,10 @@ async def serve(
     shop = build_workshop(place, config, choice, channel, blobs, threads, guardian)
     outbox = Outbox(place.outbox, signer.identity, place.rejected)
     options.null = executor == "null"
-    loop = Loop(channel, outbox, shop, capacity_of(config), options, place.drain.exists)
+    whole = capacity_of(config)
+    sensing = Sensing(place.path, shop.cache, lambda: whole, shop.energy.meter)
+    wish = functools.partial(read_wish, place.reclaim)
+    loop = Loop(channel, outbox, shop, whole, options, place.drain.exists, wish, watch_of(config), sensing)
     helpers = [asyncio.create_task(shop.shipper.run()), asyncio.create_task(shop.watchdog.run())]
     handle_signals(loop)
     ready(loop)
@@ -85,7 +94,7 @@ def clean_up(place: Home) -> None:
         killed = kill_marked(MARK, json.loads(place.running.read_bytes())["mark"])
         if killed:
             log.warning("programs of a killed agent were ended", processes=killed)
-    for folder in place.work.iterdir():
+    for folder in (*place.work.iterdir(), place.saving):
         remove_tree(folder)
     place.drain.unlink(missing_ok=True)
 
@@ -100,6 +109,11 @@ def find_executors(place: Home, config: AgentConfig, forced: str | None) -> dict
         log.warning("no sandbox: only programs that the platform vouches for run here", why=why)
     allowed = {*config.executors, forced}
     return {name: executor for name, executor in found.items() if name in allowed}
+
+
+def watch_of(config: AgentConfig) -> Watch | None:
+    """Who looks out for the machine's owner, where it has one who uses it."""
+    return None if config.idle is None else Watch(config.idle, LinuxSenses(config.idle.presence))
 
 
 def capacity_of(config: AgentConfig) -> Capacity:
@@ -119,7 +133,7 @@ def build_workshop(
     guardian: Guardian,
 ) -> Workshop:
     """Put the tools together."""
-    family = Family()
+    family, transfer = Family(), Transfer(blobs)
     family.known.add(guardian.process.pid)
     return Workshop(
         folders=Folders(place.work),
@@ -127,13 +141,15 @@ def build_workshop(
         cache=Cache(place.cache, config.cache_mib * MIB),
         programs=Programs(place.programs),
         environments=Environments(place.environments, family, guardian.mark),
-        transfer=Transfer(blobs),
+        transfer=transfer,
         shipper=LogShipper(channel),
         watchdog=Watchdog(threads),
         family=family,
         threads=threads,
         chaos=Chaos.from_environment(),
         mark=guardian.mark,
+        energy=Energy(),
+        desk=Desk(channel, transfer, threads, place.saving),
     )
 
 

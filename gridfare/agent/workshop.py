@@ -11,23 +11,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gridfare.agent import log, outputs, workspace
+from gridfare.agent import log, outputs, procfs, workspace
 from gridfare.agent.attempt import Attempt
 from gridfare.agent.cache import Cache, Programs
 from gridfare.agent.chaos import Chaos
+from gridfare.agent.checkpoints import Desk, Saver, state_of
 from gridfare.agent.child import Child
 from gridfare.agent.environments import Environments
 from gridfare.agent.executors import Choice
 from gridfare.agent.executors.base import Executor, Exit, Job
 from gridfare.agent.family import Family
 from gridfare.agent.files import largest_file, open_file_beneath, remove_tree
+from gridfare.agent.guardian import MARK
 from gridfare.agent.logs import AttemptLog, LogShipper
 from gridfare.agent.model import MIB
 from gridfare.agent.outbox import Report
 from gridfare.agent.outputs import Output
 from gridfare.agent.reasons import STALE, AttemptEnded, Usage, failure, one_line
+from gridfare.agent.sensing import Energy
 from gridfare.agent.transfer import Transfer
 from gridfare.agent.watchdog import Watchdog
+
+LAST_COUNTS = ("reclaimed", "agent_stopping")
+"""Causes after which the state that a program left is stored: somebody else will go on from it."""
 
 
 @dataclass(slots=True)
@@ -46,6 +52,8 @@ class Workshop:
     threads: ThreadPoolExecutor
     chaos: Chaos
     mark: str
+    desk: Desk
+    energy: Energy
 
     async def carry_out(self, attempt: Attempt) -> Report | None:
         """Take an attempt to its end; returns the report, or None when the platform wants none."""
@@ -63,6 +71,11 @@ class Workshop:
             report = failure(lease.attempt, lease.fence, problem)
             log.info("unit did not succeed", attempt=lease.attempt, code=problem.code, detail=one_line(problem.detail))
         return await self._complete(report, usage, printed)
+
+    def kill_everything(self) -> None:
+        """Every program and every build of ours, with all they started, now."""
+        self.environments.break_off()
+        procfs.kill_marked(MARK, self.mark)
 
     async def _complete(self, report: Report, usage: Usage, printed: AttemptLog) -> Report:
         """Deliver what was printed and add the counters."""
@@ -101,7 +114,7 @@ class Workshop:
         spec, lease = attempt.lease.spec, attempt.lease
         attempt.folder = self.folders.create(lease)
         program = environment = None
-        if spec.program or spec.files or lease.files:
+        if spec.program or spec.files or lease.files or lease.resume:
             program = await self._in_thread(self._fetch, attempt, usage)
         if spec.environment:
             attempt.waiting_for = asyncio.ensure_future(self.environments.get(spec.environment, printed.note))
@@ -132,7 +145,7 @@ class Workshop:
             usage.bytes_in += count
 
         spec, scope = attempt.lease.spec, attempt.scope
-        for file in (*spec.files, *attempt.lease.files):
+        for file in (*spec.files, *attempt.lease.files, *attempt.lease.resume):
 
             def fetch(target: Path, file: Any = file) -> int:
                 return self.transfer.download(scope, file, target, attempt.stopped)
@@ -155,6 +168,8 @@ class Workshop:
 
     async def _run(self, attempt: Attempt, executor: Executor, job: Job, usage: Usage, printed: AttemptLog) -> Exit:
         """Run the program to its end and count what it took."""
+        if job.lease.resume and job.spec.checkpoint:
+            attempt.resumed = state_of(attempt.folder, job.spec.checkpoint)
         executor.prepare(job)
         child = Child(attempt.lease.key, executor.launch(job), job.spec.limits, printed.feed, self.family)
         try:
@@ -164,9 +179,26 @@ class Workshop:
         attempt.child, attempt.phase = child, "running"
         self.watchdog.watch(child, job.work)
         self.shipper.watch(printed)
-        ended = await child.wait()
+        begun = self.energy.begin()
+        ended = await self._until_end(attempt, child, usage)
         self.watchdog.forget(child)
         count(usage, ended, attempt)
+        usage.joules = self.energy.share(begun, ended.core_ms)
+        return ended
+
+    async def _until_end(self, attempt: Attempt, child: Child, usage: Usage) -> Exit:
+        """Wait for the program, looking after its checkpoints; the last one counts when its machine is taken away."""
+        rule = attempt.lease.spec.checkpoint
+        if rule is None:
+            return await child.wait()
+        saver = Saver(attempt.lease, attempt.folder, child, self.desk, lambda: so_far(usage, child, attempt))
+        if attempt.lease.resume:
+            saver.saved = attempt.resumed
+        attempt.saver = saver
+        task = asyncio.create_task(saver.run())
+        ended = await child.wait()
+        attempt.saver = None
+        await saver.finish(task, last=ended.cause in LAST_COUNTS)
         return ended
 
     async def _deliver(self, attempt: Attempt, usage: Usage) -> list[Output]:
@@ -199,6 +231,17 @@ class Workshop:
         """Keep an untouched folder for the next attempt; delete any other in a thread."""
         if attempt.folder and not self.folders.take_back(attempt.folder):
             await self._in_thread(remove_tree, attempt.folder)
+
+
+def so_far(usage: Usage, child: Child, attempt: Attempt) -> dict[str, Any]:
+    """What a running program has taken up to now, as a checkpoint claims it."""
+    now = Usage(prepare_ms=usage.prepare_ms, bytes_in=usage.bytes_in)
+    now.wall_ms = child.exit.wall_ms or round((time.monotonic() - child.started_at) * 1000)
+    now.core_ms = child.exit.core_ms or child.seen_core_ms
+    now.memory_mib_ms = child.exit.memory_kib_ms // 1024
+    for device in attempt.devices:
+        now.accelerator_ms[device.model] = now.accelerator_ms.get(device.model, 0) + now.wall_ms
+    return now.to_json()
 
 
 def count(usage: Usage, ended: Exit, attempt: Attempt) -> None:

@@ -14,6 +14,7 @@ from gridfare.cli import account, market, submitting, tasks
 from gridfare.cli.agent import agent_app
 from gridfare.cli.capability import capability_app
 from gridfare.cli.group import Doors
+from gridfare.cli.network import network_app
 from gridfare.cli.output import AsJson
 from gridfare.cli.pool import pool_app
 from gridfare.cli.session import Session
@@ -35,7 +36,7 @@ app = typer.Typer(
 PANELS: dict[str, list[Callable[..., None]]] = {
     "Work": [submitting.quote, submitting.submit, submitting.run, submitting.wait, tasks.tasks, tasks.show,
              tasks.logs, tasks.events, tasks.results, tasks.cancel],
-    "Market": [market.capabilities, market.market, market.regions, market.pools],
+    "Market": [market.capabilities, market.market, market.scarcity, market.regions, market.pools],
     "Account": [account.login, account.logout, account.whoami, account.bill],
 }  # fmt: skip
 
@@ -62,5 +63,6 @@ for panel, commands in PANELS.items():
 app.command(rich_help_panel="Account")(version)
 app.add_typer(account.keys_app, name="keys", rich_help_panel="Account")
 app.add_typer(capability_app, name="capability", rich_help_panel="Market")
+app.add_typer(network_app, name="network", rich_help_panel="Market")
 app.add_typer(pool_app, name="pool", rich_help_panel="Provider")
 app.add_typer(agent_app, name="agent", rich_help_panel="Provider")

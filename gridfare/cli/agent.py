@@ -16,7 +16,7 @@ from rich.text import Text
 from gridfare.cli.group import FAILED, LATE
 from gridfare.cli.market import gflops
 from gridfare.cli.output import AsJson, Output, facts, state_text, table
-from gridfare.cli.words import duration
+from gridfare.cli.words import duration, span
 from gridfare.client import checked_url
 from gridfare.sdk import errors
 
@@ -149,6 +149,58 @@ def run(
     with speaking():
         code = agent.run(home, once_idle_s=idle_s, stop_s=duration(stop_after), **options)
     raise typer.Exit(code)
+
+
+@agent_app.command("reclaim")
+def reclaim(
+    home: Home,
+    notice: Annotated[str, typer.Option("--in", metavar="TIME", help="When you want it: 10m from now.")] = "0",
+    lasting: Annotated[str | None, typer.Option("--for", metavar="TIME", help="Until given back when left out.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Want this machine back: programs are asked for a checkpoint now, and end then. The agent goes on running."""
+    from gridfare import agent
+
+    in_s = duration(notice)
+    with speaking():
+        agent.reclaim(home, in_s, duration(lasting) if lasting else None)
+    Output(as_json).show({"in_s": in_s}, f"the machine is yours in {span(in_s)}" if in_s else "the machine is yours")
+
+
+@agent_app.command("give-back")
+def give_back(home: Home, as_json: AsJson = False) -> None:
+    """Lend this machine again."""
+    from gridfare import agent
+
+    with speaking():
+        agent.give_back(home)
+    Output(as_json).show({"lent": True}, "the machine is lent again")
+
+
+@agent_app.command("idle")
+def idle(
+    home: Home,
+    hours: Annotated[list[str] | None, typer.Option(metavar="FROM-TO", help="22:00-07:00; may be repeated.")] = None,
+    timezone: Annotated[str, typer.Option(help="Of the hours: Asia/Shanghai. The machine's own when left out.")] = "",
+    max_load: Annotated[float | None, typer.Option("--max-load", min=0, help="Most load that others may make.")] = 1.0,
+    min_idle: Annotated[str, typer.Option("--min-idle", metavar="TIME", help="Nobody must have used it so long.")] = "5m",
+    on_battery: Annotated[bool, typer.Option("--on-battery", help="Work without mains, too.")] = False,
+    presence: Annotated[list[Path] | None, typer.Option(metavar="FILE", help="Its change means: the owner is here.")] = None,
+    off: Annotated[bool, typer.Option("--off", help="Work at any time.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Set when this machine may work for others. The agent heeds it from its next start on."""
+    from gridfare import agent
+
+    files = tuple(str(path.expanduser().absolute()) for path in presence or ())
+    with speaking():
+        try:
+            rules = agent.IdleRules(tuple(hours or ()), timezone, max_load, duration(min_idle), on_battery, files)
+        except agent.RulesError as problem:
+            raise typer.BadParameter(str(problem)) from None
+        agent.set_idle(home, None if off else rules)
+    out = Output(as_json)
+    out.show(None if off else asdict(rules), "it works at any time" if off else f"it works when idle for {min_idle}")
 
 
 @agent_app.command("drain")

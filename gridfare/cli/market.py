@@ -10,7 +10,7 @@ from rich.text import Text
 from gridfare.cli.output import AsJson, Output, clean, state_text, table
 from gridfare.cli.session import open_client
 from gridfare.cli.words import money
-from gridfare.sdk.answers import Pool
+from gridfare.sdk.answers import Pool, Reputation
 
 
 def gflops(value: Any) -> str:
@@ -31,6 +31,13 @@ def prices(offer: dict[str, Any] | None) -> str:
         return "-"
     each = (f"{money(price, '').strip()}/{meter.replace('_', ' ')}" for meter, price in offer["rates"].items())
     return f"{', '.join(each)} {offer.get('currency', 'CNY')}"
+
+
+def reputation_text(reputation: Reputation | None) -> str:
+    """0.96 of 120, or new."""
+    if reputation is None or reputation["score"] is None:
+        return "new"
+    return f"{reputation['score']:.2f} of {reputation['sample_size']}"
 
 
 def _agent(pool: Pool) -> Text:
@@ -77,12 +84,26 @@ def market(
             pool["kind"],
             machines(pool),
             gflops(pool["fp32_gflops"]),
+            reputation_text(pool.get("reputation")),
             prices(pool.get("offer")),
         )
         for pool in found
     ]
-    columns = ["pool", "provider", "region", "kind", "machines", "FLOPS", "price"]
+    columns = ["pool", "provider", "region", "kind", "machines", "FLOPS", "reputation", "price"]
     out.show(found, table(columns, rows, right=["FLOPS"], whole=["pool"]) if found else "no active pools")
+
+
+def scarcity(
+    ctx: typer.Context,
+    pool: Annotated[str | None, typer.Option(help="Only this pool.")] = None,
+    hours: Annotated[int, typer.Option(help="How far back.")] = 24,
+    as_json: AsJson = False,
+) -> None:
+    """What being full has cost: by pool and resource, newest first."""
+    out, found = Output(as_json), open_client(ctx).market_prices(pool=pool, hours=hours)
+    rows = [(one["at"][:19], one["pool"], one["region"], one["resource"], f"{one['price']:.6g}") for one in found]
+    columns = ["at", "pool", "region", "resource", "price"]
+    out.show(found, table(columns, rows, right=["price"], whole=["pool"]) if found else "no pool was full")
 
 
 def regions(ctx: typer.Context, as_json: AsJson = False) -> None:

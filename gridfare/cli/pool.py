@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Annotated, Any
 
 import typer
 from rich.console import RenderableType
 from rich.text import Text
 
 from gridfare.cli.inputs import pairs
-from gridfare.cli.market import gflops, machines, prices
+from gridfare.cli.market import gflops, machines, prices, reputation_text
 from gridfare.cli.output import AsJson, Output, facts, state_text, table
 from gridfare.cli.session import open_client
-from gridfare.cli.words import ago, local, size
-from gridfare.sdk.answers import Pool
+from gridfare.cli.words import ago, deadline, duration, local, size
+from gridfare.sdk.answers import Pool, PoolTrust
 
 pool_app = typer.Typer(help="A provider's pool: prices, machines, states.", no_args_is_help=True)
 PoolId = Annotated[str, typer.Argument(metavar="POOL", help="The pool's identifier.")]
@@ -60,9 +62,20 @@ def _facts(pool: Pool) -> RenderableType:
             ("FP32", gflops(pool["fp32_gflops"]) + "FLOPS"),
             ("executors", ", ".join(pool["executors"])),
             ("agent", seen),
+            ("feels", feels((agent or {}).get("status") or {})),
+            ("reclaimed", local(pool["reclaim_at"]) if pool.get("reclaim_at") else "no"),
             ("busy", f"{load.get('cores_leased', 0)} cores, {load.get('attempts', 0)} attempts"),
         ]
     )
+
+
+def feels(status: Mapping[str, Any]) -> str:
+    """`load 1.2, 3 cores free, 61 °C, 85 W`: what of its state the machine knows."""
+    words = {
+        "load1": "load {}", "free_cores": "{} cores free", "free_memory_mib": "{} MiB of memory free",
+        "temperature_c": "{} °C", "power_w": "{} W",
+    }  # fmt: skip
+    return ", ".join(text.format(status[name]) for name, text in words.items() if status.get(name) is not None) or "-"
 
 
 def _selftest(pool: Pool) -> list[RenderableType]:
@@ -72,6 +85,55 @@ def _selftest(pool: Pool) -> list[RenderableType]:
     ]
     found = table(["check", "result", "measured", "needed", "hint"], rows, whole=["check"])
     return [Text("\nself-test", "bold"), found] if rows else []
+
+
+@pool_app.command("trust")
+def trust(ctx: typer.Context, pool: PoolId, as_json: AsJson = False) -> None:
+    """How far its results are believed, and why: level, reputation, quarantine, quota."""
+    out, found = Output(as_json), open_client(ctx).pool_trust(pool)
+    out.show(found, *trust_view(found))
+
+
+@pool_app.command("lift")
+def lift(ctx: typer.Context, pool: PoolId, as_json: AsJson = False) -> None:
+    """Operators: end its quarantine and lift its quota."""
+    out, found = Output(as_json), open_client(ctx).lift_quarantine(pool)
+    out.show(found, *trust_view(found))
+
+
+@pool_app.command("audit")
+def audit(
+    ctx: typer.Context,
+    pool: PoolId,
+    until: Annotated[str, typer.Option(metavar="TIME", help="RFC 3339, or a duration such as 2160h.")],
+    as_json: AsJson = False,
+) -> None:
+    """Operators: vouch for an independent audit until then."""
+    out, found = Output(as_json), open_client(ctx).audit_pool(pool, deadline(until).isoformat())
+    out.show(found, *trust_view(found))
+
+
+def trust_view(found: PoolTrust) -> list[RenderableType]:
+    quarantine, quota = found["quarantine"], found["daily_quota"]
+    held = f"{quarantine['state']} until {local(quarantine['until'])}: {quarantine['reason']}" if quarantine else "none"
+    head = facts(
+        [
+            ("pool", found["pool"]),
+            ("level", f"L{found['level']}" + (f" until {local(found['level_until'])}" if found["level_until"] else "")),
+            ("next level", found["level_missing"]),
+            ("reputation", reputation_text(found["reputation"])),
+            ("quarantine", held),
+            ("quota", "none" if quota is None else f"{quota} units a day"),
+        ]
+    )
+    rows = [
+        (v["capability"], v["consecutive_valid"], f"{v['check_probability']:.0%}", reputation_text(v["reputation"]))
+        for v in found["versions"]
+    ]
+    events = [(local(each["at"]), each["kind"], each["detail"]) for each in found["events"]]
+    parts: list[RenderableType] = [head]
+    parts += [table(["capability", "right in a row", "checked", "reputation"], rows, whole=["capability"])] if rows else []
+    return parts + ([table(["when", "what", "why"], events, whole=["when"])] if events else [])
 
 
 @pool_app.command("offer")
@@ -111,6 +173,63 @@ def token(ctx: typer.Context, pool: PoolId, as_json: AsJson = False) -> None:
     out.show(made, made["token"])
     out.note(f"single use, until {local(made['expires_at'])}; on the machine:", "bright_black")
     out.note(f"  gridfare agent join {client.url} {made['token']}", "bright_black")
+
+
+@pool_app.command("maintain")
+def maintain(
+    ctx: typer.Context,
+    pool: PoolId,
+    start: Annotated[str, typer.Option("--from", metavar="TIME", help="RFC 3339, or from now: 2h.")],
+    lasting: Annotated[str, typer.Option("--for", metavar="TIME", help="How long: 90m.")],
+    category: Annotated[str, typer.Option(help="hardware, software, network, power or other.")] = "other",
+    note: Annotated[str, typer.Option(help="A word for those who wait.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Announce maintenance: nothing is placed that would still run when it begins, and work resumes by itself."""
+    begin = deadline(start)
+    end = begin + timedelta(seconds=duration(lasting))
+    out, client = Output(as_json), open_client(ctx)
+    made = client.plan_window(pool, begin.isoformat(), end.isoformat(), category=category, note=note)
+    out.show(made, f"window {made['number']}: {local(made['start'])} to {local(made['end'])}")
+
+
+@pool_app.command("windows")
+def windows(ctx: typer.Context, pool: PoolId, as_json: AsJson = False) -> None:
+    """A pool's maintenance windows."""
+    out, found = Output(as_json), list(open_client(ctx).windows(pool))
+    rows = [(each["number"], local(each["start"]), local(each["end"]), each["category"], each["note"]) for each in found]
+    shown = table(["window", "from", "to", "category", "note"], rows, whole=["from", "to"])
+    out.show(found, shown if found else "no maintenance")
+
+
+@pool_app.command("unmaintain")
+def unmaintain(
+    ctx: typer.Context, pool: PoolId, number: Annotated[int, typer.Argument(metavar="WINDOW")], as_json: AsJson = False
+) -> None:
+    """Take a maintenance window back, or end a running one now."""
+    open_client(ctx).take_back_window(pool, number)
+    Output(as_json).show({"number": number}, f"window {number} is taken back")
+
+
+@pool_app.command("reclaim")
+def reclaim(
+    ctx: typer.Context,
+    pool: PoolId,
+    notice: Annotated[str, typer.Option("--in", metavar="TIME", help="When you want it: 10m from now.")] = "0",
+    lasting: Annotated[str | None, typer.Option("--for", metavar="TIME", help="Until given back when left out.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Want the machines back: programs are asked for a checkpoint now, and end then."""
+    out, client = Output(as_json), open_client(ctx)
+    moved = client.reclaim_pool(pool, duration(notice), for_s=duration(lasting) if lasting else None)
+    out.show(moved, f"{moved['identifier']} is yours from {local(moved.get('reclaim_at'))}")
+
+
+@pool_app.command("give-back")
+def give_back(ctx: typer.Context, pool: PoolId, as_json: AsJson = False) -> None:
+    """Lend reclaimed machines again."""
+    out, moved = Output(as_json), open_client(ctx).give_back_pool(pool)
+    out.show(moved, f"{moved['identifier']} takes work again")
 
 
 def _verb(verb: str, help_text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -30,12 +31,28 @@ Input = Annotated[
 Inputs = Annotated[
     str | None, typer.Option("--inputs", metavar="FILE", help="All inputs as a JSON object; - is stdin.")
 ]
-Objective = Annotated[str | None, typer.Option(help="cheapest or fastest.", metavar="cheapest|fastest")]
+Objective = Annotated[
+    str | None,
+    typer.Option(help="What is worth most: price, time, carbon, or each of them.", metavar="cheapest|fastest|greenest|balanced"),
+]
 Regions = Annotated[list[str] | None, typer.Option("--region", help="Only there; may be repeated.")]
 Providers = Annotated[list[str] | None, typer.Option("--provider", help="Only these; may be repeated.")]
 Excluded = Annotated[list[str] | None, typer.Option("--exclude-provider", help="Not these; may be repeated.")]
 MaxPrice = Annotated[str | None, typer.Option("--max-price", metavar="AMOUNT", help="Refuse to pay more.")]
+Weights = Annotated[
+    list[str] | None,
+    typer.Option("--weight", metavar="TERM=NUMBER", help="Own objective: price, hour, kilogram (of CO2), risk; may be repeated."),
+]
+MinTrust = Annotated[str | None, typer.Option("--min-trust", metavar="0..1", help="Only pools this likely to be right.")]
+NetworkClass = Annotated[
+    str | None,
+    typer.Option("--network", metavar="REGION:CLASS", help="From that region, a way of jitter class 0 (deterministic) to 3."),
+]
 Deadline = Annotated[str | None, typer.Option("--deadline", metavar="TIME", help="RFC 3339, or a duration such as 2h.")]
+Verify = Annotated[
+    str | None,
+    typer.Option("--verify", metavar="POLICY", help='exact, or JSON such as {"quorum": {"of": 3, "need": 2}}.'),
+]
 Name = Annotated[str | None, typer.Option("--name", help="For people to recognise it.")]
 Labels = Annotated[list[str] | None, typer.Option("--label", metavar="KEY=VALUE", help="May be repeated.")]
 Wait = Annotated[bool, typer.Option("--wait", "-w", help="Wait for the end; the exit code tells how it was.")]
@@ -68,6 +85,9 @@ def rules(
     excluded: list[str] | None,
     max_price: str | None,
     deadline: str | None,
+    weights: list[str] | None,
+    min_trust: str | None,
+    network: str | None,
 ) -> dict[str, Any]:
     """The keyword arguments of `Client.quote` and `Client.submit` that say where and how."""
     return {
@@ -77,7 +97,21 @@ def rules(
         "exclude_providers": excluded or (),
         "max_price": max_price,
         "deadline": moment(deadline) if deadline else None,
+        "more": _more(weights, min_trust, network),
     }
+
+
+def _more(weights: list[str] | None, min_trust: str | None, network: str | None) -> dict[str, Any]:
+    """Constraints that few need; the platform checks their values."""
+    more: dict[str, Any] = {}
+    if weights:
+        more["weights"] = dict(pairs(weights, "--weight"))
+    if min_trust:
+        more["min_trust"] = min_trust
+    if network:
+        region, _, jitter_class = network.partition(":")
+        more["network"] = {"from": region, "jitter_class": jitter_class or 3}
+    return more
 
 
 def quote(
@@ -91,11 +125,14 @@ def quote(
     exclude_provider: Excluded = None,
     max_price: MaxPrice = None,
     deadline: Deadline = None,
+    weight: Weights = None,
+    min_trust: MinTrust = None,
+    network: NetworkClass = None,
     as_json: AsJson = False,
 ) -> None:
     """Price and time of a task, without handing it in."""
     out = Output(as_json)
-    where = rules(objective, region, provider, exclude_provider, max_price, deadline)
+    where = rules(objective, region, provider, exclude_provider, max_price, deadline, weight, min_trust, network)
     values, client = inputs_of(given or [], inputs), open_client(ctx)
     with bytes_moving(out, "uploading") as progress:
         answer = client.quote(capability, values, **where, progress=progress)
@@ -113,6 +150,10 @@ def submit(
     exclude_provider: Excluded = None,
     max_price: MaxPrice = None,
     deadline: Deadline = None,
+    weight: Weights = None,
+    min_trust: MinTrust = None,
+    network: NetworkClass = None,
+    verify: Verify = None,
     name: Name = None,
     label: Labels = None,
     wait: Wait = False,
@@ -122,8 +163,9 @@ def submit(
     as_json: AsJson = False,
 ) -> None:
     """Hand in a task. Files are uploaded first, unless the platform has them already."""
-    where = rules(objective, region, provider, exclude_provider, max_price, deadline)
-    where |= {"name": name, "labels": dict(pairs(label or [], "--label")), "idempotency_key": idempotency_key}
+    where = rules(objective, region, provider, exclude_provider, max_price, deadline, weight, min_trust, network)
+    where |= {"verify": policy_of(verify), "name": name, "labels": dict(pairs(label or [], "--label"))}
+    where |= {"idempotency_key": idempotency_key}
     hand_in(
         ctx,
         Output(as_json),
@@ -132,6 +174,16 @@ def submit(
         where,
         Ending(wait, download, timeout),
     )
+
+
+def policy_of(text: str | None) -> Any:
+    """The value of --verify: a word, or JSON."""
+    if text is None or not text.lstrip().startswith("{"):
+        return text
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise typer.BadParameter("is no JSON", param_hint="--verify") from None
 
 
 def run(
@@ -151,6 +203,10 @@ def run(
     exclude_provider: Excluded = None,
     max_price: MaxPrice = None,
     deadline: Deadline = None,
+    weight: Weights = None,
+    min_trust: MinTrust = None,
+    network: NetworkClass = None,
+    verify: Verify = None,
     name: Name = None,
     label: Labels = None,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the end.")] = True,
@@ -167,8 +223,9 @@ def run(
         "env": dict(pairs(env or [], "-e")),
     }
     words["run_s"] = max(1, int(duration(limit))) if limit else None
-    where = rules(objective, region, provider, exclude_provider, max_price, deadline)
-    where |= {"name": name, "labels": dict(pairs(label or [], "--label")), "idempotency_key": idempotency_key}
+    where = rules(objective, region, provider, exclude_provider, max_price, deadline, weight, min_trust, network)
+    where |= {"verify": policy_of(verify), "name": name, "labels": dict(pairs(label or [], "--label"))}
+    where |= {"idempotency_key": idempotency_key}
     given = {key: value for key, value in words.items() if value}
     hand_in(ctx, Output(as_json), capability, given, where, Ending(wait, download, timeout))
 

@@ -93,6 +93,7 @@ def explanation(why: dict[str, Any]) -> list[RenderableType]:
     if waiting := why.get("waiting"):
         told = f"\n{waiting['units']} units wait: {waiting['reason']}, {waiting['detail']}"
         parts += [Text(clean(told), "yellow"), _left_out(waiting["excluded"])]
+        parts += [Text(_miss(miss), "bright_black") for miss in waiting.get("misses", ())]
     if prediction := why.get("prediction"):
         parts += [Text("\npredicted and actual", "bold"), prediction_table(prediction), _record(prediction["calibration"])]
     return parts
@@ -120,6 +121,14 @@ def _record(calibration: dict[str, Any]) -> Text:
         return Text("no task has been delivered yet to hold predictions against", "bright_black")
     kept = f"{record['within_p90']:.0%} of the last {record['tasks']} results came within the P90 predicted"
     return Text(f"{kept}; corrected by x {record['factor']:g}", "bright_black")
+
+
+def _miss(miss: dict[str, Any]) -> str:
+    """A pool that nearly fits, and what would let it in."""
+    lacks = ", ".join(clean(name) for name in miss["lacks"])
+    change = miss.get("change")
+    told = "; ".join(f"{clean(name)} = {_short(value)}" for name, value in change.items()) if change else "nothing you could change"
+    return clean(f"near miss: {miss['pool']} ({miss['region']}), left out by {lacks}; would take it with: {told}")
 
 
 def _by_pool(where: list[dict[str, Any]]) -> list[tuple[str, str, str, int, str]]:
@@ -156,22 +165,28 @@ def excluded_text(excluded: dict[str, Any]) -> str:
 
 
 def quote_view(quote: Quote) -> Group:
-    """Both ways to run it, side by side."""
+    """The ways to run it, side by side."""
     head = Text(f"{quote['units']} units, {clean(quote['tflop'])} FP32 TFLOP")
     parts: list[RenderableType] = [head]
     if not quote["feasible"]:
         parts.append(Text("no pool can run this", "red"))
-    rows = []
-    for objective in ("cheapest", "fastest"):
-        option = quote[objective]
-        if option:
-            pools = ", ".join(f"{pool['units']} × {pool['pool']} ({pool['region']})" for pool in option["pools"])
-            rows.append((objective, money(option["price"], option["currency"]), span(option["seconds"]), pools))
+    options: dict[str, Any] = dict(quote)
+    objectives = ("cheapest", "fastest", "greenest", "balanced", "own")
+    rows = [(name, *_option_cells(option)) for name in objectives if (option := options.get(name))]
     if rows:
-        parts.append(table(["objective", "price", "time", "pools"], rows, right=["price", "time"]))
+        columns = ["objective", "price", "time", "9 of 10", "g CO2", "pools"]
+        parts.append(table(columns, rows, right=columns[1:5]))
     if quote["excluded"]:
         parts.append(_left_out(quote["excluded"]))
     return Group(*parts)
+
+
+def _option_cells(option: dict[str, Any]) -> tuple[str, str, str, str, str]:
+    """Price, expected time, P90, carbon, pools."""
+    pools = ", ".join(f"{pool['units']} × {pool['pool']} ({pool['region']})" for pool in option["pools"])
+    p90 = span(option.get("seconds_p90", option["seconds"]))
+    carbon = f"{option.get('carbon_g', 0):.3g}"
+    return money(option["price"], option["currency"]), span(option["seconds"]), p90, carbon, pools
 
 
 def files_table(result: Result) -> Table:

@@ -65,6 +65,9 @@ class QuoteOption(TypedDict):
     price: str
     currency: str
     seconds: float
+    seconds_p90: float
+    start_s: float
+    carbon_g: float
     pools: list[QuotePool]
 
 
@@ -72,6 +75,8 @@ class Quote(TypedDict):
     feasible: int
     cheapest: QuoteOption | None
     fastest: QuoteOption | None
+    greenest: QuoteOption | None
+    balanced: QuoteOption | None
     excluded: dict[str, int]
     units: int
     tflop: str
@@ -88,11 +93,14 @@ class Attempt(TypedDict):
     code: str | None
     detail: str | None
     exit_code: int | None
+    saved_at: NotRequired[str | None]
 
 
 class Unit(TypedDict):
     stage: str
     index: int
+    replica: NotRequired[int]
+    checked: NotRequired[bool]
     state: str
     pool: str | None
     region: str | None
@@ -188,7 +196,42 @@ class Pool(TypedDict):
     bandwidth_mbps: NotRequired[int]
     offer: NotRequired[dict[str, Any] | None]
     provider: NotRequired[str]
+    level: NotRequired[int]
+    reputation: NotRequired[Reputation]
     online: NotRequired[bool]
+    reclaim_at: NotRequired[str | None]
+    reclaim_until: NotRequired[str | None]
+
+
+class Window(TypedDict):
+    number: int
+    start: str
+    end: str
+    category: str
+    note: str
+    announced_at: str
+
+
+class Reputation(TypedDict):
+    score: float | None
+    status: str
+    formula: str
+    valid: float
+    invalid: float
+    lost: float
+    sample_size: int
+
+
+class PoolTrust(TypedDict):
+    pool: str
+    level: int
+    level_until: str | None
+    level_missing: str
+    reputation: Reputation
+    quarantine: dict[str, Any] | None
+    daily_quota: int | None
+    versions: list[dict[str, Any]]
+    events: list[dict[str, Any]]
 
 
 class Offer(TypedDict):
@@ -225,3 +268,81 @@ class Statement(TypedDict):
     currency: str
     total: str
     lines: list[dict[str, Any]]
+
+
+class NetworkNode(TypedDict):
+    code: str
+    region: str | None
+    latitude: float
+    longitude: float
+    locator: str
+
+
+class NetworkLink(TypedDict):
+    id: int
+    source: str
+    target: str
+    capacity_mbps: int
+    free_mbps: float
+    latency_p50_ms: float
+    latency_p90_ms: float
+    latency_counted_ms: float
+    jitter_p99_ms: float
+    jitter_class: int
+    loss: float
+    price_per_gb: str
+    carbon_g_per_gb: float
+    domain: str
+    sid: str
+    origin: Literal["imported", "operator", "probe"]
+    age_s: float
+    overlay: bool
+
+
+class Network(TypedDict):
+    at: str
+    nodes: list[NetworkNode]
+    links: list[NetworkLink]
+
+
+class Way(TypedDict):
+    nodes: list[str]
+    links: list[int]
+    latency_ms: float
+    jitter_ms: float
+    jitter_class: int
+    mbps: float
+    loss: float
+    price_per_gb: str
+    carbon_g_per_gb: float
+
+
+class NetworkPath(TypedDict):
+    path: Way
+    alternatives: list[Way]
+    policy: dict[str, Any] | None
+    iproute2: str | None
+    routers: dict[str, list[str]]
+    unsteered: str
+    larac_gap_per_gb: float | None
+
+
+class Booking(TypedDict):
+    booking: str
+    links: list[int]
+    start: str
+    end: str
+    mbps: int
+    kind: Literal["deterministic", "burst"]
+    note: str
+
+
+class Reservation(TypedDict):
+    booking: str
+    link: int
+    start: str
+    end: str
+    mbps: int
+    kind: Literal["deterministic", "burst"]
+    note: str
+    released_at: str | None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gridfare.sdk.answers import JoinToken, Offer, Pool, Region
+from gridfare.sdk.answers import JoinToken, Offer, Pool, PoolTrust, Region, Window
 from gridfare.sdk.http import Calls
 
 
@@ -18,6 +18,14 @@ class ProviderCalls(Calls):
     def market(self, *, limit: int | None = None) -> Iterator[Pool]:
         """Active pools of everybody, each with today's offer."""
         return self.http.pages("/market/pools", most=limit)
+
+    def market_prices(
+        self, *, pool: str | None = None, resource: str | None = None, hours: int = 24, limit: int = 500
+    ) -> list[dict[str, Any]]:
+        """What being full has cost, newest first: the dual prices of the matching rounds."""
+        answer = self.http.get("/market/prices", pool=pool, resource=resource, hours=hours, limit=limit)
+        found: list[dict[str, Any]] = answer["results"]
+        return found
 
     def pools(self, *, limit: int | None = None) -> Iterator[Pool]:
         """The organization's own pools."""
@@ -50,6 +58,46 @@ class ProviderCalls(Calls):
     def move_pool(self, identifier: str, verb: str) -> Pool:
         """`verb` one of drain, resume, retire; operators also activate, suspend, reinstate."""
         answer: Pool = self.http.post(f"/pools/{identifier}/{verb}", repeatable=True)
+        return answer
+
+    def windows(self, identifier: str) -> Iterator[Window]:
+        """The pool's maintenance windows, last announced first."""
+        return self.http.pages(f"/pools/{identifier}/maintenance")
+
+    def plan_window(self, identifier: str, start: str, end: str, *, category: str = "other", note: str = "") -> Window:
+        """Announce maintenance from `start` to `end` (RFC 3339): nothing is placed that would still run then."""
+        body = {"start": start, "end": end, "category": category, "note": note}
+        answer: Window = self.http.post(f"/pools/{identifier}/maintenance", body)
+        return answer
+
+    def take_back_window(self, identifier: str, number: int) -> None:
+        """Take a planned window back, or end a running one now."""
+        self.http.json("DELETE", f"/pools/{identifier}/maintenance/{number}")
+
+    def reclaim_pool(self, identifier: str, in_s: float = 0, *, for_s: float | None = None) -> Pool:
+        """Want the machines back in `in_s` seconds: what runs writes its checkpoint and ends then."""
+        body = {"in_s": in_s} | ({} if for_s is None else {"for_s": for_s})
+        answer: Pool = self.http.post(f"/pools/{identifier}/reclaim", body, repeatable=True)
+        return answer
+
+    def give_back_pool(self, identifier: str) -> Pool:
+        """Lend the machines again."""
+        answer: Pool = self.http.json("DELETE", f"/pools/{identifier}/reclaim")
+        return answer
+
+    def pool_trust(self, identifier: str) -> PoolTrust:
+        """Level, reputation, quarantine and quota of an own pool, with what they are made of."""
+        answer: PoolTrust = self.http.get(f"/pools/{identifier}/trust")
+        return answer
+
+    def lift_quarantine(self, identifier: str) -> PoolTrust:
+        """Operators: end a pool's quarantine and lift its quota."""
+        answer: PoolTrust = self.http.post(f"/pools/{identifier}/lift")
+        return answer
+
+    def audit_pool(self, identifier: str, until: str) -> PoolTrust:
+        """Operators: vouch for an independent audit until a moment (RFC 3339)."""
+        answer: PoolTrust = self.http.post(f"/pools/{identifier}/audit", {"until": until}, repeatable=True)
         return answer
 
     def join_token(self, identifier: str) -> JoinToken:

@@ -33,11 +33,12 @@ class TaskCalls(ArtifactCalls, EventCalls, DownloadCalls):
         providers: Sequence[str] = (),
         exclude_providers: Sequence[str] = (),
         max_price: Decimal | str | int | None = None,
+        more: Mapping[str, Any] | None = None,
         deadline: datetime | timedelta | str | None = None,
         progress: Progress = no_progress,
     ) -> Quote:
         """Price and time of a task without handing it in. Files are uploaded, so that `submit` has them already."""
-        constraints = _constraints(regions, providers, exclude_providers, max_price)
+        constraints = _constraints(regions, providers, exclude_providers, max_price, more)
         body = self._request(capability, inputs, objective, constraints, deadline, progress)
         answer: Quote = self.http.post("/quotes", body, repeatable=True)
         return answer
@@ -47,12 +48,14 @@ class TaskCalls(ArtifactCalls, EventCalls, DownloadCalls):
         capability: str,
         inputs: Mapping[str, Any] | None = None,
         *,
+        verify: Any = None,
         name: str | None = None,
         objective: str | None = None,
         regions: Sequence[str] = (),
         providers: Sequence[str] = (),
         exclude_providers: Sequence[str] = (),
         max_price: Decimal | str | int | None = None,
+        more: Mapping[str, Any] | None = None,
         deadline: datetime | timedelta | str | None = None,
         labels: Mapping[str, str] | None = None,
         idempotency_key: str | None = None,
@@ -64,9 +67,9 @@ class TaskCalls(ArtifactCalls, EventCalls, DownloadCalls):
         carries an idempotency key, so however often it is sent there is one task. Raises Refused with `field` for bad
         input, NotFound for an unknown capability.
         """
-        constraints = _constraints(regions, providers, exclude_providers, max_price)
+        constraints = _constraints(regions, providers, exclude_providers, max_price, more)
         body = self._request(capability, inputs, objective, constraints, deadline, progress)
-        body |= {key: value for key, value in {"labels": dict(labels or {}), "name": name}.items() if value}
+        body |= {key: value for key, value in {"labels": dict(labels or {}), "name": name, "verify": verify}.items() if value}
         headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
         answer: Task = self.http.post("/tasks", body, repeatable=True, headers=headers)
         return answer
@@ -203,12 +206,15 @@ def _constraints(
     providers: Sequence[str],
     exclude_providers: Sequence[str],
     max_price: Decimal | str | int | None,
+    more: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
+    """`more`: weights, min_trust, network, and whatever else the platform knows as a constraint."""
     everything = {
         "regions": list(regions),
         "providers": list(providers),
         "exclude_providers": list(exclude_providers),
         "max_price": None if max_price is None else str(max_price),
+        **(more or {}),
     }
     return {key: value for key, value in everything.items() if value}
 

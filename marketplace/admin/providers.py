@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -15,7 +16,8 @@ from core.admin import OperatorPage, Page, Panel, badge, exact, link, panel, to,
 from core.admin.cells import age_text, list_url
 from core.admin.panels import SHOWN, table
 from core.admin.site import carry_out
-from marketplace.models import Agent, JoinToken, Offer, Pool, Rate, Region
+from marketplace.models import Agent, CachedBlob, JoinToken, MaintenanceWindow, Offer, Pool, Rate, Region
+from marketplace.services.availability import give_back_pool, reclaim_pool, take_back_window
 from marketplace.services.providers import VERBS, move_pool
 
 
@@ -37,12 +39,13 @@ class PoolPage(Page):
         ("Pool", ("identifier", "name", "state", "online", "organization", "region", "kind", "tier", "created_at", "verified_at")),
         ("Declared", ("instruction_set", "cores", "memory", "disk_mib", "accelerators", "executors", "bandwidth_mbps")),
         ("Measured", ("speed", "memory_mbps", "disk_mbps")),
+        ("Wanted back", ("reclaim_at", "reclaim_until", "reclaimed_by")),
         ("Who may use it", ("allow_organizations", "deny_organizations")),
     )
     list_filter = ("state", "kind", "tier", "region", exact("organization__slug"))
     search_fields = ("identifier", "name", "organization__slug", "=pk")
     ordering = ("identifier",)
-    actions = tuple(VERBS)
+    actions = (*VERBS, "reclaim", "give_back")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).prefetch_related("agents")
@@ -61,6 +64,10 @@ class PoolPage(Page):
         return f"{obj.fp32_mflops / 1000:,.1f} GFLOPS" if obj.fp32_mflops else ""
 
     def fits(self, action: str, obj: Pool) -> bool:
+        if action == "reclaim":
+            return obj.reclaim_at is None and obj.state in (Pool.State.ACTIVE, Pool.State.DRAINING)
+        if action == "give_back":
+            return obj.reclaimed_by == "owner"
         return obj.state in VERBS[action].sources
 
     def _move(self, request: HttpRequest, queryset: QuerySet[Pool], verb: str, done: str) -> None:
@@ -91,6 +98,16 @@ class PoolPage(Page):
         self._move(request, queryset, "retire", "retired")
 
 
+    @admin.action(description="Want back", permissions=["operate"])
+    def reclaim(self, request: HttpRequest, queryset: QuerySet[Pool]) -> None:
+        in_s = settings.RECLAIM_NOTICE_SECONDS
+        carry_out(self, request, queryset, lambda pool: reclaim_pool(pool, in_s=in_s), "wanted back")
+
+    @admin.action(description="Lend again", permissions=["operate"])
+    def give_back(self, request: HttpRequest, queryset: QuerySet[Pool]) -> None:
+        carry_out(self, request, queryset, give_back_pool, "lent again")
+
+
 def heard(agent: Agent) -> SafeString:
     """Is the agent there, and since when not?"""
     if agent.retired_at is not None:
@@ -108,6 +125,7 @@ class AgentPage(Page):
     cards = (
         ("Agent", ("name", "heard", "version", "public_key", "session", "created_at", "retired_at")),
         ("Heard", ("seen_at", "lease_until", "report_seq", "report_digest")),
+        ("Feels", ("status", "status_at")),
         ("Facts", ("facts",)),
     )
     heavy = ("facts",)
@@ -120,6 +138,34 @@ class AgentPage(Page):
     @admin.display(description="state")
     def heard(self, obj: Agent) -> SafeString:
         return heard(obj)
+
+
+@admin.register(MaintenanceWindow)
+class WindowPage(Page):
+    columns = ("id", "pool", "category", "period", "note", "announced_at")
+    chain = ("pool",)
+    list_filter = ("category", exact("pool__identifier"))
+    search_fields = ("pool__identifier", "note")
+    actions = ("take_back",)
+
+    def name_of(self, obj: Any) -> str:
+        return f"window {obj.pk}"
+
+    def fits(self, action: str, obj: MaintenanceWindow) -> bool:
+        return bool(obj.period.upper > timezone.now())
+
+    @admin.action(description="Take back", permissions=["operate"])
+    def take_back(self, request: HttpRequest, queryset: QuerySet[MaintenanceWindow]) -> None:
+        carry_out(self, request, queryset, lambda one: take_back_window(one.pool, one.pk), "taken back")
+
+
+@admin.register(CachedBlob)
+class CachedBlobPage(Page):
+    columns = ("id", "pool", "sha256", "bytes", "seen_at")
+    chain = ("pool",)
+    list_filter = (exact("pool__identifier"),)
+    search_fields = ("pool__identifier", "=sha256")
+    huge = True
 
 
 @admin.register(JoinToken)
@@ -170,6 +216,14 @@ def agents(pool: Pool) -> Panel | None:
     lines = ((to(Agent, a.pk, a.name), heard(a), a.version, when(a.seen_at), when(a.created_at)) for a in rows)
     more = link(list_url(Agent, pool=pool.identifier), "all agents")
     return table("Agents", ("agent", "state", "version", "seen", "joined"), lines, more=more)
+
+
+@panel(Pool)
+def maintenance(pool: Pool) -> Panel | None:
+    rows = pool.windows.order_by("-period")[:SHOWN]
+    lines = ((to(MaintenanceWindow, w.pk), w.category, when(w.period.lower), when(w.period.upper), w.note) for w in rows)
+    more = link(list_url(MaintenanceWindow, pool=pool.identifier), "all windows")
+    return table("Maintenance", ("window", "category", "from", "to", "note"), lines, more=more)
 
 
 @panel(Pool)

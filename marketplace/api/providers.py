@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any, ClassVar, Final
 
-from django.conf import settings
 from django.db.models import QuerySet
 from django.urls import path
 from django.utils import timezone
@@ -26,6 +24,7 @@ from marketplace.loads import Load, loads_of
 from marketplace.models import Agent, Offer, Pool, Rate, Region
 from marketplace.models.accounts import SLUG
 from marketplace.permissions import Scopes
+from marketplace.reputations import NEW, reputations_of
 from marketplace.scopes import OPERATOR, PROVIDERS_READ, PROVIDERS_WRITE
 from marketplace.services import offers, providers
 from marketplace.services.offers import Terms
@@ -61,15 +60,16 @@ class AgentOut(Out):
     version = serializers.CharField()
     seen_at = serializers.DateTimeField(allow_null=True)
     online = serializers.SerializerMethodField()
+    status = serializers.DictField(help_text="load, free capacity, temperature, power, where the machine knows them")
+    status_at = serializers.DateTimeField(allow_null=True)
 
     def get_online(self, agent: Agent) -> bool:
         return is_online(agent)
 
 
 def is_online(agent: Agent) -> bool:
-    """Whether the agent was heard of within a lease's time."""
-    limit = timezone.now() - timedelta(seconds=settings.LEASE_SECONDS)
-    return agent.seen_at is not None and agent.seen_at > limit
+    """Whether the agent's leases live: it was heard of within the time that its pool's class is given."""
+    return agent.lease_until is not None and agent.lease_until > timezone.now()
 
 
 class LoadOut(Out):
@@ -116,6 +116,8 @@ class PoolOut(MachineOut):
     bandwidth_mbps = serializers.IntegerField()
     allow_organizations = serializers.ListField(child=serializers.CharField())
     deny_organizations = serializers.ListField(child=serializers.CharField())
+    reclaim_at = serializers.DateTimeField(allow_null=True, help_text="the owner wants the machines back then")
+    reclaim_until = serializers.DateTimeField(allow_null=True)
     created_at = serializers.DateTimeField()
     verified_at = serializers.DateTimeField(allow_null=True)
 
@@ -182,12 +184,43 @@ class OfferOut(Out):
         return {meter: f"{prices[meter]:f}" for meter in sorted(prices)}
 
 
+class ReputationOut(Out):
+    """How far a pool's results are believed, and why."""
+
+    score = serializers.FloatField(allow_null=True, help_text="probability that a result is right; null: new")
+    status = serializers.ChoiceField(["new", "rated"])
+    formula = serializers.CharField()
+    valid = serializers.FloatField(help_text="right results, recent ones counting more")
+    invalid = serializers.FloatField()
+    lost = serializers.FloatField()
+    sample_size = serializers.IntegerField(help_text="results that were checked")
+
+
+class MarketListSerializer(serializers.ListSerializer[Any]):
+    """Asks for the reputations of a whole page at once."""
+
+    def to_representation(self, data: Any) -> Any:
+        self._context = {**self.context, "reputations": reputations_of([pool.pk for pool in data])}
+        return super().to_representation(data)
+
+
 class MarketPoolOut(MachineOut):
     """A pool as the market sees it."""
 
     provider = serializers.CharField(source="organization.slug")
+    level = serializers.IntegerField(help_text="0 to 4, docs/scheduling/verification.md")
+    reputation = serializers.SerializerMethodField()
     online = serializers.SerializerMethodField()
     offer = serializers.SerializerMethodField()
+
+    class Meta:
+        list_serializer_class = MarketListSerializer
+
+    @extend_schema_field(ReputationOut)
+    def get_reputation(self, pool: Any) -> Any:
+        known = self.context.get("reputations")
+        known = reputations_of([pool.pk]) if known is None else known
+        return ReputationOut(known.get(pool.pk, NEW)).data
 
     def get_online(self, pool: Any) -> bool:
         return any(is_online(agent) for agent in pool.live_agents)

@@ -2,6 +2,7 @@
 
 from marketplace.models.accounts import ApiKey, Membership, Organization, User
 from marketplace.models.artifacts import Artifact, Blob, BlobPlace, Upload
+from marketplace.models.availability import CachedBlob, MaintenanceWindow
 from marketplace.models.capabilities import Capability, CapabilityVersion
 from marketplace.models.providers import Agent, JoinToken, Offer, Pool, Rate, Region
 from marketplace.models.tasks import Result, Task, TaskArtifact, TaskEvent, TaskReference
@@ -12,9 +13,11 @@ __all__ = [
     "Artifact",
     "Blob",
     "BlobPlace",
+    "CachedBlob",
     "Capability",
     "CapabilityVersion",
     "JoinToken",
+    "MaintenanceWindow",
     "Membership",
     "Offer",
     "Organization",

@@ -99,8 +99,25 @@ class Pool(models.Model):
     selftest = models.JSONField(default=list, blank=True, help_text="[{code, status, measured, needed, hint}]")
     allow_organizations = ArrayField(models.CharField(max_length=63), default=list, blank=True)
     deny_organizations = ArrayField(models.CharField(max_length=63), default=list, blank=True)
+    # the owner wants the machine back: from the notice on nothing new, at `reclaim_at` nothing at all
+    reclaim_at = models.DateTimeField(null=True, blank=True)
+    reclaim_until = models.DateTimeField(null=True, blank=True, help_text="then it works again; empty: when the owner says so")
+    reclaimed_by = models.CharField(max_length=5, blank=True, default="", help_text="owner or agent: who may end it")
     created_at = models.DateTimeField(auto_now_add=True)
     verified_at = models.DateTimeField(null=True, blank=True)
+    # its results were wrong (scheduler/services/judging.py): no work until then, afterwards one checked unit at a time
+    quarantined_until = models.DateTimeField(null=True, blank=True)
+    quarantine_reason = models.CharField(max_length=200, blank=True, default="", db_default="")
+    quarantines = models.PositiveSmallIntegerField(default=0, db_default=0, help_text="so far; each doubles the next")
+    daily_quota = models.PositiveIntegerField(null=True, blank=True, help_text="units a day; empty is no limit")
+    quota_day = models.DateField(null=True, blank=True, editable=False)
+    quota_used = models.PositiveIntegerField(default=0, db_default=0, editable=False)
+    # L0 to L4, from self-test, benchmark and record (scheduler/verification/levels.py)
+    level = models.PositiveSmallIntegerField(default=0, db_default=0)
+    level_until = models.DateTimeField(null=True, blank=True)
+    level_reason = models.CharField(max_length=200, blank=True, default="", db_default="")
+    selftest_at = models.DateTimeField(null=True, blank=True, help_text="last passed")
+    audited_until = models.DateTimeField(null=True, blank=True, help_text="somebody independent has looked at it")
 
     class Meta:
         constraints: ClassVar = [
@@ -108,6 +125,11 @@ class Pool(models.Model):
             models.CheckConstraint(
                 condition=Q(state__in=["registered", "suspended", "retired"]) | Q(cores__gt=0),
                 name="pool_enrolled_has_cores",
+            ),
+            models.CheckConstraint(
+                condition=Q(reclaim_at__isnull=True, reclaim_until__isnull=True, reclaimed_by="")
+                | Q(reclaim_at__isnull=False, reclaimed_by__in=["owner", "agent"]),
+                name="pool_reclaimed_by_somebody",
             ),
         ]
 
@@ -124,6 +146,8 @@ class Agent(models.Model):
     name = models.CharField(max_length=100)
     version = models.CharField(max_length=40)
     facts = models.JSONField(default=dict)
+    status = models.JSONField(default=dict, blank=True, help_text="load, free capacity, temperature, power, as last told")
+    status_at = models.DateTimeField(null=True, blank=True)
     session = models.UUIDField(null=True, blank=True, help_text="of the agent's present process")
     seen_at = models.DateTimeField(null=True, blank=True)
     lease_until = models.DateTimeField(null=True, blank=True, help_text="all leases it named run out then")

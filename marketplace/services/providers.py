@@ -188,6 +188,7 @@ def record_selftest(agent: Agent, *, results: Any, benchmark: Any) -> Pool:
     report = checked(results, RESULTS, code="selftest_invalid", field="results")
     measured = checked(benchmark, BENCHMARK, code="selftest_invalid", field="benchmark")
     failed = any(item["status"] == "fail" for item in report)
+    measured |= {} if failed else {"selftest_at": timezone.now()}
     with transaction.atomic():
         Pool.objects.filter(pk=agent.pool_id).exclude(state=State.RETIRED).update(selftest=report, **measured)
         if failed:

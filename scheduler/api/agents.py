@@ -7,6 +7,7 @@ coroutines. Work on rows runs in a few threads of its own, each with its connect
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -24,17 +25,24 @@ from core.errors import DomainError, Invalid
 from core.http import json_answer, method_not_allowed, parse_json, problem_answer
 from marketplace.agent_auth import authenticate
 from marketplace.models import Agent
+from marketplace.services.availability import keep_status
 from marketplace.services.providers import enrol_agent, record_selftest
 from scheduler.api.blobs import blob
 from scheduler.hub import hub, wait_for
+from scheduler.network.probes import Claim
 from scheduler.reports import ReportedBatch, parse_batch, verify_batch
+from scheduler.services.checkpoints import parse_checkpoints, save_checkpoints
+from scheduler.services.fleet import fleet
 from scheduler.services.leasing import Answer, Beat, Held, keep_in_touch, look_again
 from scheduler.services.logs import LogPiece, store_logs
+from scheduler.services.probing import adopt_probes, parse_claims, probe_orders
 from scheduler.services.settling import Settled, settle_reports
+from scheduler.status import parse_status
 
 T = TypeVar("T")
 PHASES: Final = ("queued", "preparing", "running", "uploading")
 MAX_HELD: Final = 50_000
+MAX_RECLAIM_S: Final = 604_800
 _threads = ThreadPoolExecutor(max_workers=6, thread_name_prefix="agent-door")
 
 
@@ -68,8 +76,9 @@ def enrol(request: HttpRequest) -> HttpResponse:
         agent = enrol_agent(token=token, public_key=key, name=name, version=version, facts=body.get("facts"))
     except DomainError as error:
         return problem_answer(error)
-    pool = {"identifier": agent.pool.identifier, "name": agent.pool.name, "state": agent.pool.state}
-    answer = {"agent_id": str(agent.pk), "pool": pool, "lease_s": settings.LEASE_SECONDS}
+    names = ("identifier", "name", "state", "kind", "tier")
+    pool = {name: getattr(agent.pool, name) for name in names}
+    answer = {"agent_id": str(agent.pk), "pool": pool, "lease_s": fleet.lease_s(agent.pool)}
     return json_answer(answer | {"server_time_ms": _now_ms()}, status=201)
 
 
@@ -100,6 +109,29 @@ def logs(request: HttpRequest) -> HttpResponse:
 
 
 @csrf_exempt
+@post_only
+def probe(request: HttpRequest) -> HttpResponse:
+    """POST /agent/v1/probe: so many bytes that do not compress, for an agent that measures the way here."""
+    try:
+        _caller(request, request.body)
+        size = _object(parse_json(request.body)).get("bytes")
+        if not isinstance(size, int) or isinstance(size, bool) or not 0 < size <= settings.PROBE_BYTES:
+            raise Invalid("invalid_probe", f"bytes is a whole number, 1 to {settings.PROBE_BYTES}", field="bytes")
+    except DomainError as error:
+        return problem_answer(error)
+    return HttpResponse(os.urandom(size), content_type="application/octet-stream")
+def checkpoints(request: HttpRequest) -> HttpResponse:
+    """POST /agent/v1/checkpoints: what running attempts saved; the answer names those that are not kept."""
+    try:
+        agent = _caller(request, request.body)
+        body = _object(parse_json(request.body))
+        refused = save_checkpoints(agent, parse_checkpoints(body.get("checkpoints")))
+    except DomainError as error:
+        return problem_answer(error)
+    return json_answer({"refused": refused})
+
+
+@csrf_exempt
 async def sync(request: HttpRequest) -> HttpResponse:
     """POST /agent/v1/sync: reports and held leases in, work and stops out; waits when there is nothing to say."""
     if request.method != "POST":
@@ -108,7 +140,7 @@ async def sync(request: HttpRequest) -> HttpResponse:
     center = hub()
     since = center.serial
     try:
-        agent, beat, settled, answer, wait_s = await _run(_sync, request, body)
+        agent, beat, settled, answer, wait_s, orders = await _run(_sync, request, body)
         if answer.silent and settled is None and wait_s > 0:
             answer = await _wait(agent, beat, answer, wait_s, since)
         document = await _run(answer.document)
@@ -116,19 +148,33 @@ async def sync(request: HttpRequest) -> HttpResponse:
         return problem_answer(error)
     accepted = None if settled is None else settled.accepted
     refused = [[*one, "stale_lease"] for one in settled.refused] if settled else []
-    times = {"server_time_ms": _now_ms(), "lease_s": settings.LEASE_SECONDS, "next_s": 0}
-    return json_answer(times | {"accepted": accepted, "refused": refused} | document)
+    times = {"server_time_ms": _now_ms(), "next_s": 0, **fleet.times(agent.pool)}
+    return json_answer(times | {"accepted": accepted, "refused": refused} | document | orders)
 
 
-def _sync(request: HttpRequest, body: bytes) -> tuple[Agent, Beat, Settled | None, Answer, float]:
+def _sync(request: HttpRequest, body: bytes) -> tuple[Agent, Beat, Settled | None, Answer, float, dict[str, Any]]:
     agent = _caller(request, body)
+    fleet.refresh()
     document = _object(parse_json(body))
     beat, wait_s = parse_beat(document)
     batch = parse_batch(
         document.get("reports"), last_seq=agent.report_seq, last_digest=agent.report_digest
     )
+    claims = parse_claims(document["probes"]) if "probes" in document else None
+    told = parse_status(document.get("status"))
     settled = None if batch is None else _settle(agent, batch)
-    return agent, beat, settled, keep_in_touch(agent, beat), wait_s
+    if told is not None:
+        keep_status(agent, *told)
+    answer = keep_in_touch(agent, beat)
+    return agent, beat, settled, answer, wait_s if claims is None else 0, _probed(agent, claims)
+
+
+def _probed(agent: Agent, claims: list[Claim] | None) -> dict[str, Any]:
+    """Adopt what an agent measured and tell it what to measure next; nothing for one that says nothing of it."""
+    if claims is None:
+        return {}
+    adopt_probes(agent, claims)
+    return {"probe": probe_orders(agent)}
 
 
 def _settle(agent: Agent, batch: ReportedBatch) -> Settled:
@@ -167,8 +213,17 @@ def parse_beat(body: dict[str, Any]) -> tuple[Beat, float]:
         held=[_held(one, f"held.{i}") for i, one in enumerate(held)],
         executors=sorted(set(executors))[:8],
         draining=body.get("draining") is True,
+        reclaim_in_s=_reclaim(body.get("reclaim_in_s")),
     )
     return beat, min(float(wait_s), settings.LONG_POLL_SECONDS)
+
+
+def _reclaim(value: Any) -> float | None:
+    if value is None:
+        return None
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= MAX_RECLAIM_S:
+        raise Invalid("invalid_reclaim", "seconds, not negative, at most a week", field="reclaim_in_s")
+    return float(value)
 
 
 def _held(value: Any, at: str) -> Held:
@@ -210,5 +265,7 @@ urlpatterns = [
     path("selftest", selftest),
     path("sync", sync),
     path("logs", logs),
+    path("probe", probe),
+    path("checkpoints", checkpoints),
     path("blobs/<int:attempt>/<int:fence>/<str:sha256>", blob),
 ]

@@ -17,8 +17,10 @@ from marketplace.services.artifacts import part_offset, receive_part, register_p
 from scheduler.sql import PART, dicts, rows
 
 _LIVE: Final = f"""
-SELECT a.task_id, u.stage, p.region_id, cv.program_id, t.units_index->>'sha256' AS index_sha,
-       ({PART}->'limits'->>'output_mib')::bigint AS output_mib
+SELECT a.task_id, a.unit_id, u.stage, p.region_id, cv.program_id, t.units_index->>'sha256' AS index_sha,
+       greatest(({PART}->'limits'->>'output_mib')::bigint,
+                CASE WHEN u.stage = 0 AND t.plan ? 'checkpoint' THEN (t.plan->'limits'->>'disk_mib')::bigint END)
+           AS output_mib
 FROM scheduler_attempt a JOIN scheduler_unit u ON u.id = a.unit_id JOIN marketplace_task t ON t.id = a.task_id
 JOIN marketplace_capabilityversion cv ON cv.id = t.capability_version_id JOIN marketplace_pool p ON p.id = a.pool_id
 WHERE a.id = %s AND a.fence = %s AND a.agent_id = %s AND a.state IN ('leased', 'running')
@@ -27,13 +29,16 @@ _MAY_READ: Final = """
 SELECT 1 FROM marketplace_taskartifact f JOIN marketplace_artifact r ON r.id = f.artifact_id
 WHERE f.task_id = %(task)s AND r.blob_id = %(sha)s
 UNION ALL
-SELECT 1 FROM scheduler_output o WHERE %(stage)s > 0 AND o.task_id = %(task)s AND o.blob_id = %(sha)s LIMIT 1
+SELECT 1 FROM scheduler_output o WHERE %(stage)s > 0 AND o.task_id = %(task)s AND o.blob_id = %(sha)s
+UNION ALL
+SELECT 1 FROM scheduler_checkpoint c
+WHERE c.unit_id = %(unit)s AND c.files @> jsonb_build_array(jsonb_build_object('sha256', %(sha)s::text)) LIMIT 1
 """
 
 
 @csrf_exempt
 def blob(request: HttpRequest, attempt: int, fence: int, sha256: str) -> HttpResponseBase:
-    """GET an input, HEAD to see how far an upload got, PUT an output or a part of one."""
+    """GET an input or a checkpoint, HEAD to see how far an upload got, PUT an output or a part of one."""
     try:
         agent = authenticate(request.method or "", request.get_full_path(), request.headers, None)
         lease = _live(agent, attempt, fence)
@@ -60,7 +65,8 @@ def _live(agent: Agent, attempt: int, fence: int) -> dict[str, Any]:
 
 def _read(request: HttpRequest, lease: dict[str, Any], sha256: str) -> HttpResponseBase:
     named = sha256 in (lease["program_id"], lease["index_sha"])
-    allowed = named or rows(_MAY_READ, {"task": lease["task_id"], "stage": lease["stage"], "sha": sha256})
+    where = {"task": lease["task_id"], "unit": lease["unit_id"], "stage": lease["stage"]}
+    allowed = named or rows(_MAY_READ, where | {"sha": sha256})
     if not allowed:
         raise NotFound("not_found", "this attempt has no such input")
     size = Blob.objects.values_list("bytes", flat=True).get(pk=sha256)

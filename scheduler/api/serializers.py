@@ -60,6 +60,9 @@ class TaskIn(In):
     deadline = serializers.DateTimeField(required=False, allow_null=True, default_timezone=UTC)
     labels = serializers.DictField(child=serializers.CharField(max_length=200, allow_blank=True), required=False)
     name = serializers.CharField(max_length=200, required=False, allow_blank=True)
+    verify = serializers.JSONField(
+        required=False, help_text="stronger checks than the capability's own: exact, or {quorum: {of, need}}"
+    )
 
     def validate_labels(self, labels: dict[str, str]) -> dict[str, str]:
         if len(labels) > 32 or any(not 0 < len(key) <= 63 for key in labels):
@@ -109,6 +112,7 @@ class TaskOut(serializers.ModelSerializer[Task]):
     cost = serializers.SerializerMethodField()
     result = serializers.SerializerMethodField()
     cancel_requested = serializers.SerializerMethodField()
+    verify = serializers.SerializerMethodField()
 
     class Meta:
         model = Task
@@ -121,6 +125,7 @@ class TaskOut(serializers.ModelSerializer[Task]):
             "objective",
             "constraints",
             "deadline",
+            "verify",
             "labels",
             "state",
             "reason_class",
@@ -161,6 +166,10 @@ class TaskOut(serializers.ModelSerializer[Task]):
         counts = {"files": result.files, "bytes": result.bytes, "result_hash": result.result_hash}
         return counts | {"manifest_url": url}
 
+    @extend_schema_field(serializers.JSONField(help_text="none, or the completed policy"))
+    def get_verify(self, task: Task) -> Any:
+        return task.plan.get("verify", "none")
+
     @extend_schema_field(serializers.BooleanField())
     def get_cancel_requested(self, task: Task) -> bool:
         return task.cancel_requested_at is not None
@@ -200,12 +209,15 @@ class AttemptOut(serializers.Serializer[Any]):
     code = serializers.CharField()
     detail = serializers.CharField()
     exit_code = serializers.IntegerField(allow_null=True)
+    saved_at = serializers.DateTimeField(allow_null=True, help_text="its last checkpoint: what the next attempt goes on from")
 
 
 class UnitOut(serializers.Serializer[Any]):
     id = serializers.IntegerField(help_text="what `after` takes")
     stage = serializers.CharField()
     index = serializers.IntegerField()
+    replica = serializers.IntegerField(help_text="0, and a number for each further result of the same unit")
+    checked = serializers.BooleanField(help_text="its result is compared with those of its siblings")
     state = serializers.CharField()
     pool = serializers.CharField(allow_null=True)
     region = serializers.CharField(allow_null=True)

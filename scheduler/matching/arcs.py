@@ -4,7 +4,7 @@ Every number here is a column over the market's pools (`market.py`); `scalar.py`
 
     finish  F = wait + slowest input + run + result's way back                                  seconds
     cost    C = price weight x (price + egress + scarcity) + hour x impatience x F / 3600
-                + kilogram x carbon + risk x (1 - trust) x (price + the time of running again)  money
+                + kilogram x carbon + risk x doubt x (price + the time of running again)        money
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -26,10 +27,10 @@ from scheduler.pace import Fits, expected_and_p90
 
 ROUNDING: Final = 1e-12  # caps have twelve decimals: a price that equals its cap must not fail by a float's last bit
 SCARCITY: Final = 0.05  # of the price: what blocks accelerators without using them had better go elsewhere
-TRUST: Final = 1.0  # of pools that nothing is known of
+NEWCOMER: Final = 2 / 3  # trust of pools that nothing is known of: the mean of Beta(2, 1)
 
 
-@dataclass(slots=True)
+@dataclass
 class Column:
     """One class over all pools. `fits` are the rows that can take it; `wait_s` is of a unit that comes next."""
 
@@ -54,6 +55,7 @@ class Column:
     weights: Weights
     ways: tuple[Way, Way]
     long: Bools
+    kinds: Sequence[Mapping[str, Any]]  # the class's need as each of the variants that pools were held against
     variant: Ints  # of the manifest's variants the one that each pool would run
 
     @property
@@ -87,8 +89,19 @@ class Column:
         money = w.price * (self.price + self.egress + self.scarcity)
         time = self.hour * (wait_s + self.work_s) / 3600
         again = self.price + self.hour * self.run_s / 3600
-        costs: Floats = money + time + w.kilogram * self.carbon_g / 1000 + w.risk * (1 - self.trust) * again
+        costs: Floats = money + time + w.kilogram * self.carbon_g / 1000 + w.risk * self.doubt * again
         return costs
+
+    @property
+    def doubt(self) -> Floats:
+        """The probability that the work must be done again; newcomers have the benefit of the doubt."""
+        doubts: Floats = np.maximum(1 - self.trust / NEWCOMER, 0.0)
+        return doubts
+
+    def ends_before(self, wait_s: Floats | float) -> Bools:
+        """Pools where nine of ten units that start after `wait_s` are over before the pool closes."""
+        ends: Bools = wait_s + self.transfer_s + self.run_p90_s <= self.market.closes
+        return ends
 
     def best(self, most: int) -> Ints:
         """The rows of the cheapest pools that fit, cheapest first; ties in the market's order."""
@@ -107,7 +120,7 @@ class Column:
             "scarcity": float(self.scarcity[row]),
             "time_cost": self.hour * finish / 3600,
             "carbon_cost": w.kilogram * float(self.carbon_g[row]) / 1000,
-            "risk_cost": w.risk * float(1 - self.trust[row]) * again,
+            "risk_cost": w.risk * float(self.doubt[row]) * again,
             "cost": float(self.cost(self.wait_s)[row]),
         }
         seconds = {
@@ -131,6 +144,14 @@ class Column:
         values = {name: float(getattr(self, name)[row]) for name in names}
         return Arc(pool=self.market.pools[row], offer_id=int(self.offer[row]), terms=self.terms(row), **values)
 
+    @cached_property
+    def parts(self) -> Bools:
+        """Pools with room for a part of a unit beyond the whole ones."""
+        free = self.market.free
+        exact = [_rooms(free[name], amount) for name, amount in self.need.items() if np.any(amount) and name in free]
+        parts: Bools = np.minimum.reduce(exact) > self.room + 1e-6
+        return parts
+
     def over_links(self) -> dict[int, Floats]:
         """Link → bytes of one unit over it, by pool, on the ways to and from the pool."""
         regions, column_ = self.market.regions
@@ -138,7 +159,8 @@ class Column:
         for way in self.ways:
             for place, region in enumerate(regions):
                 for link, size in way.links.get(region, {}).items():
-                    total.setdefault(link, np.zeros(len(self.market)))[column_ == place] += size
+                    most = self.market.snapshot.carries.get(link, size)
+                    total.setdefault(link, np.zeros(len(self.market)))[column_ == place] += min(size, most)
         return total
 
 
@@ -150,7 +172,7 @@ def column(one: ClassState, market: Market) -> Column:
     variants = doc["variants"] if any("need" in variant for variant in doc["variants"]) else doc["variants"][:1]
     kinds = [doc] if len(variants) == 1 else [{**of_variant(doc, n), "variants": [v]} for n, v in enumerate(variants)]
     columns = [_column(one, kind, market, ways, offered) for kind in kinds]
-    reasons = [_reasons(found, kind) for found, kind in zip(columns, kinds, strict=True)]
+    reasons = [_reasons(one) for one in columns]
     found, reason = (columns[0], reasons[0]) if len(kinds) == 1 else _choose(columns, reasons)
     if len(kinds) == 1 and len(doc["variants"]) > 1:
         found.variant = _first_that_runs(doc["variants"], market)
@@ -179,7 +201,8 @@ def _choose(columns: Sequence[Column], reasons: Sequence[Ints]) -> tuple[Column,
     needs = {name: np.array([np.broadcast_to(one.need.get(name, 0.0), size) for one in columns]) for name in names}
     picked = {name: np.array([getattr(one, name) for one in columns])[chosen, rows] for name in _BY_VARIANT}
     need = {name: _alike(table) if size and np.ptp(table) == 0 else table[chosen, rows] for name, table in needs.items()}
-    return replace(columns[0], need=need, variant=chosen, **picked), told[chosen, rows]
+    kinds = [one.kinds[0] for one in columns]
+    return replace(columns[0], need=need, kinds=kinds, variant=chosen, **picked), told[chosen, rows]
 
 
 def _alike(table: Floats) -> float:
@@ -217,11 +240,12 @@ def _column(
         price=price,
         egress=ways[0].price + ways[1].price,
         carbon_g=_carbon(doc, run_s, market) + ways[0].carbon_g + ways[1].carbon_g,
-        trust=column_of(market.trusts.get(doc["version"], {}), len(market), TRUST),
+        trust=column_of(market.trusts.get(doc["version"], {}), len(market), NEWCOMER),
         scarcity=np.where(accelerated, SCARCITY * price, 0.0),
         weights=weights_of(one.document),
         ways=ways,
         long=long,
+        kinds=[doc],
         variant=np.zeros(len(market), dtype=np.int64),
     )
 
@@ -304,10 +328,10 @@ def _carbon(doc: Mapping[str, Any], run_s: Floats, market: Market) -> Floats:
 FITS: Final = len(DIMENSIONS)  # among the numbers of dimensions: none speaks against it
 
 
-def _reasons(found: Column, doc: Mapping[str, Any]) -> Ints:
+def _reasons(found: Column) -> Ints:
     """For every pool the number of the first dimension, in the fixed precedence, that speaks against it."""
     reasons = np.full(len(found.market), FITS, dtype=np.int64)
-    for dimension, fits in _checks(found, doc):
+    for dimension, fits in checks(found):
         reasons[(reasons == FITS) & ~fits] = DIMENSIONS.index(dimension)
     return reasons
 
@@ -326,9 +350,20 @@ def _leave_out(found: Column, reasons: Ints) -> None:
     found.fits = open_rows
 
 
+def checks(found: Column) -> list[tuple[str, Bools]]:
+    """The dimensions in their order, each with the pools that pass it, as the variant that they would run."""
+    tables = [_checks(found, kind) for kind in found.kinds]
+    if len(tables) == 1:
+        return tables[0]
+    rows = np.arange(len(found.market))
+    passed = [np.array([table[n][1] for table in tables])[found.variant, rows] for n in range(len(tables[0]))]
+    return [(dimension, fits) for (dimension, _), fits in zip(tables[0], passed, strict=True)]
+
+
 def _checks(found: Column, doc: Mapping[str, Any]) -> list[tuple[str, Bools]]:
-    """The dimensions in their order, each with the pools that pass it."""
-    m, need, everywhere = found.market, doc["need"], np.ones(len(found.market), dtype=bool)
+    """The same for one variant: `doc` is the class's need with that variant's values."""
+    m, everywhere = found.market, np.ones(len(found.market), dtype=bool)
+    need = doc["need"]
     sets = {v["instruction_set"] for v in doc["variants"]}
     listed = {
         "architecture": everywhere if "any" in sets else m.members(m.instruction_sets, sets),
@@ -340,11 +375,13 @@ def _checks(found: Column, doc: Mapping[str, Any]) -> list[tuple[str, Bools]]:
         "region": m.members(m.regions, doc["regions"]) if doc["regions"] else everywhere,
         "provider": _providers_fit(doc, m),
         "policy": _policies_fit(doc["organization"], m),
-        "trust": (everywhere if doc["trusted"] else m.sandboxed) & (found.trust >= float(doc.get("min_trust", 0))),
+        "trust": _trust_fits(found),
         "network": _network_fits(doc, m),
         "offer": found.offer >= 0,
         "price": _price_fits(doc, found.price + found.egress),
         "deadline": _deadline_fits(doc, found),
+        "maintenance": found.ends_before(found.wait_s),
+        "distinct_owner": _apart_fits(found),
         "reserved": ~found.long | (found.room >= 1),
     }
     return [(dimension, listed[dimension]) for dimension in DIMENSIONS if dimension in listed]
@@ -378,18 +415,32 @@ def _policies_fit(organization: str, market: Market) -> Bools:
     return fits
 
 
+def _trust_fits(found: Column) -> Bools:
+    """Sandboxed unless an operator vouches for the program; as trusted as asked for; not on probation unless it is checked."""
+    m, doc = found.market, found.one.document
+    fits = found.trust >= float(doc.get("min_trust", 0))
+    if not doc["trusted"]:
+        fits &= m.sandboxed
+    return fits if doc.get("verified") else fits & ~m.probation
+
+
+def _apart_fits(found: Column) -> Bools:
+    fits = np.ones(len(found.market), dtype=bool)
+    fits[[found.market.row[pool] for pool in found.one.apart if pool in found.market.row]] = False
+    return fits
+
+
 def _network_fits(doc: Mapping[str, Any], market: Market) -> Bools:
     """Regions that a class of jitter reaches from where the user is; the user's own region always does."""
     wanted = doc.get("network")
     if not wanted:
         return np.ones(len(market), dtype=bool)
     regions, column_ = market.regions
-    routes, home, most = market.snapshot.routes, wanted["from"], float(wanted.get("max_latency_s", float("inf")))
+    routes, home, most = market.snapshot.steady, wanted["from"], float(wanted.get("max_latency_s", float("inf")))
     reached = []
     for region in regions:
-        route = routes.get((home, region))
-        within = route is not None and route.jitter_class <= wanted["jitter_class"] and route.latency_s <= most
-        reached.append(region == home or within)
+        route = routes.get((home, region, int(wanted["jitter_class"])))
+        reached.append(region == home or (route is not None and route.latency_s <= most))
     return np.array(reached, dtype=bool)[column_] if reached else np.zeros(0, dtype=bool)
 
 

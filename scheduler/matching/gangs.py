@@ -7,7 +7,7 @@ then that part takes only units that are over by then (EASY backfill; the rest o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy as np
 from scheduler.matching.arcs import Column
 from scheduler.matching.market import Floats
 from scheduler.matching.rounding import Given, Room
+from scheduler.matching.values import PoolState
 from scheduler.matching.ways import NOW
 
 
@@ -59,9 +60,37 @@ def _roomiest(one: Column, rooms: Floats, size: int, first: First) -> int | None
 def _reserve(one: Column, units: int, room: Room, first: First) -> None:
     """Promise room on the pool where it would be over first, unless all are promised already."""
     market = room.market
-    finish = market.backlog + one.work_s
     rows = [int(row) for row in np.flatnonzero(one.fits) if int(row) not in first.promised]
+    needs = {row: {name: amount * units for name, amount in one.need_at(row).items()} for row in rows}
+    starts = {
+        row: free_in(market.pools[row], need, {name: room.free[name][row] for name in need}) for row, need in needs.items()
+    }
     if rows:
-        best = min(rows, key=lambda row: (finish[row], row))
+        best = min(rows, key=lambda row: (starts[row] + one.work_s[row], row))
         first.promised.add(best)
-        market.reserve(best, float(market.backlog[best]), {name: amount * units for name, amount in one.need_at(best).items()})
+        market.reserve(best, starts[best], needs[best])
+
+
+def free_in(pool: PoolState, need: Mapping[str, float], free: Mapping[str, float]) -> float:
+    """Seconds until so much is expected to be free: units of a kind, begun at any time, end evenly over a run's length.
+
+    Without knowledge of what runs, the work ahead of the pool stands for it.
+    """
+    if not pool.running:
+        return pool.backlog_s
+    groups = [(run_s, dict(held)) for run_s, held in pool.running]
+    waits = (_when(amount - free[name], [(run_s, held.get(name, 0.0)) for run_s, held in groups]) for name, amount in need.items())
+    return max(waits, default=0.0)
+
+
+def _when(missing: float, ending: Sequence[tuple[float, float]]) -> float:
+    """The first moment at which sum(amount x min(1, t / run)) is at least what is missing."""
+    if missing <= 0:
+        return 0.0
+    gone, begin = 0.0, 0.0
+    for end in sorted({run_s for run_s, _ in ending}):
+        rate = sum(amount / run_s for run_s, amount in ending if run_s >= end)
+        if rate > 0 and gone + rate * (end - begin) >= missing - 1e-9:
+            return begin + (missing - gone) / rate
+        gone, begin = gone + rate * (end - begin), end
+    return begin

@@ -33,26 +33,31 @@ def load_of(pool: PoolState, units: Sequence[tuple[Mapping[str, Any], int]], pac
     total = sum(shares)
     running = min(1.0, 1 / total) if total > 0 else 1.0
     held: dict[str, dict[str, float]] = {}
-    for doc, n in units:
-        of_one = held.setdefault(doc["organization"], {})
+    groups = []
+    for (doc, n), run_s in zip(units, runs, strict=True):
+        of_one, group = held.setdefault(doc["organization"], {}), dict[str, float]()
         for name, amount in needs_of(doc["need"]).items():
             of_one[name] = of_one.get(name, 0.0) + amount * n * running
+            group[name] = round(amount * n * running, 9)
+        groups.append((round(run_s, 3), tuple(sorted(group.items()))))
     limits = ahead_limit(np.array(runs, dtype=np.float64))
     ahead = sum(share / limit for share, limit in zip(shares, limits, strict=True) if limit > 0) * (1 - running)
     names = sorted({name for of_one in held.values() for name in of_one})
     summed = tuple((name, round(sum(of_one.get(name, 0.0) for of_one in held.values()), 9)) for name in names)
     backlog: float = sum(share * run for share, run in zip(shares, runs, strict=True))
-    loaded = replace(pool, shares=total, backlog_s=backlog, held=summed, ahead=float(min(max(ahead, 0.0), 1.0)))
+    taken = float(min(max(ahead, 0.0), 1.0))
+    loaded = replace(pool, shares=total, backlog_s=backlog, held=summed, ahead=taken, running=tuple(sorted(groups)))
     return PoolLoad(loaded, held)
 
 
-def used_by(loads: Sequence[PoolLoad]) -> dict[str, float]:
+def used_by(pools: Sequence[PoolState], loads: Sequence[PoolLoad]) -> dict[str, float]:
     """Organization → the dominant share of the whole market that its running units hold."""
     totals: dict[str, float] = {}
     held: dict[str, dict[str, float]] = {}
-    for load in loads:
-        for name, amount in declared_of(load.pool).items():
+    for pool in pools if loads else ():
+        for name, amount in declared_of(pool).items():
             totals[name] = totals.get(name, 0.0) + amount
+    for load in loads:
         for organization, amounts in load.by_organization.items():
             of_one = held.setdefault(organization, {})
             for name, amount in amounts.items():

@@ -50,6 +50,7 @@ class Market:
         known = np.array([bool(pool.held) for pool in self.pools], dtype=bool)
         self.ahead = np.where(known, self._column("ahead"), np.clip(self.shares - 1, 0.0, 1.0))
         self.watts = self._column("watts")
+        self.closes = np.array([np.inf if pool.closes_in_s is None else pool.closes_in_s for pool in self.pools], dtype=np.float64)
         self.reserved: dict[int, float] = {}  # row → seconds until the first reservation begins
         self._offers: dict[str, tuple[Ints, dict[str, Floats]]] = {}
 
@@ -78,6 +79,11 @@ class Market:
     def sandboxed(self) -> Bools:
         """Can it run programs that nobody vouches for?"""
         return np.array([any(e != "process" for e in pool.executors) for pool in self.pools], dtype=bool)
+
+    @cached_property
+    def probation(self) -> Bools:
+        """Does it take only work whose results are compared?"""
+        return np.array([pool.probation for pool in self.pools], dtype=bool)
 
     @cached_property
     def listed(self) -> list[int]:
@@ -114,6 +120,10 @@ class Market:
     def unreserved(self) -> dict[str, Floats]:
         """What is free and promised to nobody."""
         return {name: column.copy() for name, column in self.free.items()}
+
+    def forget_unreserved(self) -> None:
+        """What is free has changed, and nothing is promised: it will be asked for again."""
+        self.__dict__.pop("unreserved", None)
 
     def column(self, columns: dict[str, Floats], name: str) -> Floats:
         """One of the columns by resource; nothing where no pool has that resource."""

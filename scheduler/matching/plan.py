@@ -9,17 +9,18 @@ the plan says which of the two decided. The same snapshot decided the same way g
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 
 from scheduler.matching.arcs import Column, column
 from scheduler.matching.gangs import place_first
-from scheduler.matching.market import Floats, Market
+from scheduler.matching.market import Market
 from scheduler.matching.program import Optimum, Program
 from scheduler.matching.rounding import Given, Room, hand_out, round_down
-from scheduler.matching.shares import dues
-from scheduler.matching.values import Arc, ClassDecision, ClassState, Placement, Plan, Snapshot
+from scheduler.matching.shares import Due, dues
+from scheduler.matching.values import Arc, ClassDecision, ClassState, Placement, Plan, PoolState, Prices, Snapshot
 from scheduler.matching.waiting import Waits, waits
 from scheduler.matching.ways import cost_of
 
@@ -48,14 +49,16 @@ def plan(
     asking = [number for number, one in enumerate(found) if one.fits.any() and not one.one.document.get("gang")]
     listed = [found[number] for number in asking]
     waiting = waits(listed, market)
-    optimum = _optimum(listed, market, waiting.costs, time_box_s) if by == OPTIMUM and asking else None
+    owed = dues(listed, market, snapshot.used, waiting.costs)
+    optimum = _optimum(listed, market, waiting, owed, time_box_s) if by == OPTIMUM and asking else None
     given = _given(listed, Room(market), optimum, waiting)
     everything = first.given | {(asking[place], row, kind): units for (place, row, kind), units in given.items()}
     queues = {number: waiting.queues[place] for place, number in enumerate(asking)}
     decided_by = OPTIMUM if optimum is not None or not asking else GREEDY
-    cost = _cost(found, everything) + _left(listed, given, waiting)
+    early = _cost(found, first.given)
+    cost = early + _cost(listed, given) + _left(listed, given, waiting) + _lacks(listed, given, owed)
     duals = {} if optimum is None else _duals(optimum, market)
-    bound = 0.0 if optimum is None else optimum.bound + _cost(found, first.given)
+    bound = 0.0 if optimum is None else optimum.bound + early
     return Plan(_decisions(found, everything, queues), decided_by, duals, cost, bound)
 
 
@@ -63,12 +66,17 @@ def _after(market: Market, room: Room, found: Sequence[Column]) -> list[Column]:
     """The classes held against what gangs and reservations left; gangs keep the columns they had."""
     market.free = room.free
     if not market.reserved:
-        del market.unreserved
+        market.forget_unreserved()
     return [one if one.one.document.get("gang") else column(one.one, market) for one in found]
 
 
-def _optimum(found: Sequence[Column], market: Market, waiting: Floats, time_box_s: float) -> Optimum | None:
-    owed = dues(found, market, market.snapshot.used)
+def _optimum(
+    found: Sequence[Column],
+    market: Market,
+    waiting: Waits,
+    owed: Sequence[Due],
+    time_box_s: float,
+) -> Optimum | None:
     optimum = Program(found, market, waiting, owed).solve(time_box_s)
     return optimum if optimum.finished else None
 
@@ -94,6 +102,17 @@ def _left(found: Sequence[Column], given: Given, waiting: Waits) -> float:
     return float(waiting.costs @ np.array(left, dtype=np.float64)) if found else 0.0
 
 
+def _lacks(found: Sequence[Column], given: Given, owed: Sequence[Due]) -> float:
+    """What it costs that organizations got less than they are owed."""
+    got = dict.fromkeys((due.organization for due in owed), 0.0)
+    for (number, _, _), units in given.items():
+        one = found[number]
+        for due in owed:
+            if due.organization == one.one.document["organization"]:
+                got[due.organization] += due.share_of(one.typical) * units
+    return sum(max(due.due - got[due.organization], 0.0) * due.lack_cost for due in owed)
+
+
 def _decisions(
     found: Sequence[Column], given: Given, queues: Mapping[int, Mapping[int, float]]
 ) -> tuple[ClassDecision, ...]:
@@ -109,7 +128,9 @@ def _decision(one: Column, given: Sequence[tuple[int, int, int]], queued: Mappin
     for row, kind, count in given:
         units.setdefault(row, [0, 0])[kind] += count
     placements = tuple(
-        Placement(state.need_id, state.avoid, pools[row].id, int(one.offer[row]), now + ahead, ahead, int(one.variant[row]))
+        Placement(
+            state.need_id, state.avoid, pools[row].id, int(one.offer[row]), now + ahead, ahead, state.apart, int(one.variant[row])
+        )
         for row, (now, ahead) in units.items()
     )
     candidates = tuple(one.terms(int(row)) for row in one.best(SHOWN))
@@ -130,3 +151,15 @@ def feasible_arcs(one: ClassState, snapshot: Snapshot) -> tuple[list[Arc], Mappi
     """The arcs of a class, in the order in which ties break, and the pools left out counted by dimension."""
     found = column(one, Market(snapshot))
     return [found.arc(int(row)) for row in np.flatnonzero(found.fits)], found.excluded
+
+
+def fitting(one: ClassState, snapshot: Snapshot) -> tuple[list[PoolState], Mapping[str, int]]:
+    """The pools that a class fits, and those left out counted by dimension: `feasible_arcs` without the terms."""
+    found = column(one, Market(snapshot))
+    return [found.market.pools[row] for row in np.flatnonzero(found.fits)], found.excluded
+
+
+def could_take(one: ClassState, pool: PoolState) -> bool:
+    """Would an idle pool take units of a class, whatever it asks for them?"""
+    free = {(pool.id, one.document["offers_at"]): Prices(0, {})}
+    return bool(fitting(one, Snapshot([one], [replace(pool, shares=0.0, held=(), closes_in_s=None)], free))[0])

@@ -27,11 +27,13 @@ from typing import Any, Final
 
 import highspy
 import numpy as np
+from highspy._core import _Highs
 
 from scheduler.matching.arcs import Column
 from scheduler.matching.entries import Entries
 from scheduler.matching.market import Bools, Floats, Ints, Market
 from scheduler.matching.shares import Due
+from scheduler.matching.waiting import Waits
 from scheduler.matching.ways import AHEAD, KINDS, NOW, cost_of, open_ways
 
 FIRST: Final = 24  # ways of a kind that a class begins with
@@ -40,6 +42,7 @@ MORE: Final = 32  # ways of a class and kind that may join in one pricing
 TIE_POOL: Final = 1e-4  # of costs scaled so that the median is SCALE
 TIE_CLASS: Final = 1e-5  # relative
 SCALE: Final = 1e4
+MOST_COST: Final = 1e8  # of scaled costs; far beyond it the dual simplex gives up, and with it the optimum
 IMPROVES: Final = 1e-6 * SCALE
 CLOSE: Final = 1e-4  # of the program's value: nearer to its optimum than this is near enough
 
@@ -64,14 +67,15 @@ class Optimum:
 
 
 class Program:
-    """One round's program. `found` are its classes, each of which fits a pool; `waiting` is what the waiting of each costs."""
+    """One round's program. `found` are its classes, each of which fits a pool."""
 
-    def __init__(self, found: Sequence[Column], market: Market, waiting: Floats, dues: Sequence[Due] = ()) -> None:
-        self.found, self.waiting, self.dues = found, waiting, dues
+    def __init__(self, found: Sequence[Column], market: Market, waits: Waits, dues: Sequence[Due] = ()) -> None:
+        self.found, self.waits, self.waiting, self.dues = found, waits, waits.costs, dues
         self.units = np.array([one.one.waiting for one in found], dtype=np.float64)
         self.entries = Entries(found, market, dues)
         cheapest = [float(one.cost(0.0)[one.fits].min()) for one in found]
-        self.scale = SCALE / max(float(np.median(cheapest)), 1e-12)
+        dearest = max(float(self.waiting.max()), *(due.lack_cost for due in dues), 1e-12)
+        self.scale = min(SCALE / max(float(np.median(cheapest)), 1e-12), MOST_COST / dearest)
         hairs = TIE_POOL * np.arange(len(market)) / max(len(market), 1)
         self.costs = [[cost_of(one, kind) * self.scale + hairs for kind in range(KINDS)] for one in found]
         self.open: list[list[Bools]] = [[open_ways(one, kind) for kind in range(KINDS)] for one in found]
@@ -110,9 +114,10 @@ class Program:
                 self._add(number, kind, self._first(number, kind))
 
     def _first(self, number: int, kind: int) -> Ints:
-        """The cheapest ways; more of them when the first have no room for the whole class."""
-        rows = np.flatnonzero(self.open[number][kind])
-        best = rows[np.argsort(self.costs[number][kind][rows], kind="stable")[:FIRST_MOST]]
+        """The cheapest ways, queues counted, as there the optimum will find room; more when the first have none for all."""
+        rows, one = np.flatnonzero(self.open[number][kind]), self.found[number]
+        crowded = one.cost(one.wait_s + self.waits.queue_s)
+        best = rows[np.argsort(crowded[rows], kind="stable")[:FIRST_MOST]]
         if kind == AHEAD:
             return best[:FIRST]
         enough = int(np.searchsorted(np.cumsum(self.found[number].room[best]), self.units[number])) + 1
@@ -143,8 +148,9 @@ class Program:
             return
         n = len(rows)
         starts, at, values = self.entries.columns(number, kind, rows)
-        room = self.found[number].room[rows] if kind == NOW else np.full(n, np.inf)
-        upper = np.minimum(room, self.units[number])
+        # a bound only where it says more than the rows do (a part of a unit fits): else the rows would lose their prices to it
+        one = self.found[number]
+        upper = np.where(one.parts[rows], one.room[rows], np.inf) if kind == NOW else np.full(n, np.inf)
         self.solver.addCols(n, self.costs[number][kind][rows], np.zeros(n), upper, len(at), starts, at, values)
         self.open[number][kind][rows] = False
         self.number = np.concatenate([self.number, np.full(n, number)])
@@ -154,7 +160,8 @@ class Program:
     def _answer(self, values: Floats, duals: Floats, *, finished: bool) -> Optimum:
         units, classes = values[self.first :], len(self.found)
         paid = sum(float(cost_of(self.found[n], k)[r]) * u for n, r, k, u in self._used(units))
-        bound = paid + float(self.waiting @ values[:classes]) - self.gap / self.scale
+        lacks = float(np.array([due.lack_cost for due in self.dues]) @ values[classes : self.first]) if self.dues else 0.0
+        bound = paid + lacks + float(self.waiting @ values[:classes]) - self.gap / self.scale
         prices = {name: np.maximum(-block, 0.0) / self.scale for name, block in self.entries.resource_blocks(duals)}
         n = len(units)  # ways that joined after the last solution carry nothing
         worth = duals[:classes] / self.scale
@@ -171,8 +178,11 @@ _NO_FLOATS: Final = np.zeros(0)
 
 
 def _solver() -> Any:
-    """HiGHS, silent, on one thread, so that the same program has the same answer."""
-    solver: Any = highspy.Highs()  # type: ignore[no-untyped-call]
+    """HiGHS, on one thread, so that the same program has the same answer; and silent.
+
+    The binding itself, as the class around it prints a line to stdout before it can be told not to.
+    """
+    solver: Any = _Highs()
     for name, value in {"output_flag": False, "threads": 1, "random_seed": 1, "solver": "simplex"}.items():
         solver.setOptionValue(name, value)
     return solver

@@ -13,7 +13,7 @@ import numpy as np
 from scheduler.matching.arcs import Column, room_of
 from scheduler.matching.market import Floats, Market
 from scheduler.matching.program import Optimum
-from scheduler.matching.ways import AHEAD, AHEAD_RUN_S, NOW, ahead_use, ahead_wait
+from scheduler.matching.ways import AHEAD, NOW, ahead_use, ahead_wait, fetchable
 
 NEARLY: Final = 1e-6
 
@@ -41,7 +41,7 @@ class Room:
         if found.one.document.get("gang"):
             return np.zeros(len(self.market))
         room = np.floor(self.ahead / ahead_use(found) + 1e-9)
-        return np.where(found.fits & (found.run_s <= AHEAD_RUN_S) & ~found.long, room, 0.0)
+        return np.where(fetchable(found), room, 0.0)
 
     def most(self, found: Column, row: int) -> float:
         """The most units that links and the budget still allow at a pool."""

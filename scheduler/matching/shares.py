@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from scheduler.matching.arcs import Column
-from scheduler.matching.market import Market
+from scheduler.matching.market import Floats, Market
 
 ENOUGH: Final = 1e-9
 
@@ -52,10 +52,10 @@ def fill(wants: Mapping[str, float], supply: float) -> dict[str, float]:
     return dict(sorted(given.items()))
 
 
-def dues(found: Sequence[Column], market: Market, used: Mapping[str, float]) -> list[Due]:
+def dues(found: Sequence[Column], market: Market, used: Mapping[str, float], waiting: Floats) -> list[Due]:
     """What each organization is owed by this round; nothing when all fits, or when only one asks.
 
-    used  organization → dominant share of the market that its live units hold
+    used  organization → dominant share of the market that its live units hold    waiting  what a unit's waiting costs, by class
     """
     totals = {name: float(column.sum()) for name, column in market.declared.items()}
     wants: dict[str, float] = {}
@@ -70,8 +70,9 @@ def dues(found: Sequence[Column], market: Market, used: Mapping[str, float]) -> 
     free = _free_share(market)
     owed = {name: min(max(entitled[name] - used.get(name, 0.0), 0.0), wants[name]) for name in wants}
     scale = min(1.0, free / total) if (total := sum(owed.values())) > ENOUGH else 0.0
+    lack_cost = _lack_cost(found, totals, waiting)
     return [
-        Due(name, owed[name] * scale, _lack_cost(found, name, totals), totals)
+        Due(name, owed[name] * scale, lack_cost, totals)
         for name in sorted(owed)
         if owed[name] * scale > ENOUGH
     ]
@@ -83,11 +84,10 @@ def _free_share(market: Market) -> float:
     return min(parts, default=0.0)
 
 
-def _lack_cost(found: Sequence[Column], organization: str, totals: Mapping[str, float]) -> float:
-    """Per share lacking: twice the dearest unit of the organization, so that a share is worth more than any saving."""
-    costs = [
-        float(one.cost(one.wait_s)[one.fits].max()) / max(market_share(one.typical, totals), ENOUGH)
-        for one in found
-        if one.one.document["organization"] == organization
+def _lack_cost(found: Sequence[Column], totals: Mapping[str, float], waiting: Floats) -> float:
+    """Per share lacking: half as much again as anybody would gain by having the share instead."""
+    gains = [
+        (float(leave) - float(one.cost(0.0)[one.fits].min())) / max(market_share(one.typical, totals), ENOUGH)
+        for one, leave in zip(found, waiting, strict=True)
     ]
-    return 2 * max(costs)
+    return 1.5 * max(*gains, ENOUGH)

@@ -93,10 +93,11 @@ def _add(way: Way, market: Market, places: tuple[str, ...], missing: Floats, siz
 
 
 def _first(market: Market, places: tuple[str, ...], region: str, size: float, *, back: bool) -> Route | None:
-    """The route by which a file arrives first; ties go to the place that comes first in the alphabet."""
+    """The route by which a file arrives first; ties go to the quick way, then to the place first in the alphabet."""
     if region in places:
         return None
-    routes = market.snapshot.routes
-    known = [(place, routes.get((region, place) if back else (place, region))) for place in sorted(places)]
-    found = [(arrival_s(route, size), place, route) for place, route in known if route is not None]
+    snapshot = market.snapshot
+    pairs = [(region, place) if back else (place, region) for place in sorted(places)]
+    known = [ways.get(pair) for ways in (snapshot.routes, snapshot.wide) for pair in pairs]
+    found = [(arrival_s(route, size), number, route) for number, route in enumerate(known) if route is not None]
     return min(found, key=lambda one: one[:2])[2] if found else None

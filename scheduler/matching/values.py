@@ -25,6 +25,8 @@ DIMENSIONS: Final = (
     "offer",
     "price",
     "deadline",
+    "maintenance",
+    "distinct_owner",
     "reserved",
     "failed_before",
 )
@@ -38,7 +40,10 @@ class PoolState:
     backlog_s  work ahead in seconds of the whole pool
     held       what live units hold, [(resource, amount)]; without it every resource is held to the degree of `shares`
     ahead      the part of the room for units fetched ahead that is taken, 0 to 1
+    running    groups of units that run, (seconds a unit takes, [(resource, amount held)]): what comes free, and when
     watts      electric power of one busy core
+    closes_in_s  what would end later is not placed here (None: open for good)
+    probation  its results were wrong: it takes only what is checked
     """
 
     id: int
@@ -59,13 +64,17 @@ class PoolState:
     backlog_s: float = 0.0
     held: tuple[tuple[str, float], ...] = ()
     ahead: float = 0.0
+    running: tuple[tuple[float, tuple[tuple[str, float], ...]], ...] = ()
     watts: float = 10.0
+    closes_in_s: float | None = None
+    probation: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ClassState:
     """Waiting units of one need. `document` as in needs.py; `avoid` are pools that failed them.
 
+    apart  pools that must never take them: their owners hold a sibling, or have had their say
     age_s  how long the oldest of them has waited, seconds
     """
 
@@ -73,6 +82,7 @@ class ClassState:
     document: Mapping[str, Any]
     waiting: int
     avoid: tuple[int, ...] = ()
+    apart: tuple[int, ...] = ()
     age_s: float = 0.0
 
 
@@ -89,11 +99,14 @@ class Snapshot:
     """Everything a round looks at.
 
     offers   (pool, offers_at) → prices             pace     (version, stage, variant, pool) → what units took
-    routes   (region, region) → the way between     trust    (pool, version) → probability of a valid result
+    routes   (region, region) → the quickest way between; wide: the one for bulk
+    steady   the same by class of jitter asked for, (region, region, class)
+    trust    (pool, version) → probability of a valid result
     carbon   region → g CO2 per kWh at this hour    cached   (pool, sha256) pairs: inputs that need no transfer
     places   sha256 → regions that hold a copy of a large input
     budgets  organization → what it may still spend
-    slack    link → bytes that may be moved over it before the next round's end
+    carries  link → bytes that it moves in a minute when nothing else is on its way; a larger file takes it for longer
+    slack    link → what of that is left
     used     organization → dominant share of the market that its live units hold
     at       seconds since the epoch; deadlines are compared with it
     """
@@ -103,11 +116,14 @@ class Snapshot:
     offers: Mapping[tuple[int, str], Prices]
     pace: Mapping[Key, Fit] = field(default_factory=dict)
     routes: Mapping[tuple[str, str], Route] = field(default_factory=dict)
+    wide: Mapping[tuple[str, str], Route] = field(default_factory=dict)
+    steady: Mapping[tuple[str, str, int], Route] = field(default_factory=dict)
     trust: Mapping[tuple[int, int], float] = field(default_factory=dict)
     carbon: Mapping[str, float] = field(default_factory=dict)
     cached: frozenset[tuple[int, str]] = frozenset()
     places: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     budgets: Mapping[str, float] = field(default_factory=dict)
+    carries: Mapping[int, float] = field(default_factory=dict)
     slack: Mapping[int, float] = field(default_factory=dict)
     used: Mapping[str, float] = field(default_factory=dict)
     at: float = 0.0
@@ -151,6 +167,7 @@ class Placement:
     offer_id: int
     units: int
     ahead: int = 0
+    apart: tuple[int, ...] = ()
     variant: int = 0
 
 

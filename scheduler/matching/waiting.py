@@ -22,17 +22,21 @@ import numpy as np
 from scheduler.matching.arcs import Column
 from scheduler.matching.market import Floats, Ints, Market
 
-LATE: Final = 100.0  # what cannot wait without missing its deadline costs this many times as much
+LATE: Final = 10.0  # what cannot wait without missing its deadline costs so many times what the dearest waiting costs
 ROUND_S: Final = 5.0  # before the next chance to place it
 LEAST: Final = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """Of each class: what leaving one unit unplaced costs, and the units that wait by row of the pool."""
+    """Of each class: what leaving one unit unplaced costs, and the units that wait by row of the pool.
+
+    queue_s  of each pool: seconds of the whole pool that wait for it
+    """
 
     costs: Floats
     queues: list[dict[int, float]]
+    queue_s: Floats
 
 
 def waits(found: Sequence[Column], market: Market) -> Waits:
@@ -43,8 +47,9 @@ def waits(found: Sequence[Column], market: Market) -> Waits:
         rows, units = spread(one, one.wait_s + queue_s)
         queue_s[rows] += units * one.share[rows] * one.run_s[rows]
         queues.append({int(row): float(count) for row, count in zip(rows, units, strict=True) if count > 0})
-    costs = [_one_more(one, one.wait_s + queue_s) * (LATE if _is_late(one) else 1.0) for one in found]
-    return Waits(np.array(costs), queues)
+    costs = np.array([_one_more(one, one.wait_s + queue_s) for one in found])
+    late = np.array([_is_late(one) for one in found], dtype=bool)
+    return Waits(np.where(late, LATE * costs.max(initial=0.0), costs), queues, queue_s)
 
 
 def _one_more(one: Column, wait_s: Floats) -> float:

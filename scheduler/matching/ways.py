@@ -45,4 +45,10 @@ def open_ways(found: Column, kind: int) -> Bools:
         return found.fits & (found.room >= 1)
     if found.one.document.get("gang"):
         return np.zeros(len(found.market), dtype=bool)
-    return found.fits & (found.run_s <= AHEAD_RUN_S) & (found.market.ahead < 1) & ~found.long
+    return fetchable(found) & (found.market.ahead < 1)
+
+
+def fetchable(found: Column) -> Bools:
+    """Pools that may be given units ahead: short ones, around no reservation, that are over before the pool closes."""
+    last = found.market.backlog + np.maximum(found.run_s, HORIZON_S)
+    return found.fits & (found.run_s <= AHEAD_RUN_S) & ~found.long & found.ends_before(last)

@@ -1,9 +1,13 @@
 """The scheduler's rows, by subject."""
 
+from scheduler.models.faults import Checkpoint
+from scheduler.models.network import NetworkLink, NetworkNode, Probe, RegionEndpoint, Reservation
+from scheduler.models.trust import PoolEvent, Trust, Unjudged
 from scheduler.models.units import (
     Attempt,
     Decision,
     Ended,
+    KeptScene,
     LogChunk,
     MarketPrice,
     Need,
@@ -16,6 +20,26 @@ from scheduler.models.units import (
 )
 
 __all__ = [
-    "Attempt", "Decision", "Ended", "LogChunk", "MarketPrice", "Need", "Output", "Pace", "Prediction", "ReportBatch", "Round",
+    "Attempt",
+    "Checkpoint",
+    "Decision",
+    "Ended",
+    "KeptScene",
+    "LogChunk",
+    "MarketPrice",
+    "Need",
+    "NetworkLink",
+    "NetworkNode",
+    "Output",
+    "Pace",
+    "PoolEvent",
+    "Prediction",
+    "Probe",
+    "RegionEndpoint",
+    "ReportBatch",
+    "Reservation",
+    "Round",
+    "Trust",
     "Unit",
-]  # fmt: skip
+    "Unjudged",
+]

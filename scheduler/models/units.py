@@ -12,6 +12,8 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 
+from marketplace.stages import VALIDATES
+
 # Rows of Unit and Attempt are written by the ten thousand from values that were just read, and what they name is never
 # deleted: checking each foreign key again (`db_constraint`) would double a lease's cost. Unit and task stay checked.
 
@@ -28,6 +30,17 @@ class Need(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
 
 
+class KeptScene(models.Model):
+    """What rounds saw of the market that rarely changes: pools and offers (`scheduler/scene.py`). Shared by many rounds."""
+
+    digest = models.CharField(max_length=64, primary_key=True)
+    document = models.JSONField()
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return self.digest[:12]
+
+
 class Round(models.Model):
     """One run of the matcher: what it saw and how it decided. Replays to the same plan."""
 
@@ -36,7 +49,8 @@ class Round(models.Model):
     placed = models.PositiveIntegerField()
     decided_by = models.CharField(max_length=20)
     micros = models.PositiveBigIntegerField(help_text="time of the pure decision, microseconds")
-    snapshot = models.JSONField(help_text="the matcher's whole input")
+    scene = models.ForeignKey(KeptScene, models.PROTECT, null=True, related_name="rounds")
+    snapshot = models.JSONField(help_text="the planner's input, what the scene holds left out")
 
 
 class Decision(models.Model):
@@ -77,6 +91,12 @@ class Unit(models.Model):
         (a merge)      ▲           │          │
                        └───────────┴──────────┘  lost, failed with tries left, pool gone
 
+    A unit whose result is checked (`checked`) has siblings: rows of the same task, stage and index that differ in
+    `replica`, each for a pool of another owner. One of them becomes DONE, the others SUPERSEDED.
+
+        LEASED ──► REPORTED ──► DONE | SUPERSEDED      the verdict over all siblings (services/verifying.py)
+           └─────► BLOCKED ──► WAITING                 tried again once no sibling looks for a pool
+
     Every state that is not final may become FAILED or CANCELLED. `fence` grows with each lease; a write that
     carries an older one is refused. What a unit computes follows from its task's plan and `index`.
     """
@@ -86,18 +106,23 @@ class Unit(models.Model):
         WAITING = "waiting"
         PLACED = "placed"
         LEASED = "leased"
+        REPORTED = "reported"
         DONE = "done"
         FAILED = "failed"
         CANCELLED = "cancelled"
+        SUPERSEDED = "superseded"
 
+    _ENDS: Final = {"failed", "cancelled", "superseded"}
     MOVES: Final = {
-        "blocked": {"waiting", "failed", "cancelled"},
-        "waiting": {"placed", "failed", "cancelled"},
-        "placed": {"leased", "waiting", "failed", "cancelled"},
-        "leased": {"done", "waiting", "failed", "cancelled"},
+        "blocked": {"waiting", *_ENDS},
+        "waiting": {"placed", *_ENDS},
+        "placed": {"leased", "waiting", *_ENDS},
+        "leased": {"done", "reported", "waiting", "blocked", *_ENDS},
+        "reported": {"done", *_ENDS},
         "done": set(),
         "failed": set(),
         "cancelled": set(),
+        "superseded": set(),
     }
 
     class Stage(models.IntegerChoices):
@@ -105,24 +130,33 @@ class Unit(models.Model):
 
         UNIT = 0
         MERGE = 1
+        VALIDATE = VALIDATES, "Validate"  # a program that compares results of a unit of stage 0; its replicas are tries
+        VALIDATE_MERGE = VALIDATES + 1, "Validate"
 
     task = models.ForeignKey("marketplace.Task", models.CASCADE, db_index=False)
     stage = models.PositiveSmallIntegerField(choices=Stage.choices, default=Stage.UNIT)
     index = models.PositiveIntegerField()
+    replica = models.PositiveSmallIntegerField(default=0, db_default=0)
+    checked = models.BooleanField(
+        null=True, default=False, db_default=False, help_text="waits for a verdict; unknown: drawn when it is leased"
+    )
     need = models.ForeignKey(Need, models.PROTECT, db_index=False, db_constraint=False)
-    state = models.CharField(max_length=9, choices=State.choices)
+    state = models.CharField(max_length=10, choices=State.choices)
     pool = models.ForeignKey("marketplace.Pool", models.PROTECT, null=True, db_index=False, db_constraint=False)
     decision = models.ForeignKey(Decision, models.SET_NULL, null=True, db_index=False, db_constraint=False)
     offer = models.ForeignKey("marketplace.Offer", models.PROTECT, null=True, db_index=False, db_constraint=False)
     fence = models.PositiveIntegerField(default=0)
     tries = models.PositiveSmallIntegerField(default=0, help_text="ended attempts that count")
     avoid = ArrayField(models.BigIntegerField(), default=list, help_text="pools that failed it")
+    apart = ArrayField(
+        models.BigIntegerField(), default=list, db_default=[], help_text="pools of owners that must not take it, ever"
+    )
     not_before = models.DateTimeField(null=True)
     variant = models.PositiveSmallIntegerField(db_default=0, help_text="of the manifest's variants the one its pool runs, from 0")
 
     class Meta:
         constraints: ClassVar = [
-            models.UniqueConstraint(fields=["task", "stage", "index"], name="unit_once_per_task"),
+            models.UniqueConstraint(fields=["task", "stage", "index", "replica"], name="unit_once_per_task"),
             models.CheckConstraint(
                 condition=~Q(state__in=["placed", "leased"]) | Q(pool__isnull=False), name="unit_placed_has_pool"
             ),
@@ -132,6 +166,8 @@ class Unit(models.Model):
             models.Index(fields=["need", "id"], condition=Q(state="waiting"), name="unit_waiting"),
             # the lease: what is placed on my pool
             models.Index(fields=["pool", "id"], condition=Q(state="placed"), name="unit_placed"),
+            # the sweep of units that only another owner may take
+            models.Index(fields=["id"], condition=Q(state="waiting") & ~Q(apart=[]), name="unit_apart"),
             # the end of a task: has any unit failed for good?
             models.Index(fields=["task"], condition=Q(state="failed"), name="unit_failed"),
         ]
@@ -198,6 +234,7 @@ class Attempt(models.Model):
     variant = models.PositiveSmallIntegerField(db_default=0, help_text="of the manifest's variants the one that ran, from 0")
     session = models.UUIDField(help_text="the agent's process it was leased to")
     fence = models.PositiveIntegerField()
+    checked = models.BooleanField(default=False, db_default=False, help_text="its result waits for a verdict")
     state = models.CharField(max_length=10, choices=State.choices, default=State.LEASED)
     progress_ppm = models.PositiveIntegerField(null=True)
     reason_class = models.CharField(max_length=20, blank=True, default="")
@@ -224,6 +261,12 @@ class Attempt(models.Model):
         indexes: ClassVar = [
             # sync and the expiry sweep: what this agent holds
             models.Index(fields=["agent"], condition=Q(state__in=["leased", "running"]), name="attempt_live"),
+            # the verdict: a unit's checked attempts
+            models.Index(fields=["unit"], condition=Q(checked=True), name="attempt_checked"),
+            # the lease of a pool on probation: a result that waits for its verdict
+            models.Index(fields=["pool"], condition=Q(state="reported"), name="attempt_reported"),
+            # a pool's wrong results of the last day
+            models.Index(fields=["pool", "ended_at"], condition=Q(state="invalid"), name="attempt_invalid"),
             # measuring, charging and the task's pages
             models.Index(fields=["task", "id"], name="attempt_of_task"),
         ]

@@ -25,41 +25,50 @@ from django.utils import timezone
 from core.errors import Conflict, DomainError
 from core.wake import wake
 from marketplace.models import Task
-from marketplace.stages import MERGE, stage_name
+from marketplace.stages import MERGE, VALIDATES, stage_name
 from scheduler.models import Attempt, Unit
 from scheduler.services.delivering import deliver_task
 from scheduler.services.events import add_events
 from scheduler.services.opening import open_more, tasks_waiting_for
+from scheduler.services.pioneering import PROBE_BOUND
 from scheduler.services.placing import notify_pool
-from scheduler.services.probing import PROBE_BOUND
 from scheduler.services.referring import hopeless
 from scheduler.specs import units_index
 from scheduler.sql import dicts, rows
 from scheduler.stores import store_bytes
 
-_COUNTS: Final = """
+_COUNTS: Final = f"""
 SELECT count(*) FILTER (WHERE state = 'failed') AS failed,
        count(*) FILTER (WHERE stage = 0 AND state = 'done') AS units_done,
-       count(*) FILTER (WHERE state = 'done') AS done,
-       count(*) FILTER (WHERE stage = 1 AND state = 'blocked') AS merges_blocked
+       count(*) FILTER (WHERE stage < {VALIDATES} AND state = 'done') AS done,
+       count(*) FILTER (WHERE stage = 1 AND state = 'blocked' AND fence = 0 AND replica = 0) AS merges_blocked
 FROM scheduler_unit WHERE task_id = %s
 """
 # The attempt that decided: the last one of a failed unit; of several such units the one that was decided first.
 _FAILURE: Final = """
 SELECT * FROM (
     SELECT DISTINCT ON (u.id) a.id, a.reason_class, a.code, a.detail, u.stage, u.index
-    FROM scheduler_attempt a JOIN scheduler_unit u ON u.id = a.unit_id
-    WHERE a.task_id = %s AND u.state = 'failed' ORDER BY u.id, a.id DESC
+    FROM scheduler_unit u LEFT JOIN scheduler_attempt a ON a.unit_id = u.id AND a.task_id = u.task_id
+    WHERE u.task_id = %s AND u.state = 'failed' ORDER BY u.id, a.id DESC
 ) decided ORDER BY id LIMIT 1
 """
 # Steps that hold a unit may be waiting for the task, which is locked here: what they hold is left to the next look.
 _CANCEL_UNITS: Final = """
 UPDATE scheduler_unit SET state = 'cancelled' WHERE id IN (
-    SELECT id FROM scheduler_unit WHERE task_id = %s AND state IN ('blocked', 'waiting', 'placed')
+    SELECT id FROM scheduler_unit WHERE task_id = %s AND state IN ('blocked', 'waiting', 'placed', 'reported')
     FOR NO KEY UPDATE SKIP LOCKED)
+RETURNING id
+"""
+# Results that nobody will compare any more: whoever made them is paid by the platform.
+_CLOSE_UNJUDGED: Final = """
+WITH closed AS (
+    UPDATE scheduler_attempt a SET state = 'superseded', reason_class = 'superseded'
+    WHERE a.task_id = %s AND a.unit_id = ANY(%s) AND a.state = 'reported' RETURNING a.id
+)
+INSERT INTO scheduler_ended (attempt_id, at) SELECT id, now() FROM closed
 """
 _OPEN_UNIT: Final = """
-SELECT 1 FROM scheduler_unit WHERE task_id = %s AND state NOT IN ('done', 'failed', 'cancelled') LIMIT 1
+SELECT 1 FROM scheduler_unit WHERE task_id = %s AND state NOT IN ('done', 'failed', 'cancelled', 'superseded') LIMIT 1
 """
 ENDINGS: Final = {"user_cancel": Task.State.CANCELLED, "deadline": Task.State.EXPIRED}
 
@@ -127,15 +136,20 @@ def _any_failed(task_id: UUID) -> bool:
 
 
 def _failure(row: dict[str, Any], task: Task) -> Ending:
-    name = stage_name(task.plan, row["stage"])
+    validates, stage = divmod(row["stage"], VALIDATES)
+    name = stage_name(task.plan, stage)
     part = f"the {MERGE}" if name == MERGE else f"{name} {row['index']}"
-    told = row["detail"] or row["code"] or row["reason_class"] or "given back by its pools, again and again"
+    part = f"the validator of {part}" if validates else part
+    untold = "given back by its pools, again and again" if row["id"] else "no pool of another owner can run it"
+    told = row["detail"] or row["code"] or row["reason_class"] or untold
     return Ending(row["reason_class"] or "platform_fault", f"{part}: {told}"[:500])
 
 
 def _end_badly(task: Task, ending: Ending) -> str:
     """Cancel what does not run, ask the rest to stop, and end the task once nothing lives."""
-    rows(_CANCEL_UNITS, [task.pk])
+    cancelled = [unit for (unit,) in rows(_CANCEL_UNITS, [task.pk])]
+    if cancelled and task.plan.get("verify", "none") != "none":
+        rows(_CLOSE_UNJUDGED, [task.pk, cancelled])
     if not task.reason_class:
         Task.objects.filter(pk=task.pk).update(reason_class=ending.reason_class, reason=ending.reason)
         add_events([(task.pk, "task.stopping", {"reason_class": ending.reason_class, "reason": ending.reason})])
@@ -186,7 +200,7 @@ def _unblock_merge(task: Task) -> None:
     blob = store_bytes(content)  # outside the transaction: storing may take long, and may be repeated
     with transaction.atomic():
         Task.objects.filter(pk=task.pk).update(units_index={"sha256": blob.sha256, "bytes": blob.bytes})
-        blocked = Unit.objects.filter(task=task, stage=Unit.Stage.MERGE, state=Unit.State.BLOCKED)
+        blocked = Unit.objects.filter(task=task, stage=Unit.Stage.MERGE, state=Unit.State.BLOCKED, fence=0, replica=0)
         if blocked.update(state=Unit.State.WAITING):
             add_events([(task.pk, "task.merging", {})])
             wake("scheduler.match")

@@ -28,6 +28,7 @@ from marketplace.models import (
     TaskReference,
     User,
 )
+from marketplace.policies import Policy, parse_policy, strengthen
 from marketplace.services.artifacts import resolve_artifacts
 from marketplace.splitting import plan_of
 from marketplace.stages import open_border, total_units
@@ -53,10 +54,12 @@ class Request:
     deadline: datetime | None = None
     labels: dict[str, str] = field(default_factory=dict)
     name: str = ""
+    verify: Any = None
 
     def digest(self) -> str:
         """SHA-256 of the canonical request: what an idempotency key is compared by."""
         body = [self.capability, self.inputs, self.objective, self.constraints, self.labels, self.name]
+        body += [] if self.verify is None else [self.verify]
         return hashlib.sha256(canonical([*body, self.deadline])).hexdigest()
 
 
@@ -109,6 +112,8 @@ def draft_task(asker: Asker, request: Request, *, version: CapabilityVersion) ->
     check_needed(asker.organization, references)
     planned = plan_with(asker.organization, version, plain)
     plan = planned.plan
+    if request.verify is not None:
+        plan["verify"] = strengthen(Policy.of(plan["verify"]), parse_policy(request.verify)).in_plan()
     task = Task(
         organization=asker.organization,
         user=asker.user,

@@ -15,19 +15,20 @@ from django.db import transaction
 
 from core.wake import wake
 from marketplace.models import Task
+from marketplace.policies import Policy
 from marketplace.stages import borders
 from scheduler.models import Need
 from scheduler.needs import key_of, need_document
-from scheduler.services.probing import begin_probe
+from scheduler.services.pioneering import begin_probe
 from scheduler.sql import rows
 
 CHUNK: Final = 100_000
 
 _INSERT = """
-INSERT INTO scheduler_unit (task_id, stage, index, need_id, state, fence, tries, avoid)
-SELECT %(task)s, %(stage)s, i, %(need)s, %(state)s, 0, 0, '{}'
+INSERT INTO scheduler_unit (task_id, stage, index, replica, checked, need_id, state, fence, tries, avoid, apart)
+SELECT %(task)s, %(stage)s, i, 0, %(checked)s, %(need)s, %(state)s, 0, 0, '{}', '{}'
 FROM generate_series(%(start)s::int, %(stop)s::int - 1) AS i
-ON CONFLICT (task_id, stage, index) DO NOTHING
+ON CONFLICT (task_id, stage, index, replica) DO NOTHING
 """
 
 
@@ -67,7 +68,9 @@ def _expand_chunk(task: Task) -> None:
 
 
 def _insert(task: Task, stage: int, need: int, state: str, start: int, stop: int) -> None:
-    params: dict[str, Any] = {"task": task.pk, "stage": int(stage), "need": need}
+    policy = Policy.of(task.plan.get("verify"))
+    checked = None if policy.adaptive else policy.compares
+    params: dict[str, Any] = {"task": task.pk, "stage": int(stage), "need": need, "checked": checked}
     rows(_INSERT, params | {"state": state, "start": start, "stop": stop})
 
 

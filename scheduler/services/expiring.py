@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
 from core.wake import wake
 from marketplace.models import Task
+from scheduler.closing import CLOSED_NOW
 from scheduler.services.advancing import tasks_to_advance
+from scheduler.services.blaming import strand_units
 from scheduler.services.settling import end_attempts
 from scheduler.sql import dicts, rows
 
@@ -29,11 +32,11 @@ WHERE a.state IN ('leased', 'running')
 ORDER BY a.id LIMIT %s FOR UPDATE OF a SKIP LOCKED
 """
 # Placed on a pool that takes no work now, or where it was not fetched: back to waiting, for another pool.
-_UNFETCHED: Final = """
+_UNFETCHED: Final = f"""
 UPDATE scheduler_unit u SET state = 'waiting', pool_id = NULL
 FROM marketplace_pool p
 WHERE u.state = 'placed' AND p.id = u.pool_id AND (
-    p.state <> 'active' OR NOT EXISTS (
+    p.state <> 'active' OR p.quarantined_until > now() OR {CLOSED_NOW} OR NOT EXISTS (
         SELECT 1 FROM marketplace_agent g
         WHERE g.pool_id = p.id AND g.retired_at IS NULL AND g.lease_until > now()))
 RETURNING u.id
@@ -42,7 +45,7 @@ RETURNING u.id
 
 def expire_leases() -> dict[str, int]:
     """End what is overdue and take back what was not fetched. Returns the counts, for the operator's gauge."""
-    counts = {"lost": 0, "overrun": 0, "unfetched": 0}
+    counts = {"lost": 0, "overrun": 0, "unfetched": 0, "stranded": 0}
     with transaction.atomic():
         overdue = dicts(_OVERDUE, [LOST_PER_SWEEP])
         counts["lost"] = end_attempts(overdue, code="lease_expired", detail="the agent was not heard of in time")
@@ -50,9 +53,10 @@ def expire_leases() -> dict[str, int]:
         overrun = dicts(_OVERRUN, [LOST_PER_SWEEP])
         counts["overrun"] = end_attempts(overrun, code="overrun", detail="it ran far beyond its time limit")
     with transaction.atomic():
-        counts["unfetched"] = len(rows(_UNFETCHED))
+        counts["unfetched"] = len(rows(_UNFETCHED, {"notice": settings.RECLAIM_NOTICE_SECONDS}))
         if any(counts.values()):
             wake("scheduler.match")
+    counts["stranded"] = strand_units()
     return counts
 
 

@@ -21,7 +21,7 @@ from core.wake import wake
 from marketplace.models import Task
 from marketplace.stages import OVER, borders, next_border, stage_names, stages_of
 from scheduler.services.events import add_events
-from scheduler.services.probing import is_probing, probe_is_over
+from scheduler.services.pioneering import is_probing, probe_is_over
 from scheduler.services.referring import describe_needed, resolve
 from scheduler.specs import units_index
 from scheduler.stores import store_bytes

@@ -16,10 +16,11 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from scheduler.matching import ClassDecision, Placement, Plan, Snapshot, plan
-from scheduler.models import Decision, MarketPrice, Round
-from scheduler.snapshots import WAITING_PER_CLASS, documents_of, market, waiting_classes
+from scheduler.models import Decision, KeptScene, MarketPrice, Round
+from scheduler.scene import Scene, scene
+from scheduler.snapshots import WAITING_PER_CLASS, documents_of, market_in, waiting_classes
 from scheduler.sql import rows, scalar
-from scheduler.stored import snapshot_document, snapshot_from
+from scheduler.stored import snapshot_document, snapshot_from, whole
 
 ROUND_LOCK: Final = 0x67726964  # any constant: "grid"
 CHANNEL: Final = "gridfare_pool"
@@ -29,15 +30,16 @@ KEEP_ROUNDS: Final = 2_000
 # of no waiting units, expect a single row, and compare every unit picked with every unit waiting.
 _COMMIT = """
 WITH plan AS (
-    SELECT * FROM unnest(%(need)s::bigint[], %(avoid)s::text[], %(pool)s::bigint[], %(offer)s::bigint[],
+    SELECT * FROM unnest(%(need)s::bigint[], %(avoid)s::text[], %(apart)s::text[], %(pool)s::bigint[], %(offer)s::bigint[],
                          %(decision)s::bigint[], %(after)s::bigint[], %(upto)s::bigint[], %(variant)s::smallint[])
-        AS p(need_id, avoid, pool_id, offer_id, decision_id, after, upto, variant)
+        AS p(need_id, avoid, apart, pool_id, offer_id, decision_id, after, upto, variant)
 ), picked AS (
-    SELECT w.id, c.need_id, c.avoid, row_number() OVER (PARTITION BY c.need_id, c.avoid ORDER BY w.id) AS n
-    FROM (SELECT need_id, avoid, max(upto) AS total FROM plan GROUP BY need_id, avoid) c
+    SELECT w.id, c.need_id, c.avoid, c.apart, row_number() OVER (PARTITION BY c.need_id, c.avoid, c.apart ORDER BY w.id) AS n
+    FROM (SELECT need_id, avoid, apart, max(upto) AS total FROM plan GROUP BY need_id, avoid, apart) c
     CROSS JOIN LATERAL (
         SELECT u.id FROM scheduler_unit u
         WHERE u.state = 'waiting' AND u.need_id = c.need_id AND u.avoid = c.avoid::bigint[]
+          AND u.apart = c.apart::bigint[]
           AND (u.not_before IS NULL OR u.not_before <= now())
         ORDER BY u.id LIMIT c.total FOR UPDATE SKIP LOCKED
     ) w
@@ -45,7 +47,7 @@ WITH plan AS (
 UPDATE scheduler_unit u
 SET state = 'placed', pool_id = plan.pool_id, offer_id = plan.offer_id, decision_id = plan.decision_id,
     variant = plan.variant
-FROM picked JOIN plan ON plan.need_id = picked.need_id AND plan.avoid = picked.avoid
+FROM picked JOIN plan ON plan.need_id = picked.need_id AND plan.avoid = picked.avoid AND plan.apart = picked.apart
                      AND picked.n > plan.after AND picked.n <= plan.upto
 WHERE u.id = picked.id
 RETURNING u.pool_id
@@ -60,11 +62,12 @@ def run_round() -> int:
         classes = waiting_classes(WAITING_PER_CLASS)
         if not classes:
             return 0
-        snapshot = market(classes)
+        known = scene()
+        snapshot = market_in(known, classes)
         began = time.perf_counter_ns()
         planned = plan(snapshot, **limits())
         micros = (time.perf_counter_ns() - began) // 1000
-        return _commit(snapshot, planned, micros)
+        return _commit(known, snapshot, planned, micros)
 
 
 def limits() -> dict[str, Any]:
@@ -72,11 +75,11 @@ def limits() -> dict[str, Any]:
     return {"time_box_s": settings.PLANNER_TIME_BOX_S, "age_bound_s": float(settings.PLANNER_AGE_BOUND_S)}
 
 
-def _commit(snapshot: Snapshot, planned: Plan, micros: int) -> int:
+def _commit(known: Scene, snapshot: Snapshot, planned: Plan, micros: int) -> int:
     placing = [one for one in planned.decisions if one.placements]
     if not placing:
         return 0
-    ids = _record(snapshot, planned, placing, micros)
+    ids = _record(known, snapshot, planned, placing, micros)
     placed = rows(_COMMIT, _parameters(placing, ids))
     for pool_id in sorted({pool_id for (pool_id,) in placed}):
         notify_pool(pool_id)
@@ -86,7 +89,7 @@ def _commit(snapshot: Snapshot, planned: Plan, micros: int) -> int:
 def _parameters(placing: list[ClassDecision], ids: list[int]) -> dict[str, list[Any]]:
     """The plan as columns; `after` and `upto` number the units of a class from 1 in the order of their ids."""
     columns: dict[str, list[Any]] = {
-        name: [] for name in ("need", "avoid", "pool", "offer", "decision", "after", "upto", "variant")
+        name: [] for name in ("need", "avoid", "apart", "pool", "offer", "decision", "after", "upto", "variant")
     }
     for decision, decision_id in zip(placing, ids, strict=True):
         after = 0
@@ -100,6 +103,7 @@ def _append(columns: dict[str, list[Any]], placement: Placement, decision_id: in
     row = {
         "need": placement.need_id,
         "avoid": "{" + ",".join(map(str, placement.avoid)) + "}",
+        "apart": "{" + ",".join(map(str, placement.apart)) + "}",
         "pool": placement.pool_id,
         "offer": placement.offer_id,
         "decision": decision_id,
@@ -111,7 +115,9 @@ def _append(columns: dict[str, list[Any]], placement: Placement, decision_id: in
         columns[name].append(value)
 
 
-def _record(snapshot: Snapshot, planned: Plan, placing: list[ClassDecision], micros: int) -> list[int]:
+def _record(
+    known: Scene, snapshot: Snapshot, planned: Plan, placing: list[ClassDecision], micros: int
+) -> list[int]:
     """Store the round with its whole input, the decisions and the prices, for the explanation, for replay and for the market."""
     this = Round.objects.create(
         at=timezone.now(),
@@ -119,7 +125,8 @@ def _record(snapshot: Snapshot, planned: Plan, placing: list[ClassDecision], mic
         placed=sum(p.units for one in placing for p in one.placements),
         decided_by=planned.decided_by,
         micros=micros,
-        snapshot=snapshot_document(snapshot) | {"limits": limits()},
+        scene=_keep_scene(known),
+        snapshot=snapshot_document(snapshot, known.states) | {"limits": limits()},
     )
     MarketPrice.objects.bulk_create(
         MarketPrice(at=this.at, pool_id=pool_id, resource=resource, price=price)
@@ -139,10 +146,20 @@ def _record(snapshot: Snapshot, planned: Plan, placing: list[ClassDecision], mic
     return [decision.pk for decision in made]
 
 
+def _keep_scene(known: Scene) -> KeptScene:
+    """The row of what rarely changes, made with the first round that saw it so."""
+    if not KeptScene.objects.filter(digest=known.digest).exists():
+        KeptScene.objects.bulk_create([KeptScene(digest=known.digest, document=known.document)], ignore_conflicts=True)
+    return KeptScene(digest=known.digest)
+
+
 def replay_round(this: Round) -> list[ClassDecision]:
     """Decide a stored round again from its snapshot: what it decided, if the code has not changed since."""
     needs = documents_of(need for need, *_ in this.snapshot["classes"])
-    again = plan(snapshot_from(this.snapshot, needs), by=this.decided_by, **this.snapshot["limits"] | {"time_box_s": 3600.0})
+    document = this.snapshot
+    if this.scene is not None:
+        document = whole(document, this.scene.document, (needs[need]["offers_at"] for need, *_ in document["classes"]))
+    again = plan(snapshot_from(document, needs), by=this.decided_by, **this.snapshot["limits"] | {"time_box_s": 3600.0})
     return [one for one in again.decisions if one.placements]
 
 
@@ -163,6 +180,11 @@ AND NOT EXISTS (SELECT 1 FROM scheduler_decision d WHERE d.round_id = r.id) RETU
 """
 
 
+_FORGET_SCENES: Final = """
+DELETE FROM scheduler_keptscene s WHERE NOT EXISTS (SELECT 1 FROM scheduler_round r WHERE r.scene_id = s.digest)
+"""
+
+
 def forget_old_prices(keep_days: int = 30) -> int:
     """Housekeeping: prices are kept for a month."""
     gone, _ = MarketPrice.objects.filter(at__lt=timezone.now() - timedelta(days=keep_days)).delete()
@@ -176,4 +198,6 @@ def forget_old_rounds(keep: int = KEEP_ROUNDS) -> int:
     if last is None:
         return 0
     rows(_FORGET_DECISIONS, [last])
-    return len(rows(_FORGET_ROUNDS, [last]))
+    gone = len(rows(_FORGET_ROUNDS, [last]))
+    rows(_FORGET_SCENES)
+    return gone

@@ -1,6 +1,7 @@
 """What is predicted of a task when it is expanded, and how that compares with what came.
 
-Made by the job that expands, never while a user waits; once, and never changed. It is the planner's own estimate
+Made by the job that expands, once its units are placed: nobody waits for it, and what the task itself has placed by then does
+not count as load. Made once, and never changed. It is the planner's own estimate
 (`matching/estimates.py`) of each stage, one after the other, over the market as it stands: a constant number of statements,
 whatever the task's size.
 """
@@ -31,7 +32,7 @@ OVERHEAD_S: Final = 1.0  # until a round has run and an agent has fetched, at th
 
 def predict_task(task_id: UUID | str) -> Prediction | None:
     """Predict an open task that has none yet. None where that is not possible: no pool fits now, or its inputs are not there."""
-    open_ones = Task.objects.filter(pk=task_id, prediction=None, started_at=None, state__in=["queued", "running"])
+    open_ones = Task.objects.filter(pk=task_id, prediction=None, units_done=0, state__in=["queued", "running"])
     task = open_ones.exclude(units_open=0).select_related("organization", "capability_version").first()
     if task is None:
         return None
@@ -50,7 +51,7 @@ def _estimates(task: Task) -> list[Estimate] | None:
     documents = [{name: value for name, value in need.items() if name != "deadline"} for need in needs]
     counts = [part["units"] for part in stages_of(task.plan)]
     classes = [ClassState(-1 - n, document, counts[n]) for n, document in enumerate(documents)]
-    snapshot = market(classes, online_only=True)
+    snapshot = market(classes, online_only=True, without=task.pk)
     found = [estimate(one, one.waiting, snapshot) for one in classes]
     known = [one for one in found if one is not None]
     return known if len(known) == len(found) else None

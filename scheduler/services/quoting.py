@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from core.errors import Invalid
 from marketplace.stages import stages_of
-from scheduler.matching import ClassState, Snapshot, feasible_arcs
+from scheduler.matching import ClassState, Snapshot, fitting
 from scheduler.matching.estimates import Estimate, estimate
 from scheduler.matching.goals import OBJECTIVES
 from scheduler.services.drafting import Asker, Draft, Request, draft_task, find_version
@@ -38,11 +38,11 @@ def quote_task(asker: Asker, request: Request) -> Quote:
     draft = draft_task(asker, request, version=find_version(asker.organization, request.capability))
     classes = _classes(draft, request.objective)
     snapshot = market(classes, online_only=True)
-    arcs, excluded = feasible_arcs(classes[0], snapshot)
+    pools, excluded = fitting(classes[0], snapshot)
     names = [*OBJECTIVES, *([OWN] if draft.task.constraints.get("weights") else [])]
     options = {name: _option(draft, name, snapshot) for name in names}
     tflop = Decimal(str(draft.task.plan["tflop"])) * draft.task.plan["units"]
-    return Quote(draft.task.plan["units"], str(tflop), len(arcs), dict(excluded), options)
+    return Quote(draft.task.plan["units"], str(tflop), len(pools), dict(excluded), options)
 
 
 def _classes(draft: Draft, objective: str, without: tuple[str, ...] = ("weights",)) -> list[ClassState]:

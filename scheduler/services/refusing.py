@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final
+from dataclasses import replace
+from typing import Any, Final
 
 from core.errors import Invalid
+from marketplace.policies import Policy
 from marketplace.stages import stages_of
-from scheduler.matching import ClassState, feasible_arcs
+from scheduler.matching import ClassState, fitting
 from scheduler.services.drafting import Draft
 from scheduler.services.expanding import need_of
 from scheduler.services.quoting import refuse_late
@@ -31,12 +33,26 @@ def refuse_hopeless(draft: Draft) -> None:
         document = need_of(draft.task, stage=stage, inputs=draft.inputs)
         document.pop("deadline", None)  # has its own answer, with a better offer
         one = ClassState(0, document, 1)
-        arcs, excluded = feasible_arcs(one, market([one], online_only=False, with_load=False))
-        if not arcs:
+        pools, excluded = fitting(one, market([one], online_only=False, with_load=False))
+        if not pools:
             counts = dict(excluded)
             break
+        _check_owners(draft.task.plan, {pool.provider for pool in pools})
     else:
         return
     nearest = next((d for d in ("price", "offer", "trust", "policy", "provider", "region") if counts.get(d)), "")
     code, detail, at = _HOPELESS.get(nearest, ("no_pool_fits", "no pool of the market could run this", "capability"))
     raise Invalid(code, detail, field=at, excluded=counts)
+
+
+def _check_owners(plan: dict[str, Any], owners: set[str]) -> None:
+    """As many owners as results are asked for must have a pool that fits; no more results than owners are asked for."""
+    policy = Policy.of(plan["verify"])
+    if not policy.compares:
+        return
+    one_more = policy.validator is not None  # it runs where none of the results comes from
+    wanted, givers = policy.initial + one_more, len(owners) - one_more
+    if len(owners) < wanted:
+        detail = f"{wanted} different owners are needed for results and checks, and {len(owners)} could take part"
+        raise Invalid("too_few_owners", detail, field="verify", owners=len(owners), wanted=wanted)
+    plan["verify"] = replace(policy, max_total=min(policy.max_total, givers)).in_plan()

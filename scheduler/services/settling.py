@@ -7,7 +7,7 @@ A batch that was adopted before (its answer was lost) is recognised by its numbe
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -19,67 +19,53 @@ from django.utils import timezone
 from core.errors import Conflict
 from core.wake import wake
 from marketplace.models import Agent
-from scheduler.models import ReportBatch
-from scheduler.reasons import RETRY_DELAY, Policy, Verdict, verdict_of, verdict_of_release
+from scheduler.models import ReportBatch, Unit
+from scheduler.reasons import RETRY_DELAY, Charge, Policy, Verdict, backoff, verdict_of, verdict_of_release
 from scheduler.reports import Report, ReportedBatch, SpecOutputs, first_of_each, judge, measured, unasked
+from scheduler.services.blaming import follow_accusations, runs_elsewhere
 from scheduler.services.events import add_events
+from scheduler.services.pacing import PACE_MEMORY, teach_pace
+from scheduler.services.trusting import note_ended
 from scheduler.sql import PART, dicts, rows
 
 # One statement ends the attempts, moves their units, queues them for metering and teaches the pace.
-_ADOPT: Final = """
+_ADOPT: Final = f"""
 WITH r AS (
     SELECT * FROM unnest(%(attempt)s::bigint[], %(fence)s::int[], %(state)s::text[], %(reason)s::text[],
                          %(code)s::text[], %(detail)s::text[], %(exit)s::int[], %(usage)s::text[],
                          %(wall_ms)s::bigint[], %(unit_state)s::text[], %(counts)s::bool[], %(avoid)s::bool[],
-                         %(peak_mib)s::int[], %(bytes_out)s::bigint[])
-        AS r(attempt, fence, state, reason, code, detail, exit_code, usage, wall_ms, unit_state, counts, avoid,
+                         %(delay)s::interval[], %(peak_mib)s::int[], %(bytes_out)s::bigint[])
+        AS r(attempt, fence, state, reason, code, detail, exit_code, usage, wall_ms, unit_state, counts, avoid, delay,
              peak_mib, bytes_out)
 ), ended AS (
     UPDATE scheduler_attempt a
-    SET state = r.state, reason_class = r.reason, code = r.code, detail = r.detail, exit_code = r.exit_code,
+    SET state = CASE WHEN a.checked AND r.state = 'valid' THEN 'reported' ELSE r.state END,
+        reason_class = r.reason, code = r.code, detail = r.detail, exit_code = r.exit_code,
         usage = r.usage::jsonb, batch_id = %(batch)s, ended_at = now(), progress_ppm = NULL,
         started_at = coalesce(a.started_at, greatest(a.leased_at, now() - r.wall_ms * interval '1 millisecond'))
     FROM r
     WHERE a.id = r.attempt AND a.fence = r.fence AND a.agent_id = ANY(%(agents)s) AND a.state IN ('leased', 'running')
     RETURNING a.id, a.fence, a.unit_id, a.task_id, a.pool_id, a.need_id, a.state, r.reason, r.code, r.detail, r.wall_ms,
-              r.unit_state, r.counts, r.avoid, extract(epoch FROM now() - a.leased_at) * 1000 AS held_ms,
+              CASE WHEN NOT a.checked THEN r.unit_state WHEN r.unit_state = 'done' THEN 'reported'
+                   WHEN r.unit_state = 'waiting' THEN 'blocked' ELSE r.unit_state END AS unit_state,
+              a.checked, r.counts, r.avoid, r.delay, extract(epoch FROM now() - a.leased_at) * 1000 AS held_ms,
               a.variant, r.peak_mib, r.bytes_out
 ), moved AS (
     UPDATE scheduler_unit u
     SET state = e.unit_state,
         tries = u.tries + e.counts::int,
         avoid = CASE WHEN e.avoid AND NOT u.avoid @> ARRAY[e.pool_id] THEN u.avoid || e.pool_id ELSE u.avoid END,
-        pool_id = CASE WHEN e.unit_state = 'waiting' THEN NULL ELSE u.pool_id END,
-        not_before = CASE WHEN e.unit_state = 'waiting' AND e.counts THEN now() + %(delay)s ELSE NULL END
+        pool_id = CASE WHEN e.unit_state IN ('waiting', 'blocked') THEN NULL ELSE u.pool_id END,
+        not_before = CASE WHEN e.unit_state IN ('waiting', 'blocked') AND e.delay > interval '0' THEN now() + e.delay END
     FROM ended e WHERE u.id = e.unit_id AND u.state = 'leased'
 ), queued AS (
-    INSERT INTO scheduler_ended (attempt_id, at) SELECT id, now() FROM ended
+    INSERT INTO scheduler_ended (attempt_id, at) SELECT id, now() FROM ended WHERE state <> 'reported'
+), to_judge AS (
+    INSERT INTO scheduler_unjudged (unit_id, at) SELECT unit_id, now() FROM ended WHERE checked
 ), paced AS (
-    INSERT INTO scheduler_pace AS p (capability_version_id, stage, variant, pool_id, samples, tflop, seconds, tflop_squared,
-                                     product, seconds_squared, memory_mib, memory_most, bytes_out, updated_at)
-    SELECT (n.document->>'version')::bigint, (n.document->>'stage')::int, took.variant, took.pool_id, sum(took.samples),
-           sum(took.samples * x.tflop), sum(took.seconds), sum(took.samples * x.tflop * x.tflop),
-           sum(took.seconds * x.tflop), sum(took.squared), sum(least(took.peaks, took.samples * x.memory)),
-           max(least(took.peak, x.memory)), sum(took.bytes_out), now()
-    FROM (SELECT need_id, variant, pool_id, count(*) AS samples, sum(s) AS seconds, sum(s * s) AS squared,
-                 sum(peak_mib) AS peaks, max(peak_mib) AS peak, sum(bytes_out) AS bytes_out
-          FROM (SELECT *, greatest(least(wall_ms, held_ms), 0)::float / 1000 AS s FROM ended WHERE state = 'valid') each
-          GROUP BY need_id, variant, pool_id) took
-    JOIN scheduler_need n ON n.id = took.need_id
-    CROSS JOIN LATERAL (SELECT coalesce(n.document->'variants'->took.variant, '{}') AS own) v
-    CROSS JOIN LATERAL (SELECT coalesce(v.own->>'tflop', n.document->>'tflop')::float,
-                               (coalesce(v.own->'need', n.document->'need')->>'memory_mib')::int) x(tflop, memory)
-    GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
-    ON CONFLICT (capability_version_id, stage, variant, pool_id) DO UPDATE
-    SET (samples, tflop, seconds, tflop_squared, product, seconds_squared, memory_mib, memory_most, bytes_out, updated_at) = (
-        SELECT p.samples * kept + excluded.samples, p.tflop * kept + excluded.tflop,
-               p.seconds * kept + excluded.seconds, p.tflop_squared * kept + excluded.tflop_squared,
-               p.product * kept + excluded.product, p.seconds_squared * kept + excluded.seconds_squared,
-               p.memory_mib * kept + excluded.memory_mib, greatest(p.memory_most, excluded.memory_most),
-               p.bytes_out * kept + excluded.bytes_out, now()
-        FROM (SELECT least(1.0, %(memory)s / p.samples) AS kept) AS older)
+    {teach_pace("ended", "state = 'valid'")}
 )
-SELECT id, fence, unit_id, task_id, pool_id, state, reason, code, detail, unit_state FROM ended
+SELECT id, fence, unit_id, task_id, pool_id, state, reason, code, detail, unit_state, checked, counts FROM ended
 """
 # Tasks are locked in the order of their ids, so that two batches that end units of the same tasks never wait for each other.
 _PROGRESS: Final = """
@@ -94,9 +80,15 @@ RETURNING t.id, t.units_done - p.done AS before, t.units_done AS after, t.units_
 """
 # What verdicts need to know of the attempts that did not go well.
 _CONTEXT: Final = """
-SELECT a.id, u.tries, u.fence, now() - t.created_at AS age, t.plan->'retry' AS retry,
-       t.cancel_requested_at IS NOT NULL OR t.reason_class <> '' AS stopping
+SELECT a.id, u.tries, u.fence, now() - t.created_at AS age, t.plan->'retry' AS retry, u.state = 'superseded' AS superseded,
+       t.cancel_requested_at IS NOT NULL OR t.reason_class <> '' AS stopping, a.need_id, a.pool_id, u.stage,
+       CASE WHEN NOT a.checked THEN u.apart <> '{}' ELSE EXISTS (
+            SELECT FROM scheduler_unit s JOIN scheduler_attempt x ON x.unit_id = s.id AND x.checked
+            JOIN marketplace_pool p ON p.id = x.pool_id
+            WHERE s.task_id = u.task_id AND s.stage = u.stage AND s.index = u.index AND x.state = 'failed'
+              AND x.reason_class = 'capability_error' AND p.organization_id <> own.organization_id) END AS said_before
 FROM scheduler_attempt a JOIN scheduler_unit u ON u.id = a.unit_id JOIN marketplace_task t ON t.id = a.task_id
+JOIN marketplace_pool own ON own.id = a.pool_id
 WHERE a.id = ANY(%s)
 """
 _OUTPUTS: Final = f"""
@@ -112,8 +104,9 @@ FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[]) AS o(attempt, path
 JOIN scheduler_attempt a ON a.id = o.attempt JOIN marketplace_blob b ON b.sha256 = o.sha256
 ON CONFLICT (attempt_id, path) DO NOTHING
 """
+# Stopped because its siblings agreed without it: the platform pays for what it took.
+SUPERSEDED: Final = {"state": "superseded", "reason": "superseded"}
 _ADVANCE: Final = "scheduler.advance"
-PACE_MEMORY: Final = 200.0  # samples that what was learned before counts for, at most
 
 
 @dataclass(frozen=True)
@@ -134,7 +127,7 @@ def settle_reports(agent: Agent, batch: ReportedBatch) -> Settled:
         if not new:
             return Settled(batch.seq, [])
         reports = _judged(first_of_each(batch.reports))
-        ended = _end([agent.pk], _decided(reports), batch=row.pk, delay=RETRY_DELAY)
+        ended = _end([agent.pk], _decided(reports), batch=row.pk)
         adopted = {(attempt["id"], attempt["fence"]) for attempt in ended}
         _save_outputs([report for report in reports if (report.attempt, report.fence) in adopted])
     refused = [lease for report in reports if (lease := (report.attempt, report.fence)) not in adopted]
@@ -181,6 +174,10 @@ def _loads(value: Any) -> Any:
 def _decided(reports: list[Report]) -> list[dict[str, Any]]:
     """The columns of `_ADOPT` for judged reports; what did not go well is decided with its unit's history."""
     history = _history([report.attempt for report in reports if report.outcome != "done"])
+    accused = [report.attempt for report in reports if report.reason_class == "capability_error"]
+    elsewhere = runs_elsewhere([history[attempt] for attempt in accused if attempt in history])
+    for past in history.values():
+        past["elsewhere"] = elsewhere.get((past["need_id"], past["pool_id"]), False)
     return [_decide(report, history.get(report.attempt)) for report in reports]
 
 
@@ -196,27 +193,44 @@ def _decide(report: Report, past: dict[str, Any] | None) -> dict[str, Any]:
         return _column(report, Verdict("failed", counts=True, avoid_pool=False))
     if report.outcome == "released":
         unable = report.code == "executor_missing"
-        return _column(report, verdict_of_release(fence=past["fence"], unable=unable))
+        return _column(report, _contained(verdict_of_release(fence=past["fence"], unable=unable), past))
+    if past["superseded"] and report.outcome == "cancelled":
+        return _column(report, Verdict("cancelled", counts=False, avoid_pool=False)) | SUPERSEDED
     if report.outcome == "cancelled" and not past["stopping"]:
         report = unasked(report)
-    return _column(report, _verdict(report, past, lost=False))
+    verdict = _verdict(report, past, lost=False)
+    return _column(report, verdict) | {"delay": _wait(verdict, past)}
+
+
+def _wait(verdict: Verdict, past: dict[str, Any]) -> timedelta:
+    return backoff(counts=verdict.counts, tries=past["tries"], fence=past["fence"])
 
 
 def _verdict(report: Report, past: dict[str, Any], *, lost: bool) -> Verdict:
     facts = {name: past[name] for name in ("tries", "fence", "age", "policy")}
-    return verdict_of(report.reason_class, lost=lost, **facts)
+    charge = Charge(report.exit_code, past["said_before"], past.get("elsewhere", False))
+    verdict = verdict_of(report.reason_class, lost=lost, proven=charge.proven(past["policy"]), **facts)
+    return _contained(verdict, past)
+
+
+def _contained(verdict: Verdict, past: dict[str, Any]) -> Verdict:
+    """A validator that fails is no failure of its task: the look at the results goes on without it."""
+    gone = verdict.unit_state == "failed" and past["stage"] >= Unit.Stage.VALIDATE
+    return replace(verdict, unit_state="superseded") if gone else verdict
 
 
 def _end(
-    agents: list[UUID], decided: list[dict[str, Any]], *, batch: int | None, delay: timedelta
+    agents: list[UUID], decided: list[dict[str, Any]], *, batch: int | None
 ) -> list[dict[str, Any]]:
     """End attempts of these agents, in the order of their ids: no deadlocks between batches. Returns those ended."""
     if not decided:
         return []
     ordered = sorted(decided, key=lambda row: int(row["attempt"]))
     columns = {name: [row[name] for row in ordered] for name in ordered[0]}
-    ended = dicts(_ADOPT, columns | {"agents": agents, "batch": batch, "delay": delay, "memory": PACE_MEMORY})
-    _tell_tasks(ended)
+    ended = dicts(_ADOPT, columns | {"agents": agents, "batch": batch, "memory": PACE_MEMORY})
+    note_ended(ended)  # trust before tasks, as verdicts lock them
+    follow_accusations(ended)
+    tell_tasks(ended)
     return ended
 
 
@@ -237,18 +251,19 @@ def _column(report: Report, verdict: Verdict) -> dict[str, Any]:
         "unit_state": "done" if report.outcome == "done" else verdict.unit_state,
         "counts": verdict.counts,
         "avoid": verdict.avoid_pool,
+        "delay": timedelta(0),
         "peak_mib": report.peak_mib,
         "bytes_out": report.bytes_out,
     }
 
 
-def _tell_tasks(ended: list[dict[str, Any]]) -> None:
+def tell_tasks(ended: list[dict[str, Any]]) -> None:
     """Progress, events and wakes for the tasks of ended attempts."""
     done: dict[UUID, int] = {}
     troubled: dict[UUID, dict[str, Any]] = {}
     for row in ended:
         done[row["task_id"]] = done.get(row["task_id"], 0) + (row["unit_state"] == "done")
-        if row["state"] not in ("valid", "released") or row["unit_state"] == "failed":
+        if row["state"] not in ("valid", "reported", "released", "superseded") or row["unit_state"] == "failed":
             troubled[row["task_id"]] = row
     tasks = sorted(done)
     progress = dicts(_PROGRESS, [tasks, [done[task] for task in tasks]])
@@ -298,11 +313,12 @@ def end_attempts(attempts: Iterable[dict[str, Any]], *, code: str, detail: str) 
     history = _history([row["id"] for row in listed])
     decided = [_lost(row, history[row["id"]], code, detail) for row in listed]
     agents = sorted({row["agent_id"] for row in listed})
-    return len(_end(agents, decided, batch=None, delay=timedelta(0)))
+    return len(_end(agents, decided, batch=None))
 
 
 def _lost(row: dict[str, Any], past: dict[str, Any], code: str, detail: str) -> dict[str, Any]:
     report = Report(
         attempt=row["id"], fence=row["fence"], outcome="failed", reason_class="node_fault", code=code, detail=detail
     )
-    return _column(report, _verdict(report, past, lost=True)) | {"state": "lost"}
+    verdict = _verdict(report, past, lost=True)
+    return _column(report, verdict) | {"state": "lost", "delay": _wait(verdict, past)}

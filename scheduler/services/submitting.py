@@ -31,7 +31,7 @@ def submit_task(asker: Asker, request: Request, *, idempotency_key: str | None =
     refuse_hopeless(draft)
     refuse_late(draft)
     try:
-        return _save(draft), True
+        return save_task(draft), True
     except IntegrityError as error:
         if "task_request_once" not in str(error):
             raise
@@ -52,7 +52,7 @@ def submit_tests(version: CapabilityVersion, cases: list[tuple[str, dict[str, An
         refuse_hopeless(draft)
         drafts.append(draft)
     with transaction.atomic():
-        return [_save(draft) for draft in drafts]
+        return [save_task(draft) for draft in drafts]
 
 
 def _replayed(asker: Asker, request: Request, key: str | None) -> Task | None:
@@ -74,7 +74,8 @@ def _check_standing(organization: Organization) -> None:
 
 
 @transaction.atomic
-def _save(draft: Draft) -> Task:
+def save_task(draft: Draft) -> Task:
+    """Write a checked task with its files and its first event; what comes next is woken."""
     task = draft.task
     task.save(force_insert=True)
     TaskArtifact.objects.bulk_create(draft.files)

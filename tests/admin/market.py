@@ -14,12 +14,38 @@ from django.utils import timezone
 from billing.models import CostSoFar
 from billing.services import charge_tasks
 from core.admin.cells import change_url
-from marketplace.models import Artifact, Blob, BlobPlace, Region, Task, TaskArtifact, TaskReference, Upload
+from marketplace.models import Artifact, Blob, BlobPlace, Pool, Region, Task, TaskArtifact, TaskReference, Upload
+from marketplace.services.availability import keep_status
 from metering.services import measure
-from scheduler.models import Attempt, Ended, LogChunk, Prediction
+from scheduler.models import (
+    Attempt,
+    Checkpoint,
+    Ended,
+    LogChunk,
+    MarketPrice,
+    PoolEvent,
+    Prediction,
+    Probe,
+    RegionEndpoint,
+    Trust,
+    Unjudged,
+)
+from scheduler.services.network import reserve
 from scheduler.services.placing import run_round
 from scheduler.stores import store_bytes
-from tests.builders import Person, a_join_token, a_key, a_person, a_pool, alice, an_organization, olga
+from tests.builders import (
+    Person,
+    a_join_token,
+    a_key,
+    a_person,
+    a_pool,
+    a_window,
+    alice,
+    an_agent,
+    an_organization,
+    olga,
+)
+from tests.builders_network import a_link, a_wish
 from tests.builders_tasks import FakeAgent, a_task, a_version, run_to_end
 
 _serial = numbers(1)
@@ -57,17 +83,31 @@ def everything() -> Task:
     task = a_settled_task()
     attempt = Attempt.objects.filter(task=task).latest("pk")
     attempt.outputs.create(task=task, path="a.png", blob=_a_blob(), bytes=4, media_type="image/png")
+    saved = [{"path": "state/a", "sha256": "a" * 64, "bytes": 4}]
+    Checkpoint.objects.create(attempt=attempt, unit=attempt.unit, at=timezone.now(), files=saved, bytes=4, usage={})
     LogChunk.objects.create(attempt=attempt, stream="stdout", offset=0, data=b"frame 1 \xff\x00 done")
     Ended.objects.create(attempt=attempt, at=timezone.now())
+    MarketPrice.objects.create(at=timezone.now(), pool_id=attempt.pool_id, resource="cores", price=0.01)
     CostSoFar.objects.create(task=task)
     TaskReference.objects.create(task=task, needs=task, field="scene", path="*.obj")
     soon = {"start_p50_s": 1, "start_p90_s": 2, "finish_p50_s": 3, "finish_p90_s": 4}
     Prediction.objects.get_or_create(task=task, defaults={"made_at": timezone.now(), "price": 1, "tflop": 1, **soon})
+    _trust(attempt)
     _files(task)
+    _network(Attempt.objects.get(pk=attempt.pk).pool)
     a_key(alice())
     a_join_token(a_pool(state="registered"))
+    a_window(a_pool(), in_s=3600)
+    keep_status(an_agent(a_pool(agent=False)), {"load1": 0.5}, [("a" * 64, 10**9)])
     LogEntry.objects.create(user=olga().user, object_repr="a pool", action_flag=CHANGE, change_message="drained")
     return task
+
+
+def _trust(attempt: Attempt) -> None:
+    now = timezone.now()
+    Trust.objects.create(pool=attempt.pool, capability_version=attempt.task.capability_version, streak=3, valid=3, updated_at=now)
+    PoolEvent.objects.create(pool=attempt.pool, kind="level", detail="L1 to L2", at=now)
+    Unjudged.objects.create(unit=attempt.unit, at=now)
 
 
 def _a_blob() -> Blob:
@@ -80,6 +120,14 @@ def _files(task: Task) -> None:
     TaskArtifact.objects.create(task=task, artifact=artifact, path="in/scene.xml", field="scene")
     BlobPlace.objects.get_or_create(blob=blob, region=Region.objects.first())
     Upload.objects.create(organization=owner, sha256="a" * 64, bytes=9, name="b.csv", expires_at=timezone.now())
+
+
+def _network(pool: Pool) -> None:
+    number = next(_serial)
+    reserve(a_wish(a_link(f"here-{number}", f"there-{number}")))
+    RegionEndpoint.objects.get_or_create(region=pool.region, defaults={"url": "https://probe.example/1m"})
+    values = {"latency_p50_s": 0.01, "latency_p90_s": 0.02, "jitter_p99_s": 0.001, "loss": 0, "mbps": 100}
+    Probe.objects.create(pool=pool, region=Region.objects.get(code="ningxia"), measured_at=timezone.now(), **values)
 
 
 def an_open_task(count: int = 4) -> Task:

@@ -14,14 +14,14 @@ from core.admin import OperatorPage
 from core.admin.paging import BoundedPaginator
 from marketplace.models import ApiKey, JoinToken, Offer, Organization, Pool, Region, Task, TaskEvent, User
 from metering.models import UsageRecord
-from scheduler.models import Attempt, Decision, Unit
+from scheduler.models import Attempt, Decision, NetworkLink, NetworkNode, RegionEndpoint, Unit
 from tests.admin.market import a_settled_task, an_open_task, everything, list_of, models, operator, page_of
 from tests.builders import a_pool, a_user, alice, olga
 
 pytestmark = pytest.mark.django_db
 
 OUR_APPS = ("marketplace", "scheduler", "metering", "billing")
-EDITABLE = {User, Organization, Region}
+EDITABLE = {User, Organization, Region, NetworkNode, NetworkLink, RegionEndpoint}
 
 
 def counted(client: Client, url: str) -> int:
@@ -79,7 +79,7 @@ def test_a_tasks_page_asks_no_more_for_more_units() -> None:
     assert counted(client, page_of(small)) == counted(client, page_of(large)) <= 35
 
 
-def test_only_parties_people_and_regions_can_be_edited_at_all() -> None:
+def test_only_parties_people_and_the_map_can_be_edited_at_all() -> None:
     from django.contrib import admin
 
     assert {model for model, page in admin.site._registry.items() if isinstance(page, OperatorPage)} == EDITABLE

@@ -15,7 +15,8 @@ import pytest
 
 from gridfare.agent.home import AgentConfig, Home
 from gridfare.agent.identity import load_or_create_identity
-from gridfare.agent.loop import Loop, Options
+from gridfare.agent.line import Options
+from gridfare.agent.loop import Loop
 from gridfare.agent.service import serve
 
 from .platform import Platform

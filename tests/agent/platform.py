@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -51,7 +52,11 @@ class Platform:
         self.requests: list[tuple[str, str]] = []
         self.next_attempt = 1
         self.drain = False
+        self.reclaim_at: float | None = None
+        self.checkpoints: list[Json] = []
         self.keep_syncs = True
+        self.probe_orders: Any = None
+        self.probes: list[Json] = []
         self.before_answer: Callable[[str, str], None] = lambda method, path: None
         self.after_work: Callable[[str, str], bool] = lambda method, path: True
         self.clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
@@ -73,14 +78,16 @@ class Platform:
         self.blobs[digest] = content
         return {"sha256": digest, "bytes": len(content)}
 
-    def offer(self, spec: Json, count: int = 1, files: Any = None, params: Any = None) -> list[int]:
+    def offer(
+        self, spec: Json, count: int = 1, files: Any = None, params: Any = None, resume: list[Json] | None = None
+    ) -> list[int]:
         """Units of a spec, waiting; returns their attempts."""
         with self.guard:
             self.specs[spec["id"]] = spec
             first = self.next_attempt
             self.next_attempt += count
             for attempt in range(first, self.next_attempt):
-                self.waiting.append([attempt, 1, spec["id"], attempt - first, params, files])
+                self.waiting.append([attempt, 1, spec["id"], attempt - first, params, files, *([resume] if resume else [])])
             self.guard.notify_all()
             return list(range(first, self.next_attempt))
 
@@ -144,6 +151,7 @@ class Platform:
             if self.keep_syncs:
                 self.syncs.append(body)
             accepted = self._adopt(body["reports"])
+            self.probes += body.get("probes", [])
             self._compare(body)
             ends = time.monotonic() + body["wait_s"]
             while not (accepted or self.stops or self.refused or (self.waiting and body["want"])):
@@ -200,7 +208,8 @@ class Platform:
             self.given.add(row[0])
         stops, self.stops = self.stops, []
         refused, self.refused = self.refused, []
-        return {
+        orders = {"probe": self.probe_orders} if "probes" in body and self.probe_orders is not None else {}
+        return orders | {
             "server_time_ms": self.clock_ms(),
             "lease_s": self.lease_s,
             "next_s": 0,
@@ -208,6 +217,8 @@ class Platform:
             "refused": refused,
             "stop": stops,
             "drain": self.drain,
+            "reclaim_in_s": None if self.reclaim_at is None else max(self.reclaim_at - time.monotonic(), 0),
+            "checkpoint": [] if self.reclaim_at is None else [[row[0], row[1]] for row in self.live.values()],
             "specs": {name: self.specs[name] for name in {row[2] for row in leases}},
             "leases": leases,
         }
@@ -298,8 +309,18 @@ def handler_for(platform: Platform) -> type[BaseHTTPRequestHandler]:
                 return 201, {}, json.dumps(platform.enrol(json.loads(body))).encode()
             if self.path == "/agent/v1/sync":
                 return 200, {}, json.dumps(platform.sync(json.loads(body))).encode()
+            if self.path == "/agent/v1/probe":
+                return 200, {}, os.urandom(json.loads(body)["bytes"])
+            if self.path == "/elsewhere":
+                first, last = map(int, self.headers["Range"].removeprefix("bytes=").split("-"))
+                return 206, {}, os.urandom(last - first + 1)
             if self.path == "/agent/v1/logs":
                 return 200, {}, json.dumps(platform.take_logs(json.loads(body))).encode()
+            if self.path == "/agent/v1/checkpoints":
+                with platform.guard:
+                    platform.checkpoints += json.loads(body)["checkpoints"]
+                    platform.guard.notify_all()
+                return 200, {}, b'{"refused": []}'
             if self.path == "/agent/v1/selftest":
                 platform.selftests.append(json.loads(body))
                 return 200, {}, b'{"pool_state": "active"}'

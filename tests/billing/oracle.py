@@ -83,7 +83,8 @@ def _resource(record: Any, offer: Any) -> Fraction:
     basis, _, rates = offer
     counts = {name: Fraction(getattr(record, name)) for name in ("core_ms", "held_core_ms", "accelerator_ms")}
     counts |= {"fp32_gflop": Fraction(record.fp32_gflop), "bytes": Fraction(record.bytes_in + record.bytes_out)}
-    counts["valid"] = Fraction(record.outcome == "valid")
+    confirmed = record.outcome == "superseded" and not record.reason_class
+    counts["valid"] = Fraction(record.outcome == "valid" or confirmed)
     known = PER_THING[basis]
     return sum(
         (counts[known[m][0]] * known[m][1] * Fraction(price) for m, price in rates.items() if m in known), Fraction(0)

@@ -61,6 +61,7 @@ class Platform:
     logs: dict[str, list[Json]] = field(default_factory=dict)
     files: dict[str, dict[str, bytes]] = field(default_factory=dict)
     pools: dict[str, Json] = field(default_factory=dict)
+    windows: list[Json] = field(default_factory=list)
     offers: list[Json] = field(default_factory=list)
     versions: dict[str, Json] = field(default_factory=dict)
     explain: Json = field(default_factory=lambda: {"where": [], "decisions": [], "waiting": None})
@@ -577,6 +578,62 @@ def create_offer(handler: Handler, variables: Json) -> Any:
     made = {"currency": "CNY", "valid_from": "2030-01-01T00:00:00Z", "valid_to": None} | handler.json()
     handler.platform.offers.insert(0, made)
     return 201, made
+
+
+@route("GET", "/pools/(?P<id>[^/]+)/maintenance")
+def windows(handler: Handler, _: Json) -> Json:
+    return handler.page(handler.platform.windows)
+
+
+@route("POST", "/pools/(?P<id>[^/]+)/maintenance")
+def plan_window(handler: Handler, variables: Json) -> tuple[int, Json]:
+    made = handler.json() | {"number": len(handler.platform.windows) + 1, "announced_at": "2030-01-01T00:00:00Z"}
+    handler.platform.windows.append(made)
+    return 201, made
+
+
+@route("DELETE", "/pools/(?P<id>[^/]+)/maintenance/(?P<number>[0-9]+)")
+def take_back_window(handler: Handler, variables: Json) -> tuple[int, None]:
+    handler.platform.windows = [one for one in handler.platform.windows if str(one["number"]) != variables["number"]]
+    return 204, None
+
+
+@route("POST", "/pools/(?P<id>[^/]+)/reclaim")
+def reclaim_pool(handler: Handler, variables: Json) -> Json:
+    pool: Json = handler.platform.pools[variables["id"]]
+    pool |= {"reclaim_at": "2030-01-01T00:10:00Z", "asked": handler.json()}
+    return pool
+
+
+@route("DELETE", "/pools/(?P<id>[^/]+)/reclaim")
+def give_back_pool(handler: Handler, variables: Json) -> Json:
+    pool: Json = handler.platform.pools[variables["id"]]
+    pool["reclaim_at"] = None
+    return pool
+
+
+TRUST: Json = {
+    "pool": POOL,
+    "level": 2,
+    "level_until": "2030-01-31T00:00:00Z",
+    "level_missing": "50 checked results; there are 12",
+    "reputation": {"score": 0.93, "status": "rated", "formula": "", "valid": 12, "invalid": 0, "lost": 0, "sample_size": 12},
+    "quarantine": {"state": "closed", "until": "2030-01-01T01:00:00Z", "reason": "3 wrong results", "times": 1},
+    "daily_quota": 128,
+    "versions": [],
+    "events": [{"kind": "quarantined", "detail": "3 wrong results", "at": "2030-01-01T00:00:00Z"}],
+}
+
+
+@route("GET", "/pools/(?P<id>[^/]+)/trust")
+def pool_trust(handler: Handler, variables: Json) -> Json:
+    capability = {"capability": "gridfare/render@1.0.0", "consecutive_valid": 12, "check_probability": 0.0833}
+    return TRUST | {"versions": [capability | {"reputation": TRUST["reputation"]}]}
+
+
+@route("POST", "/pools/(?P<id>[^/]+)/(?:lift|audit)")
+def pool_word(handler: Handler, variables: Json) -> Json:
+    return TRUST | {"quarantine": None, "daily_quota": None, "level": 4 if handler.body else 2}
 
 
 @route("POST", "/pools/(?P<id>[^/]+)/(?P<verb>[a-z]+)")

@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 
 from gridfare import agent
+from gridfare.agent.home import AgentConfig
+from gridfare.agent.home import Home as AgentHome
+from gridfare.agent.notice import read_wish
 from tests.client.conftest import Run
 
 
@@ -19,6 +22,41 @@ def test_join_at_a_platform_that_knows_no_token(run: Run, url: str, tmp_path: Pa
 def test_a_folder_that_never_joined_cannot_run_or_drain(run: Run, tmp_path: Path) -> None:
     assert run("agent", "run", "--home", str(tmp_path / "none")).code == 2
     assert run("agent", "drain", "--home", str(tmp_path / "none"), "--json").json["error"]["code"] == "agent_home"
+
+
+def test_a_folder_that_never_joined_has_nothing_to_reclaim(run: Run, tmp_path: Path) -> None:
+    for command in ("reclaim", "give-back", "idle"):
+        assert run("agent", command, "--home", str(tmp_path / "none")).code == 2
+
+
+def test_an_owner_takes_the_machine_back_and_lends_it_again(run: Run, tmp_path: Path) -> None:
+    home = a_home(tmp_path)
+    assert "10 min" in run("agent", "reclaim", "--in", "10m", "--for", "1h", "--home", str(home.path)).out
+    left = read_wish(home.reclaim)
+    assert left is not None
+    assert 590 < left <= 600
+    assert run("agent", "give-back", "--home", str(home.path)).code == 0
+    assert read_wish(home.reclaim) is None
+
+
+def test_an_owner_sets_when_the_machine_may_work(run: Run, tmp_path: Path) -> None:
+    home = a_home(tmp_path)
+    words = ["--hours", "22:00-07:00", "--timezone", "Asia/Shanghai", "--max-load", "0.5", "--min-idle", "2m"]
+    assert run("agent", "idle", *words, "--presence", "/tmp/here", "--home", str(home.path)).code == 0
+    wanted = agent.IdleRules(("22:00-07:00",), "Asia/Shanghai", 0.5, 120.0, False, ("/tmp/here",))
+    assert home.load_config().idle == wanted
+    assert run("agent", "idle", "--hours", "never", "--home", str(home.path)).code == 2
+    assert home.load_config().idle == wanted
+    assert run("agent", "idle", "--off", "--home", str(home.path)).code == 0
+    assert home.load_config().idle is None
+
+
+def a_home(tmp_path: Path) -> AgentHome:
+    """The folder of an agent that has joined."""
+    home = AgentHome(tmp_path / "home")
+    home.create()
+    home.save_config(AgentConfig("http://127.0.0.1:1", "id", "bob-1", "pool", 1, 1024, 1024, ("process",)))
+    return home
 
 
 def test_run_hands_every_option_on(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -290,6 +290,24 @@ def test_the_market_is_shown(run: Run) -> None:
     assert "宁夏" in run("regions").out
 
 
+def test_a_pools_trust_is_shown_with_what_it_is_made_of_and_operators_have_their_word(run: Run, platform: Platform) -> None:
+    shown = run("pool", "trust", POOL).out
+    for part in ("L2 until", "0.93 of 12", "closed until", "3 wrong results", "128 units a day", "gridfare/render@1.0.0", "8%"):
+        assert part in shown
+    assert run("pool", "trust", POOL, "--json").json["daily_quota"] == 128
+    lifted = run("pool", "lift", POOL).out
+    assert "closed until" not in lifted
+    assert "128 units" not in lifted
+    assert run("pool", "audit", POOL, "--until", "2030-06-01T00:00:00Z", "--json").json["level"] == 4
+
+
+def test_stronger_checks_are_asked_for_with_a_word_or_as_json(run: Run, platform: Platform) -> None:
+    run("submit", "gridfare/render", "--verify", "exact")
+    run("submit", "gridfare/render", "--verify", '{"quorum": {"of": 3, "need": 2}}')
+    assert [body.get("verify") for body, _ in platform.by_request.values()] == ["exact", {"quorum": {"of": 3, "need": 2}}]
+    assert run("submit", "gridfare/render", "--verify", "{").code == 2
+
+
 def test_a_provider_sets_up_a_pool(run: Run, platform: Platform, url: str) -> None:
     assert run("pools").out.startswith("no pools")
     assert run("pool", "create", "west", "--region", "ningxia").out.strip() == POOL
@@ -300,6 +318,15 @@ def test_a_provider_sets_up_a_pool(run: Run, platform: Platform, url: str) -> No
     done = run("pool", "token", POOL)
     assert done.out.strip() == "join-me-once"
     assert f"gridfare agent join {url} join-me-once" in done.err
+    made = run("pool", "maintain", POOL, "--from", "2030-01-01T00:00:00Z", "--for", "90m", "--category", "power", "--json").json
+    assert (made["number"], made["category"]) == (1, "power")
+    assert (made["start"], made["end"]) == ("2030-01-01T00:00:00+00:00", "2030-01-01T01:30:00+00:00")
+    assert "power" in run("pool", "windows", POOL).out
+    assert run("pool", "unmaintain", POOL, "1").code == 0
+    assert run("pool", "windows", POOL).out.startswith("no maintenance")
+    assert run("pool", "reclaim", POOL, "--in", "10m", "--for", "1h", "--json").json["asked"] == {"in_s": 600, "for_s": 3600}
+    assert "2030-01-01" in run("pool", "show", POOL).out
+    assert run("pool", "give-back", POOL).out.strip() == f"{POOL} takes work again"
     for verb, state in {"drain": "draining", "resume": "active", "retire": "retired"}.items():
         assert run("pool", verb, POOL, "--json").json["state"] == state
     assert "disk_free" in run("pool", "show", POOL).out
@@ -374,9 +401,10 @@ COMMANDS = [
     *[("capability", name) for name in ("show", "publish", "deprecate", "withdraw", "trust")],
     *[
         ("pool", name)
-        for name in ("create", "show", "offer", "offers", "token", "activate", "drain", "resume", "retire")
+        for name in ("create", "show", "offer", "offers", "token", "activate", "drain", "resume", "retire", "maintain", "windows",
+                     "unmaintain", "reclaim", "give-back")
     ],
-    *[("agent", name) for name in ("join", "run", "drain", "selftest")],
+    *[("agent", name) for name in ("join", "run", "drain", "selftest", "idle", "reclaim", "give-back")],
 ]
 
 

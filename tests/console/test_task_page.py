@@ -16,6 +16,7 @@ from scheduler.services.predicting import predict_task
 from tests import builders as build
 from tests.admin.market import a_settled_task
 from tests.builders_tasks import FakeAgent, a_task, a_version, run_to_end
+from tests.builders_trust import WRONG, a_checked_version, agents_of, owners_pools, take_turns
 from tests.console.browser import a_file, browser_of, text_of
 
 pytestmark = pytest.mark.django_db
@@ -153,3 +154,13 @@ def test_an_ended_task_cannot_be_cancelled() -> None:
     task = a_settled_task()
     answer = browser_of(build.alice()).post(f"/tasks/{task.pk}/cancel/")
     assert (answer.status_code, "the task is delivered already" in text_of(answer)) == (409, True)
+
+
+def test_a_task_whose_results_are_compared_says_how_and_who_was_wrong() -> None:
+    pools = owners_pools("bob", "erin", "dave")
+    task = take_turns(a_task(version=a_checked_version()), agents_of(pools), {"bob": WRONG})
+    page = text_of(page_of(task))
+    assert "2 of different owners must agree (exact); trusted pools are spot-checked" in page
+    assert "1 valid" in page
+    assert "outvoted" in page or "invalid" not in page
+    assert "must agree" not in text_of(page_of(a_settled_task()))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -16,15 +17,18 @@ import orjson
 import pytest
 from django.db import transaction
 from django.urls import get_resolver
+from django.utils import timezone
 from rest_framework.test import APIClient
 
 from marketplace import storage
 from marketplace.models import Agent, User
 from marketplace.services.artifacts import begin_upload, blob_received
+from scheduler.services.network import reserve
 from scheduler.services.placing import run_round
 from tests import builders as build
 from tests.builders_capabilities import a_manifest, an_artifact, sha256_of
 from tests.builders_http import HttpAgent, answer_in_this_thread
+from tests.builders_network import a_link, a_wish
 from tests.builders_tasks import FakeAgent, a_task, a_version, run_to_end
 from tests.contracts.test_routes_guarded import methods_of, patterns, routes
 
@@ -52,6 +56,12 @@ POST keys/login                                                alice 201 201 201
 GET ledger/trial-balance                                       alice 401 401 403 403 403 403 403 200
 GET market/pools                                               bob   401 401 200 200 200 200 200 200
 GET me                                                         alice 401 401 200 200 200 200 200 200
+GET network                                                    alice 401 401 200 200 200 200 200 200
+GET network/metrics                                            alice 401 401 200 200 200 200 200 200
+GET network/path                                               alice 401 401 200 200 200 200 200 200
+GET network/reservations                                       alice 401 401 403 403 403 403 403 200
+POST network/reservations                                      alice 401 401 403 403 403 403 403 201
+DELETE network/reservations/<booking>                          alice 401 401 403 403 403 403 403 204
 GET organization                                               alice 401 401 200 200 200 200 200 200
 PATCH organization                                             alice 401 401 200 403 403 403 200 200
 GET organization/members                                       alice 401 401 200 200 200 200 200 200
@@ -65,14 +75,23 @@ POST pools                                                     bob   401 401 201
 GET pools/<identifier>                                         bob   401 401 404 200 200 200 200 200
 PATCH pools/<identifier>                                       bob   401 401 404 403 403 200 200 200
 POST pools/<identifier>/activate                               bob   401 401 403 403 403 403 403 200
+POST pools/<identifier>/audit                                  bob   401 401 403 403 403 403 403 200
 POST pools/<identifier>/drain                                  bob   401 401 404 403 403 200 200 200
 POST pools/<identifier>/join-tokens                            bob   401 401 404 403 403 201 201 201
+GET pools/<identifier>/maintenance                             bob   401 401 404 200 200 200 200 200
+POST pools/<identifier>/maintenance                            bob   401 401 404 403 403 201 201 201
+DELETE pools/<identifier>/maintenance/<number>                 bob   401 401 404 403 403 204 204 204
+DELETE pools/<identifier>/reclaim                              bob   401 401 404 403 403 200 200 200
+POST pools/<identifier>/reclaim                                bob   401 401 404 403 403 200 200 200
+POST pools/<identifier>/lift                                   bob   401 401 403 403 403 403 403 409
 GET pools/<identifier>/offers                                  bob   401 401 404 200 200 200 200 200
 POST pools/<identifier>/offers                                 bob   401 401 404 403 403 201 201 201
 POST pools/<identifier>/reinstate                              bob   401 401 403 403 403 403 403 409
 POST pools/<identifier>/resume                                 bob   401 401 404 403 403 200 200 200
 POST pools/<identifier>/retire                                 bob   401 401 404 403 403 200 200 200
+GET pools/<identifier>/trust                                   bob   401 401 404 200 200 200 200 200
 POST pools/<identifier>/suspend                                bob   401 401 403 403 403 403 403 200
+GET market/prices                                              alice 401 401 200 200 200 200 200 200
 POST quotes                                                    alice 401 401 200 200 200 200 200 200
 GET regions                                                    alice 401 401 200 200 200 200 200 200
 GET statements                                                 alice 401 401 200 403 200 200 200 200
@@ -104,7 +123,9 @@ POST /api/docs/                                                alice 405 405 405
 POST /agent/v1/enrol                                           alice 422 422 422 422 422 422 422 422
 POST /agent/v1/selftest                                        alice 401 200 401 401 401 401 401 401
 POST /agent/v1/sync                                            alice 401 200 401 401 401 401 401 401
+POST /agent/v1/probe                                           alice 401 200 401 401 401 401 401 401
 POST /agent/v1/logs                                            alice 401 200 401 401 401 401 401 401
+POST /agent/v1/checkpoints                                     alice 401 200 401 401 401 401 401 401
 PUT /agent/v1/blobs/<attempt>/<fence>/<sha256>                 alice 401 201 401 401 401 401 401 401
 # pages, by session
 GET /login/                                                    alice 200 200 200 200 200 200 200 200
@@ -145,6 +166,11 @@ BODIES: Final[dict[str, Any]] = {
     "POST pools": {"name": "new", "region": "ningxia"},
     "PATCH pools/<identifier>": {"name": "renamed"},
     "POST pools/<identifier>/offers": {"basis": "consumption", "rates": {"core_second": "0.1"}},
+    "POST pools/<identifier>/maintenance": {
+        "start": f"{datetime.now(UTC) + timedelta(days=3):%Y-%m-%dT%H:%M:%SZ}",
+        "end": f"{datetime.now(UTC) + timedelta(days=4):%Y-%m-%dT%H:%M:%SZ}",
+    },
+    "POST pools/<identifier>/audit": {"until": (timezone.now() + timedelta(days=90)).isoformat()},
     "POST capabilities": {"manifest": a_manifest(name="another")},
     "POST uploads": {"name": "a", "sha256": sha256_of(b"new"), "bytes": 3},
     "PATCH uploads/<id>": b"bb",
@@ -153,14 +179,17 @@ BODIES: Final[dict[str, Any]] = {
     "PATCH organization": {"name": "Renamed"},
     "POST organization/members": {"username": "nobodys", "role": "viewer"},
     "PATCH organization/members/<username>": {"role": "billing"},
+    "POST network/reservations": {"from": "here", "to": "there", "mbps": 1, "seconds": 60},
     "POST organizations": {"slug": "newcomer", "name": "Newcomer", "owner": "nobodys"},
     "POST /agent/v1/enrol": {},
     "POST /agent/v1/selftest": {"results": build.PASSED, "benchmark": build.BENCHMARK},
     "POST /agent/v1/sync": {"session": str(UUID(int=0)), "want": 0},
     "POST /agent/v1/logs": {"chunks": []},
+    "POST /agent/v1/probe": {"bytes": 5},
+    "POST /agent/v1/checkpoints": {"checkpoints": []},
     "PUT /agent/v1/blobs/<attempt>/<fence>/<sha256>": b"new",
 }
-QUERIES: Final = {"statements": "?party=user", "statements.csv": "?party=user"}
+QUERIES: Final = {"network/path": "?from=here&to=there", "statements": "?party=user", "statements.csv": "?party=user"}
 
 
 @dataclass(frozen=True)
@@ -210,10 +239,12 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     cast |= {("", "stranger"): build.mallory(), ("", "operator"): build.olga()}
     callers = {place: build.a_key(person) for place, person in cast.items()}
     names = {
+        "booking": str(reserve(a_wish(a_link("here", "there"))).number),
         "task_id": str(done.pk),
         "waiting": str(waiting.pk),
         "live": str(live.pk),
         "identifier": pool.identifier,
+        "number": str(build.a_window(pool, in_s=86_400).pk),
         "org": version.capability.organization.slug,
         "program": version.capability.name,
         "draft": draft.capability.name,

@@ -82,7 +82,7 @@ class Stack:
         self.wait(lambda: self.postgres.ready() and self.redis.ready(), "the servers are not ready", "postgres")
         self.postgres.create_database()
         platform = plan.platform_environment(self.layout, self.port, self.postgres.url, self.redis.url)
-        self.environment = {**platform, "GRIDFARE_LEASE_SECONDS": str(LEASE_S)}
+        self.environment = {**platform, "GRIDFARE_LEASE_SECONDS": str(LEASE_S), "GRIDFARE_REGION": "beijing"}
         self.add("web", lambda: plan.web_command(self.port), wave=1)
         self.seeded = self.step("prepare", [sys.executable, "-c", PREPARE])
         self.add("worker", plan.worker_command, wave=2)

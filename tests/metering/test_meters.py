@@ -22,7 +22,18 @@ LEASE = Lease(START, START + timedelta(seconds=10), "valid", 2, 512, 1, "0.5", 6
 def test_an_honest_claim_is_taken_as_it_stands() -> None:
     claim = {"wall_ms": 9000, "core_ms": 12_000, "memory_mib_ms": 4_000_000, "bytes_in": 10, "bytes_out": 20}
     measured = measure(LEASE, claim | {"accelerator_ms": {"a100": 8000}})
-    assert measured == Measured(9000, 12_000, 18_000, 4_000_000, 8000, Decimal("500.000000"), 10, 20, [])
+    assert measured == Measured(9000, 12_000, 18_000, 4_000_000, 8000, Decimal("500.000000"), 10, 20, None, [])
+
+
+@pytest.mark.parametrize(
+    ("claim", "joules", "flags"),
+    [({}, None, []), ({"joules": 900}, 900, []), ({"joules": 10**6}, 17_000, ["joules"])],
+)
+def test_joules_are_unknown_unless_measured_and_bounded_by_what_such_a_lease_can_draw(
+    claim: dict[str, int], joules: int | None, flags: list[str]
+) -> None:
+    measured = measure(LEASE, {"wall_ms": 10_000} | claim)  # two cores and an accelerator for ten seconds
+    assert (measured.joules, measured.flags) == (joules, flags)
 
 
 def test_nothing_runs_longer_than_its_lease() -> None:
@@ -69,7 +80,7 @@ _numbers = st.one_of(
 )
 _junk = st.one_of(st.none(), st.booleans(), st.text("0123456789.eE- ", max_size=6), st.lists(st.integers(), max_size=2))
 _values = st.one_of(_numbers, _junk, st.dictionaries(st.text("ab", max_size=2), _numbers | _junk, max_size=3))
-_names = st.sampled_from(["wall_ms", "core_ms", "memory_mib_ms", "bytes_in", "bytes_out", "accelerator_ms", "other"])
+_names = st.sampled_from(["wall_ms", "core_ms", "memory_mib_ms", "bytes_in", "bytes_out", "accelerator_ms", "joules", "other"])
 _claims = st.one_of(st.dictionaries(_names, _values, max_size=7), _values)
 _tflop = st.one_of(
     st.decimals(0, 10**6, places=9).map(str),

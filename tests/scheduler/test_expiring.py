@@ -21,7 +21,7 @@ from tests.builders import a_pool
 from tests.builders_tasks import FakeAgent, a_task
 
 pytestmark = pytest.mark.django_db
-NOTHING = {"lost": 0, "overrun": 0, "unfetched": 0}
+NOTHING = {"lost": 0, "overrun": 0, "unfetched": 0, "stranded": 0}
 
 
 def an_agent_at_work(units: int = 4, want: int = 2) -> FakeAgent:
@@ -47,7 +47,7 @@ def test_while_everybody_is_heard_of_nothing_expires() -> None:
 def test_what_an_agent_held_is_lost_when_it_was_not_heard_of_and_no_try_is_used_up() -> None:
     agent = an_agent_at_work()
     goes_away(agent)
-    assert expire_leases() == {"lost": 2, "overrun": 0, "unfetched": 2}
+    assert expire_leases() == {"lost": 2, "overrun": 0, "unfetched": 2, "stranded": 0}
 
     for attempt in Attempt.objects.all():
         assert (attempt.state, attempt.reason_class, attempt.code) == ("lost", "node_fault", "lease_expired")

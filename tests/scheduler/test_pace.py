@@ -24,9 +24,10 @@ from scheduler.pace import (
     typical_bytes,
     with_anywhere,
 )
+from scheduler.scene import state_of
 from scheduler.services.expanding import need_of
 from scheduler.services.placing import run_round
-from scheduler.snapshots import market, pool_state
+from scheduler.snapshots import market
 from scheduler.stores import store_bytes
 from tests.builders import a_pool
 from tests.builders_tasks import FakeAgent, a_task, a_version, sha_of
@@ -176,14 +177,14 @@ def test_settling_teaches_the_pace_and_estimates_follow_it() -> None:
     task = a_task(version=a_version(demand={"tflop": "0.5"}), inputs={"count": 4})
     document = need_of(task, stage=0, inputs=[])
     one = ClassState(1, document, 1)
-    assert run_seconds(document, pool_state(pool), market([one]).pace) == pytest.approx(0.5 / (0.1 / 8))
+    assert run_seconds(document, state_of(pool), market([one]).pace) == pytest.approx(0.5 / (0.1 / 8))
 
     agent = leased(pool, want=4)
     agent.done(wall_ms=2_000)
 
     pace = Pace.objects.get(pool=pool)
     assert (pace.samples, pace.tflop, pace.seconds) == (4, 2.0, 8.0)
-    assert run_seconds(document, pool_state(pool), market([one]).pace) == pytest.approx(2.0)
+    assert run_seconds(document, state_of(pool), market([one]).pace) == pytest.approx(2.0)
 
 
 @pytest.mark.django_db

@@ -12,6 +12,7 @@ from django.utils import timezone
 from marketplace.models import Offer, Pool
 from scheduler.hub import connection_parameters
 from scheduler.models import Decision, Pace, Round, Unit
+from scheduler.scene import scene
 from scheduler.services import placing
 from scheduler.services.advancing import cancel_task
 from scheduler.services.placing import forget_old_rounds, replay_round, run_round
@@ -155,6 +156,7 @@ def test_control_without_its_lock_two_rounds_promise_the_same_room(monkeypatch: 
 def test_even_without_the_lock_no_unit_is_placed_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     a_pool()
     a_crowd(ROOM)
+    placing._keep_scene(scene())  # a row that both rounds would write
     monkeypatch.setattr(placing, "scalar", lambda *_: True)
     with stopped_after(monkeypatch, placing, "notify_pool", run_round) as first:
         assert run_round() == 0
@@ -168,6 +170,7 @@ def test_control_without_the_guard_the_second_round_takes_what_the_first_has_pla
 ) -> None:
     a_pool()
     a_crowd(ROOM)
+    placing._keep_scene(scene())
     unguarded = placing._COMMIT.replace("FOR UPDATE SKIP LOCKED", "").replace(
         "WHERE u.id = picked.id AND u.state = 'waiting'", "WHERE u.id = picked.id"
     )

@@ -6,8 +6,20 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from scheduler.reasons import MAX_FENCE, REASONS, Policy, Verdict, verdict_of, verdict_of_release
+from scheduler.reasons import (
+    LONGEST_DELAY,
+    MAX_FENCE,
+    REASONS,
+    RETRY_DELAY,
+    Policy,
+    Verdict,
+    backoff,
+    verdict_of,
+    verdict_of_release,
+)
 
 HOUR = timedelta(hours=1)
 GENEROUS = Policy(max_attempts=3, capability_error=True)
@@ -59,6 +71,37 @@ def test_nothing_is_tried_again_after_the_window(reason: str) -> None:
     assert verdict(reason, age=timedelta(seconds=3600), policy=policy).unit_state == "failed"
     wanted = "failed" if reason == "limit_exceeded" else "waiting"
     assert verdict(reason, age=timedelta(seconds=3599), policy=policy).unit_state == wanted
+
+
+@pytest.mark.parametrize("reason", [row[0] for row in TABLE if row[1]])
+@pytest.mark.parametrize("tries", range(5))
+@pytest.mark.parametrize("age_s", [0, 599, 600, 601, 10**6])
+def test_both_limits_hold_attempts_and_window(reason: str, tries: int, age_s: int) -> None:
+    policy = Policy(max_attempts=3, window_s=600)
+    counts = reason not in ("reclaimed", "platform_fault")
+    again = tries + counts < 3 and age_s < 600
+    assert verdict(reason, tries=tries, age=timedelta(seconds=age_s), policy=policy).unit_state == (
+        "waiting" if again else "failed"
+    )
+
+
+@pytest.mark.parametrize("chosen", [set(), {"node_fault"}, {"limit_exceeded", "reclaimed"}, {"capability_error"}])
+def test_a_manifest_chooses_the_classes_that_are_tried_again(chosen: set[str]) -> None:
+    policy = Policy.of({"on": sorted(chosen)})
+    again = {reason for reason, *_ in TABLE if verdict(reason, policy=policy).unit_state == "waiting"}
+    assert again == chosen | {"platform_fault"}
+
+
+@given(st.integers(0, 10**6), st.integers(1, MAX_FENCE))
+def test_each_try_that_counts_waits_longer_than_the_one_before_up_to_a_bound(tries: int, fence: int) -> None:
+    waits = [backoff(counts=True, tries=n, fence=fence) for n in (tries, tries + 1)]
+    assert waits[0] == waits[1] == LONGEST_DELAY or waits[1] == 2 * waits[0] or waits[1] == LONGEST_DELAY
+    assert RETRY_DELAY <= waits[0] <= LONGEST_DELAY
+
+
+def test_what_is_no_try_is_repeated_at_once_but_not_for_ever() -> None:
+    waits = [backoff(counts=False, tries=0, fence=fence).total_seconds() for fence in range(1, 9)]
+    assert waits == [0, 0, 0, 1, 2, 4, 8, 16]
 
 
 def test_a_lost_lease_is_no_try_because_nobody_reported_it() -> None:

@@ -9,17 +9,19 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from marketplace.models import Task
+from marketplace.models import Pool, Task
 from metering.services import measure
-from scheduler.models import Unit
+from scheduler.models import Unit, Unjudged
 from scheduler.services.advancing import advance_task, cancel_task
 from scheduler.services.expanding import expand_task
 from scheduler.services.expiring import expire_leases
 from scheduler.services.explaining import explain_task
+from scheduler.services.judging import judge_units
 from scheduler.services.placing import run_round
 from scheduler.stores import store_bytes
 from tests.builders import a_pool
 from tests.builders_tasks import FakeAgent, a_task, a_version, sha_of
+from tests.builders_trust import RIGHT, WRONG, a_checked_version, output_of, owners_pools
 
 pytestmark = pytest.mark.django_db
 FEW, MANY = 5, 500
@@ -90,6 +92,58 @@ COURSES: dict[str, list[str]] = {
 }
 
 
+class CheckedRiver:
+    """The same with results that two owners compare; what both report is one verdict over all units."""
+
+    def __init__(self, units: int) -> None:
+        machine = {"cores": 1_000, "memory_mib": 10**6, "disk_mib": 10**6}
+        self.pools, self.units = owners_pools("bob", "erin", **machine), units
+        self.agents = [FakeAgent.of(pool) for pool in self.pools.values()]
+        self.task = a_task(version=a_checked_version(demand={"tflop": "0"}), inputs={"count": units})
+        self.claims = output_of(RIGHT), output_of(WRONG)
+
+    def first(self) -> None:
+        run_round()
+        assert sum(len(agent.beat(want=self.units).leased) for agent in self.agents) == self.units
+
+    def ask_for_more(self) -> None:
+        assert judge_units() == self.units
+
+    def second(self) -> None:
+        run_round()
+        assert sum(len(agent.beat(want=self.units).leased) for agent in self.agents) == self.units
+
+    def report(self) -> None:
+        for agent in self.agents:
+            agent.done(outputs=[self.claims[0]])
+
+    def judge(self) -> None:
+        assert judge_units() == self.units * 3
+
+    def accuse(self) -> None:
+        for agent in self.agents:
+            agent.failed("capability_error", exit_code=1)
+
+    def disagree(self) -> None:
+        for agent, claim in zip(self.agents, self.claims, strict=True):
+            agent.done(outputs=[claim])
+
+    def advance(self) -> None:
+        assert advance_task(self.task.pk) in ("delivered", "failed")
+
+    def clear(self) -> None:
+        Unit.objects.filter(task=self.task, state__in=["blocked", "waiting", "placed"]).update(state="cancelled")
+        Unjudged.objects.all().delete()
+        Pool.objects.filter(pk__in=[pool.pk for pool in self.pools.values()]).update(state="retired")
+
+
+CHECKED: dict[str, list[str]] = {
+    "agreement": ["first", "ask_for_more", "second", "report", "judge", "advance"],
+    "disagreement": ["first", "ask_for_more", "second", "disagree", "judge", "advance"],
+    "an accusation": ["first", "ask_for_more", "second", "accuse"],
+}
+
+
 def statements(work: Callable[[], Any]) -> int:
     with CaptureQueriesContext(connection) as seen:
         work()
@@ -105,3 +159,14 @@ def test_statements_do_not_grow_with_units(course: str) -> None:
         river.clear()
     assert counts[1] == counts[2]
     assert max(counts[2].values()) < 25
+
+
+@pytest.mark.parametrize("course", CHECKED)
+def test_statements_do_not_grow_with_units_whose_results_are_compared(course: str) -> None:
+    counts = []
+    for units in (1, FEW, MANY // 5):
+        river = CheckedRiver(units)
+        counts.append({step: statements(getattr(river, step)) for step in CHECKED[course]})
+        river.clear()
+    assert counts[1] == counts[2]
+    assert max(counts[2].values()) < 60, "two agents' steps count together"

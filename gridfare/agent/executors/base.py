@@ -109,6 +109,8 @@ def environment_of(job: Job, view: View) -> dict[str, str]:
         "GRIDFARE_ATTEMPT": job.lease.key,
         MARK: job.mark,
     }
+    if job.lease.resume:
+        env["GRIDFARE_RESUMED"] = "1"
     if job.spec.need.accelerators:
         visible = ",".join(str(device.index) for device in job.devices)
         env.update({"CUDA_VISIBLE_DEVICES": visible, "ASCEND_RT_VISIBLE_DEVICES": visible})

@@ -91,6 +91,8 @@ class SandboxExecutor:
             uid = self.uid(job.slot)
             for base, _, _ in os.walk(job.work):
                 os.chown(base, uid, uid, follow_symlinks=False)
+            for file in job.lease.resume:  # what the program saved it may write again
+                os.chown(f"{job.work}/{file.path}", uid, uid, follow_symlinks=False)
 
     def launch(self, job: Job) -> Launch:
         """bubblewrap, then limits, then the program."""

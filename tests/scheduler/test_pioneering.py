@@ -14,8 +14,8 @@ from scheduler.services.advancing import advance_task, cancel_task
 from scheduler.services.expanding import expand_task
 from scheduler.services.expiring import sweep
 from scheduler.services.explaining import explain_task
+from scheduler.services.pioneering import PROBE_BOUND, PROBE_FROM
 from scheduler.services.placing import run_round
-from scheduler.services.probing import PROBE_BOUND, PROBE_FROM
 from tests.builders import a_pool
 from tests.builders_tasks import FakeAgent, a_task, a_version, run_to_end
 from tests.scheduler.test_demand import seen

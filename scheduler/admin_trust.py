@@ -1,0 +1,116 @@
+"""Trust in the operators' pages: records, pools' events, the queue of verdicts; and what an operator may lift."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Final
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from core.admin import Page, Panel, badge, carry_out, exact, link, panel, to, when
+from core.admin.cells import list_url
+from core.admin.panels import SHOWN, table
+from marketplace.admin.providers import PoolPage
+from marketplace.models import Pool
+from scheduler.models import PoolEvent, Trust, Unit, Unjudged
+from scheduler.services.standing import standing_of
+from scheduler.services.trusting import lift_quarantine
+
+
+@admin.register(Trust)
+class TrustPage(Page):
+    columns = ("capability_version", "pool", "streak", "right", "wrong", "gone", "samples", "updated_at")
+    joins = ("capability_version__capability__organization",)
+    list_filter = (exact("pool__identifier"), exact("capability_version"))
+    search_fields = ("pool__identifier", "capability_version__capability__name")
+
+    def name_of(self, obj: Any) -> str:
+        return f"{obj.capability_version} on {obj.pool}"
+
+    @admin.display(description="valid", ordering="valid")
+    def right(self, obj: Trust) -> str:
+        return f"{obj.valid:,.1f}"
+
+    @admin.display(description="invalid", ordering="invalid")
+    def wrong(self, obj: Trust) -> str:
+        return f"{obj.invalid:,.1f}"
+
+    @admin.display(description="lost", ordering="lost")
+    def gone(self, obj: Trust) -> str:
+        return f"{obj.lost:,.1f}"
+
+
+@admin.register(PoolEvent)
+class PoolEventPage(Page):
+    columns = ("id", "pool", "kind", "detail", "at")
+    chain = ("pool",)
+    list_filter = ("kind", exact("pool__identifier"))
+    search_fields = ("pool__identifier",)
+
+
+@admin.register(Unjudged)
+class UnjudgedPage(Page):
+    """Units whose siblings want a look."""
+
+    columns = ("id", "unit", "at")
+    chain = ("unit__task", "unit")
+    search_fields = ("=unit",)
+    huge = True
+
+
+@admin.action(description="Lift quarantine", permissions=["operate"])
+def lift(page: PoolPage, request: HttpRequest, queryset: QuerySet[Pool]) -> None:
+    carry_out(page, request, queryset, lift_quarantine, "free again")
+
+
+TRUST_CARD: Final = (
+    "Trust",
+    ("level", "level_until", "level_reason", "selftest_at", "audited_until", "quarantined_until", "quarantine_reason",
+     "quarantines", "daily_quota"),
+)  # fmt: skip
+
+
+class TrustedPoolPage(PoolPage):
+    actions: Any = (*PoolPage.actions, lift)
+    cards: ClassVar[Any] = (*PoolPage.cards, TRUST_CARD)
+
+    def fits(self, action: str, obj: Any) -> bool:
+        if action == "lift":
+            return obj.quarantined_until is not None or obj.daily_quota is not None
+        return super().fits(action, obj)
+
+
+admin.site.unregister(Pool)
+admin.site.register(Pool, TrustedPoolPage)
+
+
+@panel(Pool)
+def trust(pool: Pool) -> Panel | None:
+    standing = standing_of(pool)
+    lines = (
+        (v["capability"], v["consecutive_valid"], f"{v['check_probability']:.0%}", v["reputation"]["score"] or "new",
+         v["reputation"]["sample_size"])
+        for v in standing["versions"]
+    )  # fmt: skip
+    more = link(list_url(Trust, pool=pool.identifier), "all records")
+    columns = ("capability", "#right in a row", "#checked", "#reputation", "#samples")
+    return table(f"Trust: L{pool.level}, reputation {standing['reputation']['score'] or 'new'}", columns, lines, more=more)
+
+
+@panel(Pool)
+def events(pool: Pool) -> Panel | None:
+    rows = PoolEvent.objects.filter(pool=pool).order_by("-id")[:SHOWN]
+    more = link(list_url(PoolEvent, pool=pool.identifier), "all events")
+    lines = ((badge(e.kind), e.detail, when(e.at)) for e in rows)
+    return table("Standing, newest first", ("kind", "what", "when"), lines, more=more)
+
+
+@panel(Unit)
+def siblings(unit: Unit) -> Panel | None:
+    """The other results of the same unit."""
+    if not unit.checked:
+        return None
+    rows = Unit.objects.filter(task=unit.task_id, stage=unit.stage, index=unit.index).select_related("pool").order_by("replica")
+    lines = ((to(Unit, u.pk, f"replica {u.replica}"), badge(u.state), to(Pool, u.pool_id, u.pool)) for u in rows[:SHOWN])
+    return table("Results that are compared", ("replica", "state", "pool"), lines)

@@ -1,0 +1,124 @@
+"""Near misses: pools that are left out, and the smallest change of a task that would let each of them in. Pure.
+
+A pool may fail in several dimensions at once; a change counts only if it mends all of them. Changes are of what the user
+said (regions, providers, price cap, deadline, trust floor, network class); what the capability needs, or the other side
+refuses, no user can change: such pools are named last, with what they lack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import ROUND_UP, Decimal
+from typing import Any, Final
+
+from scheduler.matching.arcs import Column, checks, column
+from scheduler.matching.market import Market
+from scheduler.matching.values import ClassState, Snapshot
+
+SHOWN: Final = 3
+MARGIN_S: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Miss:
+    """A pool left out.
+
+    lacks   the dimensions that speak against it, in their order
+    change  {field of the task: new value} that would let it in; None when no change of the task would
+    size    how large the change is: dimensions, then the relative part of amounts
+    """
+
+    pool: str
+    region: str
+    lacks: tuple[str, ...]
+    change: Mapping[str, Any] | None
+    size: float
+
+
+def nearest(one: ClassState, snapshot: Snapshot, most: int = SHOWN) -> list[Miss]:
+    """The pools that the smallest changes would let in, the nearest first."""
+    found = column(one, Market(snapshot))
+    failing = [(name, ~fits) for name, fits in checks(found)]
+    missed = []
+    for row in range(len(found.market)):
+        lacks = tuple(name for name, fails in failing if fails[row])
+        if lacks:
+            missed.append(_miss(found, row, lacks))
+    return sorted(missed, key=lambda miss: (miss.change is None, miss.size, miss.pool))[:most]
+
+
+def _miss(found: Column, row: int, lacks: tuple[str, ...]) -> Miss:
+    pool = found.market.pools[row]
+    change: dict[str, Any] | None = {}
+    size = float(len(lacks))
+    for name in lacks:
+        mended = _MENDED[name](found, row) if name in _MENDED else None
+        if mended is None or change is None:
+            change, size = None, size + 1
+        else:
+            change |= mended[0]
+            size += min(mended[1], 10.0) / 100
+    return Miss(pool.identifier, pool.region, lacks, change, round(size, 6))
+
+
+Mended = tuple[dict[str, Any], float] | None
+
+
+def _region(found: Column, row: int) -> Mended:
+    return {"constraints.regions": sorted({*found.one.document["regions"], found.market.pools[row].region})}, 0.0
+
+
+def _provider(found: Column, row: int) -> Mended:
+    doc, provider = found.one.document, found.market.pools[row].provider
+    change = {}
+    if doc["providers"] and provider not in doc["providers"]:
+        change["constraints.providers"] = sorted({*doc["providers"], provider})
+    if provider in doc["exclude_providers"]:
+        change["constraints.exclude_providers"] = sorted(set(doc["exclude_providers"]) - {provider})
+    return change, 0.0
+
+
+def _trust(found: Column, row: int) -> Mended:
+    if not (found.one.document["trusted"] or found.market.sandboxed[row]):
+        return None
+    floor = Decimal(str(found.trust[row])).quantize(Decimal("0.0001"), rounding="ROUND_DOWN")
+    return {"constraints.min_trust": str(floor)}, float(found.one.document["min_trust"]) - float(found.trust[row])
+
+
+def _network(found: Column, row: int) -> Mended:
+    """A worse class, or a longer way; nothing where no way is known."""
+    wanted, region = found.one.document["network"], found.market.pools[row].region
+    snapshot, asked = found.market.snapshot, (wanted["from"], region, int(wanted["jitter_class"]))
+    route = snapshot.steady.get(asked) or snapshot.routes.get(asked[:2])
+    if route is None:
+        return None
+    eased = dict(wanted) | {"jitter_class": max(route.jitter_class, wanted["jitter_class"])}
+    if "max_latency_s" in wanted:
+        eased["max_latency_s"] = max(round(route.latency_s + 5e-7, 6), float(wanted["max_latency_s"]))
+    return {"constraints.network": eased}, float(eased["jitter_class"] - wanted["jitter_class"])
+
+
+def _price(found: Column, row: int) -> Mended:
+    """The cap per unit that would do; the caller knows how many units share the task's."""
+    needed = Decimal(str(found.price[row] + found.egress[row])) + Decimal(str(found.one.document["fee"]))
+    cap = Decimal(str(found.one.document["cap"]))
+    return {"unit_cap": str(needed.quantize(Decimal("1e-12"), rounding=ROUND_UP))}, float((needed - cap) / max(cap, needed))
+
+
+def _deadline(found: Column, row: int) -> Mended:
+    """A minute's margin is added, so that asking again a moment later still holds."""
+    at = found.market.snapshot.at
+    finish = float(found.wait_s[row] + found.transfer_s[row] + found.run_p90_s[row] + found.return_s[row])
+    late = at + finish - float(found.one.document["deadline"])
+    return {"deadline": at + finish + MARGIN_S}, late / max(finish, 1.0)
+
+
+_MENDED: Final = {
+    "region": _region,
+    "provider": _provider,
+    "trust": _trust,
+    "network": _network,
+    "price": _price,
+    "deadline": _deadline,
+}

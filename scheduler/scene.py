@@ -1,0 +1,151 @@
+"""What of the market changes rarely: active pools and their offers. Kept by each process as long as no row has changed.
+
+One statement asks whether anything changed: the sum over a table of its rows' versions (xmin, the transaction that wrote
+each; cmin, the command within it) is another after any insert, update or delete that can be seen. So a round of a thousand
+pools reads a handful of numbers instead of thousands of rows, and never an old price.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from functools import cached_property
+from threading import Lock
+from typing import Any, Final
+
+import orjson
+from django.db.models.functions import Lower
+
+from marketplace.models import Offer, Pool, Rate
+from scheduler.matching import PoolState, Prices
+from scheduler.sql import rows
+
+_VERSION: Final = "(SELECT count(*)::text || ':' || coalesce(sum(xmin::text::bigint * 1048573 + cmin::text::bigint), 0) FROM {})"
+_TABLES: Final = ("pool", "offer", "rate", "organization", "region")
+_STAMP: Final = "SELECT " + ", ".join(_VERSION.format(f"marketplace_{name}") for name in _TABLES)
+MOMENTS: Final = 200  # price lists of so many moments are kept
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """An offer: its id, when it ends, its unit prices."""
+
+    id: int
+    until: datetime | None
+    rates: Mapping[str, float]
+
+
+@dataclass
+class Scene:
+    """Active pools of organizations in good standing, in the order of identifiers, and the offers of each by their begin."""
+
+    pools: list[Pool]
+    offers: Mapping[int, list[Listed]]
+    _priced: dict[str, dict[int, Prices]] = field(default_factory=dict)
+
+    @cached_property
+    def states(self) -> dict[int, PoolState]:
+        """The pools as the planner's values, without load."""
+        return {pool.pk: state_of(pool) for pool in self.pools}
+
+    def priced(self, at: str) -> Mapping[int, Prices]:
+        """The offer of each pool at a moment."""
+        if at not in self._priced:
+            if len(self._priced) >= MOMENTS:
+                self._priced.clear()
+            self._priced[at] = priced(self.offers, at)
+        return self._priced[at]
+
+    @cached_property
+    def document(self) -> dict[str, Any]:
+        """As JSON values: what replay reads instead of the rows of that time."""
+        return {
+            "pools": [asdict(state) for state in self.states.values()],
+            "offers": {
+                str(pool): [[one.id, None if one.until is None else one.until.isoformat(), dict(one.rates)] for one in listed]
+                for pool, listed in self.offers.items()
+            },
+        }
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the document."""
+        return hashlib.sha256(orjson.dumps(self.document, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def state_of(pool: Pool) -> PoolState:
+    """A pool's row as the planner's value, without load."""
+    return PoolState(
+        id=pool.pk,
+        identifier=pool.identifier,
+        region=pool.region.code,
+        provider=pool.organization.slug,
+        instruction_set=pool.instruction_set,
+        cores=pool.cores,
+        memory_mib=pool.memory_mib,
+        disk_mib=pool.disk_mib,
+        accelerators=tuple((a["model"], a["count"]) for a in pool.accelerators),
+        executors=tuple(pool.executors),
+        mflops=pool.fp32_mflops,
+        bandwidth_mbps=pool.bandwidth_mbps,
+        allow=tuple(pool.allow_organizations),
+        deny=tuple(pool.deny_organizations),
+        probation=pool.quarantined_until is not None,
+    )
+
+
+def priced(offers: Mapping[int, Iterable[Listed]], at: str) -> dict[int, Prices]:
+    """The offer of each pool at a moment; a pool that had none then is priced by its first one after."""
+    moment, found = datetime.fromisoformat(at), dict[int, Prices]()
+    for pool, listed in offers.items():
+        one = next((one for one in listed if one.until is None or one.until > moment), None)
+        if one is not None:
+            found[pool] = Prices(one.id, one.rates)
+    return found
+
+
+def offers_from(document: Mapping[str, Any]) -> dict[int, list[Listed]]:
+    """The offers of a stored scene."""
+    return {
+        int(pool): [Listed(i, None if until is None else datetime.fromisoformat(until), rates) for i, until, rates in listed]
+        for pool, listed in document["offers"].items()
+    }
+
+
+@dataclass
+class _Kept:
+    stamp: Any = None
+    scene: Scene | None = None
+    lock: Lock = field(default_factory=Lock)
+
+
+_kept = _Kept()
+
+
+def scene() -> Scene:
+    """The scene as of now: one statement, or four after a change."""
+    stamp = rows(_STAMP)[0]
+    with _kept.lock:
+        if _kept.scene is not None and _kept.stamp == stamp:
+            return _kept.scene
+    found = read_scene()
+    with _kept.lock:
+        _kept.stamp, _kept.scene = stamp, found
+    return found
+
+
+def read_scene() -> Scene:
+    """The scene from the rows."""
+    active = Pool.objects.filter(state=Pool.State.ACTIVE, organization__suspended_at__isnull=True)
+    pools = list(active.select_related("region", "organization").order_by("identifier"))
+    rates: dict[int, dict[str, float]] = defaultdict(dict)
+    for offer, meter, price in Rate.objects.order_by("id").values_list("offer_id", "meter", "unit_price"):
+        rates[offer][meter] = float(price)
+    offers: dict[int, list[Listed]] = {pool.pk: [] for pool in pools}
+    for pk, pool_id, valid in Offer.objects.order_by(Lower("valid")).values_list("id", "pool_id", "valid"):
+        if pool_id in offers:
+            offers[pool_id].append(Listed(pk, valid.upper, rates[pk]))
+    return Scene(pools, offers)

@@ -1,0 +1,163 @@
+"""A publisher's program says which results are right: it runs elsewhere, sees nothing of who made them, and may fail."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.errors import Invalid
+from marketplace.models import Task
+from scheduler.models import Attempt, Trust, Unit
+from scheduler.services.advancing import advance_task
+from scheduler.services.expiring import expire_leases
+from scheduler.services.judging import judge_units
+from scheduler.services.placing import run_round
+from scheduler.services.validating import lists_in
+from scheduler.specs import lease_rows
+from scheduler.stores import store_bytes
+from tests.builders_tasks import FakeAgent, a_task, sha_of
+from tests.builders_trust import RIGHT, WRONG, a_checked_version, agents_of, output_of, owners_pools
+
+pytestmark = pytest.mark.django_db
+VALIDATOR: dict[str, Any] = {"validator": {"run": ["python", "check.py"], "run_s": 60}}
+Says = Callable[[list[str]], Any]
+
+
+def by_content(found: list[str]) -> Any:
+    """An honest validator: the results that hold RIGHT are the same and right, others are refused."""
+    return {"groups": [[i for i, sha in enumerate(found) if sha == sha_of(RIGHT)]]}
+
+
+def verdict_file(said: Any) -> dict[str, Any]:
+    content = said if isinstance(said, bytes) else orjson.dumps(said)
+    store_bytes(content)
+    return {"path": "verdict.json", "sha256": sha_of(content), "bytes": len(content), "media_type": "application/json"}
+
+
+def turns(task: Task, agents: dict[str, FakeAgent], claims: dict[str, bytes], says: Says | None, rounds: int = 25) -> Task:
+    """Until the end; a validator's try answers what `says` makes of the results it finds, or crashes when it is None."""
+    for _ in range(rounds):
+        Unit.objects.filter(task=task).update(not_before=None)
+        run_round()
+        for name, agent in agents.items():
+            for row in agent.beat(want=10).leased:
+                report(agent, row, claims.get(name, RIGHT), says)
+        judge_units()
+        expire_leases()
+        advance_task(task.pk)
+        task.refresh_from_db()
+        if task.ended_at is not None:
+            break
+    return task
+
+
+def report(agent: FakeAgent, row: dict[str, Any], claim: bytes, says: Says | None) -> None:
+    item: dict[str, Any] = {"attempt": row["attempt"], "fence": row["fence"], "outcome": "done", "outputs": [output_of(claim)]}
+    if row["stage"] >= Unit.Stage.VALIDATE:
+        specs, ((_, _, spec_id, _, _, files),) = lease_rows([row])
+        assert specs[spec_id]["run"] == ["python", "check.py"]
+        assert all(file["path"].startswith("in/results/") for file in files)
+        if says is None:
+            item |= {"outcome": "failed", "reason_class": "capability_error", "exit_code": 1, "outputs": []}
+        else:
+            item["outputs"] = [verdict_file(says([file["sha256"] for file in files]))]
+    agent.report(item)
+
+
+def test_a_single_result_is_delivered_on_the_validators_word() -> None:
+    agents = agents_of(owners_pools("bob", "erin"))
+    task = turns(a_task(version=a_checked_version(VALIDATOR), inputs={"count": 3}), agents, {}, by_content)
+    assert (task.state, task.units_done, task.units_total) == ("delivered", 3, 3)
+    for index in range(3):
+        one, check = Attempt.objects.filter(unit__index=index).order_by("unit__stage")
+        assert one.pool.organization_id != check.pool.organization_id, "nobody judges their own result"
+        assert (one.state, check.state, check.reason_class) == ("valid", "superseded", "")
+    assert sum(Trust.objects.values_list("samples", flat=True)) == 3, "a check is no result of its own"
+
+
+def test_a_refused_result_is_wrong_and_another_owner_is_asked() -> None:
+    pools = owners_pools("bob", "erin", "dave", "fay")
+    task = turns(a_task(version=a_checked_version(VALIDATOR)), agents_of(pools), {"bob": WRONG, "erin": WRONG}, by_content)
+    assert task.state == "delivered"
+    assert Attempt.objects.get(state="valid").outputs.get().blob_id == sha_of(RIGHT)
+    right = Attempt.objects.filter(state__in=["valid", "superseded"], unit__stage=0)
+    assert not right.filter(pool__in=[pools["bob"], pools["erin"]]).exists()
+    assert set(Attempt.objects.filter(state="invalid").values_list("pool", flat=True)) <= {pools["bob"].pk, pools["erin"].pk}
+
+
+def test_a_validator_may_call_results_the_same_that_differ_in_every_byte() -> None:
+    everything = a_checked_version({"quorum": {"of": 2, "need": 2, "compare": VALIDATOR}})
+    agents = agents_of(owners_pools("bob", "erin", "dave"))
+    claims = {name: name.encode() for name in agents}
+    task = turns(a_task(version=everything), agents, claims, lambda found: {"groups": [list(range(len(found)))]})
+    assert task.state == "delivered"
+    assert not Attempt.objects.filter(state="invalid").exists()
+
+
+@pytest.mark.parametrize("says", [None, lambda found: {"escalate": True}, lambda found: b"{", lambda found: {"groups": [[99]]}])
+def test_a_validator_that_crashes_or_talks_nonsense_ends_as_the_platforms_fault_and_blames_nobody(says: Says | None) -> None:
+    agents = agents_of(owners_pools("bob", "erin", "dave"))
+    task = turns(a_task(version=a_checked_version(VALIDATOR)), agents, {}, says)
+    assert (task.state, task.reason_class) == ("failed", "platform_fault")
+    assert "validator" in task.reason
+    assert not Attempt.objects.filter(state="invalid").exists()
+    assert not Trust.objects.exists()
+    assert not Unit.objects.exclude(state__in=["failed", "superseded", "cancelled"]).exists()
+
+
+def test_there_must_be_an_owner_left_to_run_the_validator() -> None:
+    owners_pools("bob")
+    with pytest.raises(Invalid) as caught:
+        a_task(version=a_checked_version(VALIDATOR))
+    assert (caught.value.code, caught.value.data) == ("too_few_owners", {"owners": 1, "wanted": 2})
+
+
+def test_a_user_cannot_bring_a_validator() -> None:
+    owners_pools("bob", "erin", "dave")
+    with pytest.raises(Invalid) as caught:
+        a_task(version=a_checked_version("none"), verify=VALIDATOR)
+    assert (caught.value.code, caught.value.field) == ("invalid_verify", "verify")
+
+
+def test_numbers_within_the_publishers_tolerance_agree_and_beyond_it_do_not() -> None:
+    near = {"tolerance": {"files": ["*.csv"], "relative": 1e-6}}
+    for other, wrong in ((b"1,2,3.0000001\n", 0), (b"1,2,3.1\n", 1)):
+        pools = owners_pools("bob", "erin", "dave")
+        says = {"bob": b"1,2,3\n", "erin": other, "dave": b"1,2,3.0000002\n"}
+        task = turns(a_task(version=a_checked_version(near)), agents_of(pools), says, None)
+        assert task.state == "delivered"
+        assert task.attempt_set.filter(state="invalid").count() <= wrong
+        assert not task.attempt_set.filter(state="invalid").exclude(pool=pools["erin"]).exists()
+        type(pools["bob"]).objects.update(state="retired")
+
+
+def test_results_that_are_not_bit_stable_come_from_one_instruction_set() -> None:
+    pools = owners_pools("bob", "erin", "dave", "fay")
+    arms = [pools["erin"].pk, pools["fay"].pk]
+    type(pools["bob"]).objects.filter(pk__in=arms).update(instruction_set="aarch64")
+    version = a_checked_version({"quorum": {"of": 2, "need": 2, "homogeneous": True}})
+    task = turns(a_task(version=version, inputs={"count": 4}), agents_of(pools), {}, None)
+    assert task.state == "delivered"
+    for index in range(4):
+        sets = Attempt.objects.filter(unit__index=index).values_list("pool__instruction_set", flat=True)
+        assert len(set(sets)) == 1
+
+
+nested = st.recursive(st.one_of(st.none(), st.integers(), st.text()), st.lists)
+
+
+@given(st.one_of(st.binary(max_size=100), nested.map(repr).map(str.encode)))
+def test_no_verdict_that_a_program_writes_breaks_the_look(content: bytes) -> None:
+    assert lists_in(content, 3) is None or isinstance(lists_in(content, 3), list)
+
+
+def test_a_verdict_names_each_result_once_and_only_results_there_are() -> None:
+    assert lists_in(b'{"groups": [[0, 2], [1]]}', 3) == [[0, 2], [1]]
+    assert lists_in(b'{"groups": []}', 3) == []
+    for text in (b'{"groups": [[0, 0]]}', b'{"groups": [[3]]}', b'{"groups": [[true]]}', b'{"groups": {}}', b"[]", b"{}"):
+        assert lists_in(text, 3) is None
