@@ -13,6 +13,7 @@ from django.db import transaction
 
 from core.errors import Invalid
 from marketplace.models import Agent
+from marketplace.stages import VALIDATE, VALIDATES
 from scheduler.models import LogChunk
 from scheduler.sql import PART, dicts, rows
 
@@ -120,7 +121,7 @@ def read_logs(
         {
             "attempt": row["attempt"],
             "unit": row["unit"],
-            "stage": names[row["stage"]],
+            "stage": VALIDATE if row["stage"] >= VALIDATES else names[row["stage"]],
             "stream": row["stream"],
             "offset": row["offset"],
             "text": bytes(row["data"]).decode("utf-8", "replace"),

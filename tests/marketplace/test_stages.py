@@ -9,7 +9,7 @@ import pytest
 from core.errors import Invalid
 from marketplace.manifest import check_manifest
 from marketplace.splitting import plan_of, unit_params
-from marketplace.stages import borders, next_border, open_border, part_of, stage_name, stages_of, total_units
+from marketplace.stages import VALIDATES, borders, next_border, open_border, part_of, stage_name, stages_of, total_units
 from tests.builders_tasks import a_manifest
 
 
@@ -87,6 +87,7 @@ def test_a_checked_manifest_is_checked_again_to_the_same() -> None:
         ([a_stage("unit")], "stages.0.name", "taken"),
         ([a_stage("merge")], "stages.0.name", "taken"),
         ([a_stage("units")], "stages.0.name", "taken"),
+        ([a_stage("validate")], "stages.0.name", "taken"),
         ([a_stage("a", split={"by": "list", "over": "nothing"})], "stages.0.split.over", "no input"),
         ([a_stage("a", outputs=[{"path": "../x"}])], "stages.0.outputs.0.path", ""),
         ([a_stage("a", run=[" "])], "stages.0.run.0", ""),
@@ -121,3 +122,14 @@ def test_units_of_all_stages_count_against_one_limit() -> None:
 def test_a_split_by_units_with_a_chunk_of_nothing_is_an_error_of_the_input_at_fault() -> None:
     none = a_stage("none", split={"by": "units", "over": "unit", "chunk": "count - 1"})
     assert refused(none).code == "invalid_split"
+
+
+def test_validators_stand_beside_the_stages_and_count_among_none() -> None:
+    checks = {"validator": {"run": ["check"], "run_s": 60}}
+    plan = plan_of(a_manifest(stages=[a_stage("a")], verify=checks), {"count": 3}, {})
+    assert (total_units(plan), borders(plan)) == (4, [3, 4])
+    for stage, units in ((0, 3), (1, 1)):
+        part = part_of(plan, VALIDATES + stage)
+        assert (part["run"], part["units"], part["outputs"]) == (["check"], units, [{"path": "verdict.json", "required": True}])
+        assert unit_params(part, units - 1) == {}
+        assert stage_name(plan, VALIDATES + stage) == "validate"

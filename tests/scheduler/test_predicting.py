@@ -13,8 +13,9 @@ from django.test.utils import CaptureQueriesContext
 
 from marketplace.models import Task
 from scheduler.jobs import expand
-from scheduler.models import Prediction
+from scheduler.models import Prediction, Unit
 from scheduler.services.explaining import explain_task
+from scheduler.services.placing import run_round
 from scheduler.services.predicting import predict_task
 from tests.builders import a_pool
 from tests.builders_tasks import FakeAgent, a_task, a_version, run_to_end
@@ -50,6 +51,21 @@ def test_a_merge_comes_after_the_units() -> None:
     made = predict_task(task.pk)
     assert made is not None
     assert made.finish_p50_s == pytest.approx(30, abs=2)
+
+
+def test_what_a_task_has_placed_already_is_no_load_to_its_own_prediction() -> None:
+    a_pool()
+    before, after = a_task(version=a_version(**SLOW), inputs={"count": 8}), a_task(version=a_version(**SLOW), inputs={"count": 8})
+    Unit.objects.filter(task=after).update(state="cancelled")
+    one = predict_task(before.pk)
+    Prediction.objects.all().delete()
+    assert run_round() == 8
+    two, other = predict_task(before.pk), predict_task(after.pk)
+    assert one is not None
+    assert two is not None
+    assert other is not None
+    assert two.finish_p50_s == pytest.approx(one.finish_p50_s, abs=1)
+    assert other.finish_p50_s > two.finish_p50_s + 5, "another's units are load"
 
 
 def test_a_prediction_is_made_once_and_never_changed() -> None:
@@ -105,7 +121,6 @@ def test_tasks_that_ended_badly_are_no_part_of_the_record() -> None:
     task = a_task(version=a_version(**SLOW))
     predict_task(task.pk)
     from scheduler.services.advancing import advance_task
-    from scheduler.services.placing import run_round
 
     run_round()
     agent.beat(want=9)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,13 +17,17 @@ from metering.models import UsageRecord
 from metering.services import measure
 from scheduler.matching import ClassState, Snapshot, decide
 from scheduler.matching.arcs import column
+from scheduler.matching.gangs import place_first
 from scheduler.matching.market import Market
+from scheduler.matching.misses import nearest
+from scheduler.matching.rounding import Room
 from scheduler.models import Attempt, Pace, Unit
-from scheduler.needs import of_variant
+from scheduler.needs import narrowed, of_variant
 from scheduler.pace import of_samples, with_anywhere
 from scheduler.services.explaining import explain_task
 from scheduler.services.placing import run_round
 from scheduler.snapshots import market
+from scheduler.stored import snapshot_document, snapshot_from
 from tests.builders import a_pool
 from tests.builders_capabilities import PINNED, a_program
 from tests.builders_capabilities import a_version as a_full_version
@@ -152,6 +157,46 @@ def test_a_pool_that_fits_no_variant_is_counted_for_what_is_nearest_to_fitting()
     pool = values.a_pool(cores=1)
     one = a_class([a_variant("0.1", instruction_set="aarch64"), a_variant("0.1", cores=2)])
     assert decide(values.a_market([one], [pool]))[0].excluded == {"cores": 1}
+
+
+def test_a_gang_that_must_wait_is_promised_what_the_pools_own_variant_takes() -> None:
+    big = values.a_pool(1, cores=64, accelerators=(("a100", 4),), shares=1.0, backlog_s=50.0, held=(("cores", 63.0),))
+    small = values.a_pool(2, cores=2)
+    one = a_class([a_variant("0.1", cores=2, cards=1), a_variant("0.1", cores=3)], waiting=4, gang=4, objective="fastest")
+    market = Market(values.a_market([one], [big, small]))
+    found = column(one, market)
+    first = place_first([found], Room(market), 86_400.0)
+    (row,) = first.promised
+    assert market.pools[row].id == 1
+    assert found.need_at(row)["cores"] == one.document["variants"][int(found.variant[row])]["need"]["cores"]
+    assert market.unreserved["cores"][row] == 0.0
+
+
+def test_misses_are_of_the_variant_that_a_pool_would_run() -> None:
+    arm, intel = values.a_pool(1, instruction_set="aarch64", region="ningxia"), values.a_pool(2, cores=1, region="ningxia")
+    variants = [a_variant("0.1", instruction_set="aarch64"), a_variant("0.1", cores=2, instruction_set="x86_64")]
+    one = a_class(variants, regions=["guangdong"])
+    lacks = {miss.pool: miss.lacks for miss in nearest(one, values.a_market([one], [arm, intel]))}
+    assert lacks == {arm.identifier: ("region",), intel.identifier: ("cores", "region")}
+
+
+def test_a_need_narrowed_to_an_instruction_set_keeps_the_numbers_of_its_variants() -> None:
+    arm, anywhere, intel = (a_variant(f"0.{n}", instruction_set=name) for n, name in enumerate(("aarch64", "any", "x86_64"), 1))
+    narrow = narrowed(dict(a_class([arm, anywhere, intel]).document), "x86_64")
+    assert [variant["tflop"] for variant in narrow["variants"]] == ["0.1", "0.2", "0.3"]
+    pools = [values.a_pool(1, instruction_set="aarch64"), values.a_pool(2, instruction_set="x86_64")]
+    one = ClassState(1, narrow, 2)
+    (decision,) = decide(values.a_market([one], pools))
+    assert [(placed.pool_id, placed.variant) for placed in decision.placements] == [(2, 1)]
+    assert decision.excluded == {"architecture": 1}
+
+
+@given(mixed_markets())
+def test_what_a_class_of_several_variants_was_given_is_decided_again_from_what_was_stored(snapshot: Snapshot) -> None:
+    document = orjson.loads(orjson.dumps(snapshot_document(snapshot)))
+    again = snapshot_from(document, {one.need_id: one.document for one in snapshot.classes})
+    assert decide(again) == decide(snapshot)
+
 
 
 @pytest.mark.django_db
