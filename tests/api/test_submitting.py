@@ -104,7 +104,7 @@ def test_a_replay_is_answered_though_the_market_has_changed(alice: Any, body: di
 def test_of_two_requests_at_once_one_makes_the_task(
     body: dict[str, Any], bodies: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    key, save, both = build.a_key(build.alice()), submitting._save, threading.Barrier(2)
+    key, save, both = build.a_key(build.alice()), submitting.save_task, threading.Barrier(2)
     answers: list[Any] = []
 
     def save_when_both_are_here(draft: Any) -> Task:
@@ -117,7 +117,7 @@ def test_of_two_requests_at_once_one_makes_the_task(
         answers.append(submit(client, body | {"inputs": {"count": count}}, "k1"))
         connection.close()
 
-    monkeypatch.setattr(submitting, "_save", save_when_both_are_here)
+    monkeypatch.setattr(submitting, "save_task", save_when_both_are_here)
     threads = [threading.Thread(target=ask, args=[1 if bodies == "the same" else n]) for n in (1, 2)]
     for thread in threads:
         thread.start()
