@@ -112,6 +112,15 @@ STEPS: Final = (
         "scheduler/attempt/?lease=late",
     ),
     Step(
+        "verify",
+        "verify 验证",
+        "units whose results nobody has compared",
+        "SELECT at AS since FROM scheduler_unjudged",
+        timedelta(seconds=60),
+        "scheduler/unjudged/",
+        order="id",
+    ),
+    Step(
         "advance",
         "advance",
         "open tasks with a next step that nobody took",

@@ -181,6 +181,8 @@ PLANNER_TIME_BOX_S = float(env("GRIDFARE_PLANNER_TIME_BOX_S") or 2.0)  # for the
 PLANNER_AGE_BOUND_S = env_int("GRIDFARE_PLANNER_AGE_BOUND_S", 86_400)  # a unit that waited longer gets a reservation
 MAX_ARTIFACT_BYTES = env_int("GRIDFARE_MAX_ARTIFACT_BYTES", 20 * 1024**3)
 DEFAULT_QUOTA_BYTES = env_int("GRIDFARE_DEFAULT_QUOTA_BYTES", 100 * 1024**3)
+REPLICA_DAYS = env_int("GRIDFARE_REPLICA_DAYS", 30)  # a copy in a region that nobody pins goes after so long
+LARGE_BYTES = env_int("GRIDFARE_LARGE_BYTES", 100_000_000)  # smaller inputs follow the work wherever it goes
 AUTO_ACTIVATE_POOLS = env_bool("GRIDFARE_AUTO_ACTIVATE_POOLS", False)
 
 CELERY_BROKER_URL = REDIS_URL
@@ -205,6 +207,7 @@ CELERY_BEAT_SCHEDULE = {
     "measure": {"task": "metering.sweep", "schedule": timedelta(seconds=3), "options": {"expires": 3}},
     "charge": {"task": "billing.sweep", "schedule": timedelta(seconds=3), "options": {"expires": 3}},
     "housekeep": {"task": "marketplace.housekeep", "schedule": timedelta(minutes=10), "options": {"expires": 600}},
+    "replicate": {"task": "marketplace.replicate", "schedule": timedelta(seconds=5), "options": {"expires": 5}},
     "levels": {"task": "scheduler.review_levels", "schedule": timedelta(hours=1), "options": {"expires": 3600}},
     "forget": {"task": "scheduler.housekeep", "schedule": timedelta(minutes=10), "options": {"expires": 600}},
 }

@@ -9,6 +9,7 @@ from celery import shared_task
 from core.wake import awake
 from marketplace.services.artifacts import sweep_uploads
 from marketplace.services.housekeeping import forget_expired
+from marketplace.services.replicas import JOB, place_replicas
 
 log = logging.getLogger(__name__)
 
@@ -18,3 +19,10 @@ def housekeep() -> None:
     """Every ten minutes: delete what has expired."""
     awake("marketplace.housekeep")
     log.info("forgot %s", {**forget_expired(), "uploads": sweep_uploads()})
+
+
+@shared_task(name=JOB)
+def replicate() -> None:
+    """Every few seconds, and when a copy was wished for: the step is its own sweep."""
+    awake(JOB)
+    place_replicas()

@@ -94,7 +94,8 @@ def check_manifest(document: Any) -> Manifest:
     check_inputs_schema(document["inputs"])
     manifest = _completed(document)
     check_stages(manifest)
-    parse_policy(manifest["verify"])
+    if parse_policy(manifest["verify"]).compares and manifest.get("gang"):
+        raise Invalid(CODE, "the results of a gang are not compared: it runs on one pool", field="gang")
     _check_sources(manifest)
     _check_paths(manifest)
     _check_expressions(manifest)

@@ -53,7 +53,8 @@ class Policy:
     """A completed policy. `adaptive`: pools that have earned it are only spot-checked (scheduler/verification/trust.py).
 
     `homogeneous`: all results of a unit come from one instruction set and accelerator, for programs whose last bits
-    differ between machines.
+    differ between machines. `commit_reveal`: every pool is bound to its result by a hash before anybody's result leaves
+    its machine (scheduler/services/revealing.py).
     """
 
     compare: str = "none"
@@ -62,6 +63,7 @@ class Policy:
     max_total: int = 1
     adaptive: bool = False
     homogeneous: bool = False
+    commit_reveal: bool = False
     tolerance: Tolerance | None = None
     validator: Validator | None = None
 
@@ -103,7 +105,7 @@ _SHARED: Final[Mapping[str, Callable[[Any, str], Any]]] = {
     "need": lambda value, at: _whole(value, at, least=1),
     "initial": lambda value, at: _whole(value, at, least=1),
     "max_total": lambda value, at: _whole(value, at, least=2),
-    **dict.fromkeys(("adaptive", "homogeneous"), _flag),
+    **dict.fromkeys(("adaptive", "homogeneous", "commit_reveal"), _flag),
 }
 
 
@@ -160,13 +162,14 @@ def _completed(parts: dict[str, Any], given: dict[str, Any], at: str) -> Policy:
         max_total=given.get("max_total", min(max(initial, need) + 3, MOST)),
         adaptive=adaptive,
         homogeneous=given.get("homogeneous", False),
+        commit_reveal=given.get("commit_reveal", False),
     )
     if not policy.need <= policy.initial <= policy.max_total:
         raise Invalid(CODE, "must hold: need <= initial <= max_total", field=at)
     return policy
 
 
-_QUORUM: Final = {"of": None, "compare": None, "need": None, "max_total": None, "homogeneous": None}
+_QUORUM: Final = dict.fromkeys(("of", "compare", "need", "max_total", "homogeneous", "commit_reveal"))
 
 
 def _quorum(options: dict[str, Any], at: str) -> Policy:
@@ -237,7 +240,8 @@ def strengthen(base: Policy, wanted: Policy, *, at: str = "verify") -> Policy:
     """What a task's policy becomes when its user asks for `wanted`. Raises Invalid `verify_weaker`.
 
     Each part may only grow: the comparison from none over tolerance to exact, the counts upwards, and `adaptive`
-    from spot checks to checking everything. Monotone and idempotent, so a policy asked for twice is asked for once.
+    from spot checks to checking everything; `homogeneous` and `commit_reveal` only begin. Monotone and idempotent, so a
+    policy asked for twice is asked for once.
     """
     if _STRENGTH[wanted.compare] < _STRENGTH[base.compare]:
         raise Invalid("verify_weaker", f"the capability compares results by {base.compare}", field=at)
@@ -253,11 +257,16 @@ def strengthen(base: Policy, wanted: Policy, *, at: str = "verify") -> Policy:
         raise Invalid("verify_weaker", "the capability has every unit checked", field=at)
     if wanted.compare != "exact" and (wanted.tolerance, wanted.validator) != (base.tolerance, base.validator):
         raise Invalid("verify_weaker", "when two results are the same is the publisher's to say", field=at)
-    return replace(wanted, homogeneous=base.homogeneous or wanted.homogeneous)
+    return replace(
+        wanted,
+        homogeneous=base.homogeneous or wanted.homogeneous,
+        commit_reveal=base.commit_reveal or wanted.commit_reveal,
+    )
 
 
 def at_least(policy: Policy, other: Policy) -> bool:
     """Whether `policy` proves whatever `other` proves."""
     counts = all(getattr(policy, name) >= getattr(other, name) for name in ("need", "initial", "max_total"))
     flags = (not policy.adaptive or other.adaptive or not other.compares) and policy.homogeneous >= other.homogeneous
+    flags = flags and policy.commit_reveal >= other.commit_reveal
     return _STRENGTH[policy.compare] >= _STRENGTH[other.compare] and counts and flags

@@ -41,6 +41,7 @@ from marketplace.parts import NO_ACCELERATOR, Names, env_of, limits_of, need_of,
 from marketplace.policies import Policy, parse_policy
 
 Plan = dict[str, Any]
+MAX_GANG = 1_000  # units that start together
 
 
 def plan_of(
@@ -88,7 +89,7 @@ def plan_of(
         plan |= {"keep": True} if manifest.get("keep_units") else {}
     if "checkpoint" in manifest:
         plan["checkpoint"] = manifest["checkpoint"]
-    return plan | _validate_stage_of(manifest, policy, names)
+    return plan | _gang_of(manifest, units) | _validate_stage_of(manifest, policy, names)
 
 
 def _stages_of(
@@ -278,6 +279,16 @@ def _bounded(units: int, manifest: Mapping[str, Any], names: Names, split: Any =
         detail = f"these inputs make {units} units; the capability allows {most}"
         raise Invalid("too_many_units", detail, field=field, units=str(units), limit=most)
     return units
+
+
+def _gang_of(manifest: Mapping[str, Any], units: int) -> dict[str, Any]:
+    """One unit is no gang."""
+    if not manifest.get("gang") or units == 1:
+        return {}
+    if units > MAX_GANG:
+        detail = f"these inputs make {units} units; a gang has at most {MAX_GANG}"
+        raise Invalid("too_many_units", detail, field=_split_field(manifest.get("split")), units=str(units), limit=MAX_GANG)
+    return {"gang": True}
 
 
 def _split_field(split: Any) -> str:

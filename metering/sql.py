@@ -96,6 +96,7 @@ _ENDED: Final = f"""
     JOIN scheduler_attempt attempt ON attempt.id = picked.attempt_id
     LEFT JOIN scheduler_checkpoint saved
            ON saved.attempt_id = attempt.id AND attempt.state = 'failed' AND attempt.reason_class = 'reclaimed'
+          AND NOT attempt.checked -- what is to be checked is begun anew by others: nobody goes on from it
    CROSS JOIN LATERAL (SELECT CASE WHEN saved.at IS NOT NULL THEN saved.usage
                                    WHEN attempt.state <> 'lost' THEN attempt.usage END AS claim) said
    WHERE attempt.state <> 'released'

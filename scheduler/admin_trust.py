@@ -13,7 +13,7 @@ from core.admin.cells import list_url
 from core.admin.panels import SHOWN, table
 from marketplace.admin.providers import PoolPage
 from marketplace.models import Pool
-from scheduler.models import PoolEvent, Trust, Unit, Unjudged
+from scheduler.models import Commitment, PoolEvent, Recheck, Trust, Unit, Unjudged
 from scheduler.services.standing import standing_of
 from scheduler.services.trusting import lift_quarantine
 
@@ -47,6 +47,34 @@ class PoolEventPage(Page):
     chain = ("pool",)
     list_filter = ("kind", exact("pool__identifier"))
     search_fields = ("pool__identifier",)
+
+
+@admin.register(Commitment)
+class CommitmentPage(Page):
+    """What attempts bound themselves to before results were shown."""
+
+    columns = ("attempt", "state", "hash", "batch", "at")
+    chain = ("attempt__task", "attempt")
+    list_filter = ("state", exact("attempt__pool__identifier"))
+    search_fields = ("=attempt", "hash")
+    huge = True
+
+    def name_of(self, obj: Any) -> str:
+        return f"commitment of attempt {obj.attempt_id}"
+
+
+@admin.register(Recheck)
+class RecheckPage(Page):
+    """What pools that were caught had delivered unchecked, run again elsewhere."""
+
+    columns = ("attempt", "unit", "state", "at")
+    chain = ("attempt__task", "attempt")
+    list_filter = ("state", exact("attempt__pool__identifier"))
+    search_fields = ("=attempt", "=unit")
+    huge = True
+
+    def name_of(self, obj: Any) -> str:
+        return f"attempt {obj.attempt_id} run again"
 
 
 @admin.register(Unjudged)

@@ -14,6 +14,8 @@ from scheduler.services.expiring import sweep as find_work
 from scheduler.services.judging import judge_units
 from scheduler.services.placing import forget_old_prices, forget_old_rounds, run_round
 from scheduler.services.predicting import predict_task
+from scheduler.services.rechecking import recheck_caught
+from scheduler.services.revealing import remind_of_commitments
 from scheduler.services.standing import review_levels
 
 MAX_ROUNDS = 200
@@ -65,9 +67,17 @@ def expire_leases() -> None:
 @shared_task(name="scheduler.housekeep")
 def housekeep() -> None:
     """Every ten minutes: rounds keep their whole input, so old ones are let go; and pools that are due get a canary."""
+    recheck_caught()
     forget_old_rounds()
     forget_old_prices()
     plant_canaries()
+
+
+@shared_task(name="scheduler.recheck")
+def recheck() -> None:
+    """What pools that were caught have delivered unchecked."""
+    awake("scheduler.recheck")
+    recheck_caught()
 
 
 @shared_task(name="scheduler.review_levels")
@@ -79,6 +89,7 @@ def review_pool_levels() -> None:
 @shared_task(name="scheduler.sweep")
 def sweep() -> None:
     """What makes the river correct; the wakes only make it quick."""
+    remind_of_commitments()
     judge()
     work = find_work()
     for task_id in work["expand"]:

@@ -17,9 +17,10 @@ Only where there is something to say:
   weights      own weights instead of the objective's, decimal texts (matching/goals.py)
   deadline     seconds since the epoch by which nine of ten units must be over; rounded down to ten seconds
   min_trust    lowest probability of a valid result, decimal text
+  min_level    lowest level of a pool, 1 to 4
   network      {from: region, jitter_class, max_latency_s}: the class of the way from the user
-  gang         units that must start together on one pool
-  inputs       [[sha256, bytes]] of input files of more than 100 MB         bytes_out   predicted, of one unit
+  gang         units that must start together on one pool, and the task whose they are: gang_of
+  inputs       [[sha256, bytes]] of input files of more than settings.LARGE_BYTES         bytes_out   predicted, of one unit
   store        the region of the market's store
 """
 
@@ -65,6 +66,8 @@ def need_document(
     deadline: datetime | None = None,
     inputs: Sequence[tuple[str, int]] = (),
     store: str = "",
+    task: str = "",
+    large: int = LARGE,
 ) -> dict[str, Any]:
     """The need of a plan's units (stage 0), of the merge or a stage after them (from 1 on), or of validators of either."""
     part, units = part_of(plan, stage), total_units(plan)
@@ -93,9 +96,11 @@ def need_document(
         "weights": constraints.get("weights"),
         "deadline": None if deadline is None else int(deadline.timestamp()) // 10 * 10,
         "min_trust": constraints.get("min_trust"),
+        "min_level": constraints.get("min_level"),
         "network": constraints.get("network"),
         "gang": plan["units"] if plan.get("gang") and not stage else None,
-        "inputs": [[sha, size] for sha, size in sorted(inputs) if size > LARGE] or None,
+        "gang_of": task if plan.get("gang") and not stage else None,  # units of two tasks are never one gang
+        "inputs": [[sha, size] for sha, size in sorted(inputs) if size > large] or None,
         "bytes_out": part.get("bytes_out"),
         "store": store,
     }
@@ -121,14 +126,21 @@ def bytes_before(plan: dict[str, Any], stage: int) -> int:
     return left // units if apart else left
 
 
-def narrowed(document: dict[str, Any], instruction_set: str) -> dict[str, Any]:
-    """The need of a unit whose siblings ran on this instruction set, where results are only comparable within one.
+def narrowed(document: dict[str, Any], instruction_set: str, variant: int = 0) -> dict[str, Any]:
+    """The need of a unit whose siblings ran as a variant on this instruction set, where results are only comparable within one.
 
-    Variants are known by their numbers: those for other sets keep their place, for machines that there are none of.
+    Another model of accelerator is no way to the same bits either. Variants are known by their numbers: those that are left out
+    keep their place, for machines that there are none of.
     """
-    kept = ("any", instruction_set)
-    only = [v | {"instruction_set": instruction_set if v["instruction_set"] in kept else NOBODYS} for v in document["variants"]]
-    return document | {"variants": only}
+    variants = document["variants"]
+    kept, model = ("any", instruction_set), _model(variants[variant])
+    sets = [instruction_set if v["instruction_set"] in kept and _model(v) == model else NOBODYS for v in variants]
+    return document | {"variants": [v | {"instruction_set": one} for v, one in zip(variants, sets, strict=True)]}
+
+
+def _model(variant: Mapping[str, Any]) -> str | None:
+    accelerator = variant["accelerator"]
+    return None if accelerator is None else str(accelerator["model"])
 
 
 def unit_cap(max_price: Decimal, fee: dict[str, Any], units: int) -> Decimal:

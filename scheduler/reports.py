@@ -22,7 +22,8 @@ from scheduler.reasons import REPORTABLE
 
 MAX_ITEMS: Final = 20_000
 MAX_OUTPUTS: Final = 10_000
-OUTCOMES: Final = ("done", "failed", "cancelled", "released")
+MAX_SALT: Final = 128
+OUTCOMES: Final = ("done", "failed", "cancelled", "released", "committed")
 _INT64: Final = 2**63 - 1
 _INT32: Final = 2**31 - 1
 
@@ -36,7 +37,10 @@ class ReportedOutput:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One ended attempt, as docs/protocol.md describes it. `usage_text` is the agent's claim as JSON text."""
+    """One ended attempt, as docs/protocol.md describes it. `usage_text` is the agent's claim as JSON text.
+
+    A `committed` one has not ended: `commitment` binds it to its result, which the `salt` of its report proves.
+    """
 
     attempt: int
     fence: int
@@ -50,6 +54,8 @@ class Report:
     outputs: tuple[ReportedOutput, ...] = ()
     peak_mib: int = 0
     bytes_out: int = 0
+    commitment: str = ""
+    salt: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +139,29 @@ def parse_report(item: Any, at: str) -> Report:
         usage_text=_usage_text(usage),
         wall_ms=_clamped(usage.get("wall_ms")),
         peak_mib=min(_clamped(usage.get("peak_memory_mib")), _INT32),
+        commitment=_commitment(outcome, item.get("commitment"), f"{at}.commitment"),
+        salt=_text(item.get("salt"), MAX_SALT),
     )
     return _with_outputs(report, item.get("outputs"))
+
+
+def _commitment(outcome: str, value: Any, at: str) -> str:
+    if outcome != "committed":
+        return ""
+    if not isinstance(value, str) or len(value) != 64 or set(value) - set("0123456789abcdef"):
+        raise Invalid("invalid_commitment", "64 hexadecimal digits", field=at)
+    return value
+
+
+def commitment_of(result_hash: str, salt: str) -> str:
+    """What binds an attempt to its result: SHA-256 over the result's hash (as hex text) and the salt's text."""
+    return hashlib.sha256((result_hash + salt).encode()).hexdigest()
+
+
+def result_hash_of(report: Report, sizes: Mapping[str, int]) -> str:
+    """SHA-256 over the sorted lines `path TAB bytes TAB sha256 LF` of a report's files. `sizes`: bytes of stored blobs."""
+    lines = [f"{output.path}\t{sizes.get(output.sha256, 0)}\t{output.sha256}\n" for output in report.outputs]
+    return hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()
 
 
 def _with_outputs(report: Report, outputs: Any) -> Report:
@@ -176,9 +203,9 @@ def unasked(report: Report) -> Report:
 
 def first_of_each(reports: Iterable[Report]) -> list[Report]:
     """Reports without repeats: of several about one lease the first counts, as it would have in batches of their own."""
-    first: dict[tuple[int, int], Report] = {}
+    first: dict[tuple[int, int, bool], Report] = {}
     for report in reports:
-        first.setdefault((report.attempt, report.fence), report)
+        first.setdefault((report.attempt, report.fence, report.outcome == "committed"), report)
     return list(first.values())
 
 
@@ -205,7 +232,7 @@ def _text(value: Any, limit: int) -> str:
 
 
 def _reason(outcome: str, reason: Any) -> str:
-    if outcome in ("done", "released"):
+    if outcome in ("done", "released", "committed"):
         return ""
     if outcome == "cancelled":
         return "user_cancel"

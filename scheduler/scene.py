@@ -94,6 +94,7 @@ def state_of(pool: Pool) -> PoolState:
         allow=tuple(pool.allow_organizations),
         deny=tuple(pool.deny_organizations),
         probation=pool.quarantined_until is not None,
+        level=pool.level,
     )
 
 

@@ -51,11 +51,12 @@ FROM class CROSS JOIN LATERAL (
 WHERE class.need_id IS NOT NULL
 GROUP BY class.need_id, w.avoid, w.apart ORDER BY min(w.id)
 """
-# The last column: are their inputs still on their way?
+# The last column: are their inputs still on their way? Who only waits to show a result holds no processor any more.
 _LOAD = """
 SELECT pool_id, need_id, variant, count(*), true FROM scheduler_unit WHERE state = 'placed'{without} GROUP BY 1, 2, 3
 UNION ALL
 SELECT pool_id, need_id, variant, count(*), state = 'leased' FROM scheduler_attempt WHERE state IN ('leased', 'running'){without}
+  AND id NOT IN (SELECT attempt_id FROM scheduler_commitment WHERE state IN ('committed', 'asked'))
 GROUP BY pool_id, need_id, variant, state
 """
 

@@ -11,6 +11,7 @@ from django.db.models import F
 
 from marketplace import storage
 from marketplace.models import Blob, CapabilityVersion, Task, TaskArtifact
+from marketplace.policies import Policy
 from marketplace.programs import MAX_REQUIREMENTS, check_requirements, read_member
 from marketplace.splitting import unit_files, unit_params, units_before
 from marketplace.stages import OVER, VALIDATES, part_of, stage_name
@@ -74,7 +75,17 @@ def build_spec(task: Task, stage: int, files: list[dict[str, Any]], variant: int
         "outputs": part["outputs"],
         "limits": part["limits"],
         "need": part["need"],
-    } | ({"checkpoint": plan["checkpoint"]} if stage == Unit.Stage.UNIT and "checkpoint" in plan else {})
+    } | _extras(plan, stage)
+
+
+def _extras(plan: dict[str, Any], stage: int) -> dict[str, Any]:
+    """Only where there is something to say. `commit` tells nothing of whether a unit is checked: all of a task's commit."""
+    extras: dict[str, Any] = {}
+    if stage == Unit.Stage.UNIT and "checkpoint" in plan:
+        extras["checkpoint"] = plan["checkpoint"]
+    if stage < VALIDATES and Policy.of(plan.get("verify")).commit_reveal:
+        extras["commit"] = True
+    return extras
 
 
 def _program(sha256: str | None) -> dict[str, Any] | None:

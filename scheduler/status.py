@@ -7,8 +7,10 @@ import re
 from typing import Any, Final
 
 from core.errors import Invalid
+from marketplace.services.storekeeping import ORDERS_AT_ONCE, Told
 
 MOST_CACHED: Final = 200
+MOST_KEPT: Final = 20_000
 DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 # name → the largest value that is kept; what is unknown is left out by the agent
 LARGEST: Final = {
@@ -53,3 +55,27 @@ def _cached(value: Any) -> Cached:
             raise Invalid("invalid_status", "{sha256, bytes}", field=f"status.cache.{index}")
         found[str(sha)] = size
     return sorted(found.items())
+
+
+def parse_store(body: Any) -> Told | None:
+    """`store` of a sync: {mib, kept: [sha256], failed: [[sha256, why]]}; None when none was sent. Raises `invalid_store`."""
+    if body is None:
+        return None
+    if not isinstance(body, dict):
+        raise Invalid("invalid_store", "an object", field="store")
+    mib, kept, failed = body.get("mib"), body.get("kept", []), body.get("failed", [])
+    if not isinstance(mib, int) or isinstance(mib, bool) or not 0 <= mib < 2**31:
+        raise Invalid("invalid_store", "MiB, not negative", field="store.mib")
+    if not isinstance(kept, list) or len(kept) > MOST_KEPT or not all(map(_is_digest, kept)):
+        raise Invalid("invalid_store", f"a list of at most {MOST_KEPT} SHA-256", field="store.kept")
+    if not isinstance(failed, list) or len(failed) > ORDERS_AT_ONCE or not all(map(_is_failure, failed)):
+        raise Invalid("invalid_store", "a list of [SHA-256, why]", field="store.failed")
+    return Told(mib, frozenset(kept), {sha256: why[:200].replace("\0", "") for sha256, why in failed})
+
+
+def _is_digest(value: Any) -> bool:
+    return isinstance(value, str) and DIGEST.fullmatch(value) is not None
+
+
+def _is_failure(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and _is_digest(value[0]) and isinstance(value[1], str)

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-LONGEST = ("journeys", "agent", "contracts", "stack")  # folders, in the order in which their tests are begun
+GROUPS = {"journeys": "stacks", "stack": "stacks", "capabilities": "capabilities"}
+LONGEST = ("journeys", "stack", "agent", "capabilities", "contracts")  # folders, in the order in which their tests are begun
 WITHOUT_DJANGO = ("agent", "capabilities", "client")
 REFUSES_TRUNCATE = """
 SELECT tgrelid::regclass::text, quote_ident(tgname) FROM pg_trigger
@@ -37,12 +38,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Side by side (`-n`), a file is one group and the journeys, who share their market, are another; the longest go first."""
+    """Side by side (`-n`), a file is one group. So are the journeys, who share their market, with all that starts whole
+    stacks, and the capabilities, who share their environments. The longest go first.
+    """
     if not hasattr(config, "workerinput"):
         return
     for item in items:
         folder = item.path.relative_to(ROOT / "tests").parts[0]
-        item.add_marker(pytest.mark.xdist_group("journeys" if folder == "journeys" else str(item.path)))
+        item.add_marker(pytest.mark.xdist_group(GROUPS.get(folder, str(item.path))))
     items.sort(key=lambda item: _rank(item.path.relative_to(ROOT / "tests").parts[0]))
 
 

@@ -5,7 +5,7 @@ docs/protocol.md is what it speaks.
 """
 
 from gridfare.agent.checks import Result, SelfTest
-from gridfare.agent.commands import Joined, drain, give_back, join, reclaim, run, selftest, set_idle
+from gridfare.agent.commands import Joined, drain, give_back, join, reclaim, run, selftest, set_idle, set_store
 from gridfare.agent.home import HomeError
 from gridfare.agent.owner import IdleRules, RulesError
 from gridfare.agent.protocol import ProtocolError, Unreachable
@@ -26,4 +26,5 @@ __all__ = [
     "run",
     "selftest",
     "set_idle",
+    "set_store",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +11,7 @@ from gridfare.agent import workspace
 from gridfare.agent.capacity import Device
 from gridfare.agent.checkpoints import Saver, State
 from gridfare.agent.child import Child
-from gridfare.agent.model import Lease
+from gridfare.agent.model import Lease, Need
 from gridfare.agent.reasons import AttemptEnded, Released
 
 BEFORE_START = ("queued", "preparing")
@@ -23,7 +24,7 @@ AT_ONCE = ("owner_returned",)
 class Attempt:
     """One lease from its arrival to its report.
 
-    ``phase``: queued → preparing → running → uploading. ``cause`` is set when somebody wants it to end, and is never
+    ``phase``: queued → preparing → running (→ committed) → uploading. ``cause`` is set when somebody wants it to end, and is never
     taken back.
     """
 
@@ -41,8 +42,20 @@ class Attempt:
     """The saved files as they lay before the program started: storing them again would tell nothing."""
     saver: Saver | None = None
     """Looks after its checkpoints, where the capability has some, while the program runs."""
+    bind: Callable[[Attempt, dict[str, Any]], None] | None = None
+    """Hands a report over while the attempt goes on: its commitment. What it held of the machine is free from then on."""
+    salt: str = ""
+    """What its commitment was made with: shown with the result."""
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the platform asks for the result that was committed to, or when the attempt is to end."""
     waiting_for: asyncio.Task[Any] | None = None
     """What the attempt waits for and may be interrupted in: its environment."""
+
+    @property
+    def occupies(self) -> Need:
+        """What it takes of the machine: once its program is over and its result committed to, only the disk."""
+        need = self.lease.spec.need
+        return Need(cores=0, disk_mib=need.disk_mib) if self.salt else need
 
     @property
     def scope(self) -> str:
@@ -58,6 +71,7 @@ class Attempt:
         if self.cause is not None:
             return
         self.cause, self.detail = cause, detail
+        self.asked.set()
         if self.child is not None:
             end = self.child.kill if cause in AT_ONCE else self.child.stop
             end(cause, detail)

@@ -7,7 +7,7 @@ import hashlib
 import os
 import tarfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -48,12 +48,19 @@ class KeyedLocks:
 
 
 class Cache:
-    """Input files below one folder; the least recently used go when the bound is passed."""
+    """Input files below one folder; the least recently used go when the bound is passed.
+
+    What is kept for the platform lies here, too: it is not evicted, and does not count against the bound. What is pinned is
+    evicted last, and only beyond half the bound: a machine's cache stays useful to all.
+    """
 
     def __init__(self, folder: Path, bound_bytes: int) -> None:
         self.folder, self.bound_bytes = folder, bound_bytes
         self.locks, self.guard = KeyedLocks(), threading.Lock()
         self.in_use: dict[str, int] = {}
+        self.kept: dict[str, int] = {}
+        self.expected: set[str] = set()
+        self.pinned: set[str] = set()
         self.total = sum(path.stat().st_size for path in folder.glob("??/*") if path.is_file())
 
     def path_of(self, sha256: str) -> Path:
@@ -66,7 +73,7 @@ class Cache:
 
         ``moved`` is told the bytes that came over the network.
         """
-        self._pin(blob.sha256, 1)
+        self._hold(blob.sha256, 1)
         try:
             with self.locks.hold(blob.sha256):
                 path = self.path_of(blob.sha256)
@@ -76,7 +83,33 @@ class Cache:
                     moved(self._fetch(path, fetch))
             yield path
         finally:
-            self._pin(blob.sha256, -1)
+            self._hold(blob.sha256, -1)
+
+    def expect(self, contents: Collection[str]) -> None:
+        """What is fetched of these, and of no others, is kept from the first moment: no other content makes room for it."""
+        with self.guard:
+            self.expected = set(contents)
+
+    def keep(self, contents: Mapping[str, int]) -> None:
+        """These are not evicted from now on, those of them that are here: sha256 → bytes."""
+        with self.guard:
+            for sha256, size in contents.items():
+                path = self.path_of(sha256)
+                if sha256 not in self.kept and path.is_file() and path.stat().st_size == size:
+                    self.kept = {**self.kept, sha256: size}
+                    self.total -= size
+
+    def release(self, contents: Collection[str]) -> None:
+        """These are the cache's again, and may be evicted."""
+        with self.guard:
+            self.total += sum(self.kept.get(sha256, 0) for sha256 in contents)
+            self.kept = {sha256: size for sha256, size in self.kept.items() if sha256 not in contents}
+        self._evict()
+
+    def pin(self, contents: Collection[str]) -> None:
+        """These and no others are pinned."""
+        with self.guard:
+            self.pinned = set(contents)
 
     def _fetch(self, path: Path, fetch: Fetch) -> int:
         path.parent.mkdir(exist_ok=True)
@@ -84,13 +117,16 @@ class Cache:
         moved = fetch(partial)
         os.chmod(partial, 0o644)
         size = partial.stat().st_size
-        os.replace(partial, path)
         with self.guard:
-            self.total += size
+            os.replace(partial, path)
+            if path.name in self.expected:
+                self.kept = {**self.kept, path.name: size}
+            else:
+                self.total += size
         self._evict()
         return moved
 
-    def _pin(self, sha256: str, step: int) -> None:
+    def _hold(self, sha256: str, step: int) -> None:
         with self.guard:
             count = self.in_use.get(sha256, 0) + step
             if count:
@@ -103,14 +139,35 @@ class Cache:
         with self.guard:
             if self.total <= self.bound_bytes:
                 return
-            known = [(path.stat().st_mtime, path) for path in self.folder.glob("??/*") if path.is_file()]
-            self.total = sum(path.stat().st_size for _, path in known)
-            for _, path in sorted(known):
+            known = self._contents()
+            self.total = sum(size for _, size, _ in known)
+            spared = self._spared(known)
+            for _, size, path in known:
                 if self.total <= self.bound_bytes:
                     return
-                if path.stem not in self.in_use:
-                    self.total -= path.stat().st_size
-                    path.unlink()
+                if path.stem not in self.in_use and path not in spared:
+                    self.total -= size
+                    path.unlink(missing_ok=True)
+
+    def _contents(self) -> list[tuple[float, int, Path]]:
+        """(last use, bytes, path) of everything that counts, used longest ago first. Parts come and go while we look."""
+        found = []
+        for path in self.folder.glob("??/*"):
+            underway = path.suffix and path.stem in self.in_use
+            with contextlib.suppress(FileNotFoundError):
+                if path.stem not in self.kept and not underway:
+                    seen = path.stat()
+                    found.append((seen.st_mtime, seen.st_size, path))
+        return sorted(found)
+
+    def _spared(self, known: Sequence[tuple[float, int, Path]]) -> set[Path]:
+        """Pinned contents, those used last first, up to half the bound."""
+        spared, left = set(), self.bound_bytes // 2
+        for _, size, path in reversed(known):
+            if path.name in self.pinned and size <= left:
+                left -= size
+                spared.add(path)
+        return spared
 
 
 class Programs:

@@ -4,6 +4,7 @@
 
 - ``drop_heartbeats=0.3``: share of syncs that are not sent (the agent sleeps a second instead);
 - ``corrupt_results=1``: share of attempts whose results get their first byte flipped before they are hashed;
+- ``break_commitments=1``: share of attempts that show another result than the one they committed to;
 - ``inflate_usage=10``: factor on every counter of a report;
 - ``quicken_probes=100``: the network seems so many times quicker than it is;
 - ``lose_answers=0.2``: share of syncs whose answer is thrown away, as if the connection broke;
@@ -24,6 +25,7 @@ class Chaos:
 
     drop_heartbeats: float = 0.0
     corrupt_results: float = 0.0
+    break_commitments: float = 0.0
     inflate_usage: float = 1.0
     quicken_probes: float = 1.0
     lose_answers: float = 0.0

@@ -92,7 +92,8 @@ def _join(
     identifier = str(answer["agent_id"])
     _forget_other_agent(place, identifier)
     idle = _rules_before(place) or (IdleRules() if is_shared(pool) else None)
-    config = AgentConfig(url, identifier, called, pool["identifier"], *amounts, tuple(names), devices, cache_mib, idle)
+    store = _store_before(place)
+    config = AgentConfig(url, identifier, called, pool["identifier"], *amounts, tuple(names), devices, cache_mib, store, idle)
     place.save_config(config)
     result = tests.run(place.path, url, benchmark_s, config.cores)
     state = asyncio.run(_send_selftest(place, config, result))
@@ -109,6 +110,21 @@ def _rules_before(place: Home) -> IdleRules | None:
     with contextlib.suppress(HomeError):
         return place.load_config().idle
     return None
+
+
+def _store_before(place: Home) -> int:
+    with contextlib.suppress(HomeError):
+        return place.load_config().store_mib
+    return 0
+
+
+def set_store(home: Path | str, mib: int) -> None:
+    """How much room this machine offers for copies of artifacts (0: none); the agent heeds it from its next start on.
+
+    Raises HomeError when the folder is no agent's home.
+    """
+    place = Home(home)
+    place.save_config(replace(place.load_config(), store_mib=mib))
 
 
 def set_idle(home: Path | str, rules: IdleRules | None) -> None:

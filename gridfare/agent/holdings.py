@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, Protocol
 
 from gridfare.agent import log
 from gridfare.agent.attempt import Attempt
 from gridfare.agent.capacity import Appetite, Capacity
 from gridfare.agent.executors import null
-from gridfare.agent.model import Spec, SpecError, read_lease, read_spec
+from gridfare.agent.model import Need, Spec, SpecError, read_lease, read_spec
 from gridfare.agent.outbox import MAX_ITEMS, Batch, Report
 from gridfare.agent.reasons import STALE, AttemptEnded, Released, failure
 
@@ -41,6 +41,8 @@ class Holdings:
         self.held: dict[str, Attempt] = {}
         self.queue: deque[Attempt] = deque()
         self.ended: dict[str, Report] = {}
+        self.bound: dict[str, Report] = {}
+        self.taken: list[Report] = []
         self.specs: dict[str, Spec | SpecError] = {}
         self.sending: Batch | None = None
         self.free_slots = list(range(SLOTS - 1, -1, -1))
@@ -55,14 +57,17 @@ class Holdings:
         return running + [[item["attempt"], item["fence"], "uploading", None] for item in self.ended.values()]
 
     def next_items(self) -> list[Report]:
-        """Reports for the next batch; they stay here until `sealed`."""
-        return list(islice(self.ended.values(), MAX_ITEMS))
+        """Commitments and reports for the next batch; they stay here until `sealed`."""
+        self.taken = list(islice(chain(self.bound.values(), self.ended.values()), MAX_ITEMS))
+        return self.taken
 
     def sealed(self, batch: Batch) -> None:
         """A batch is on disk: its reports are no longer ours to keep."""
         self.sending = batch
-        for name in batch.attempts:
-            self.ended.pop(name, None)
+        for item in self.taken:
+            for kept in (self.bound, self.ended):
+                if kept.get(str(item["attempt"])) is item:
+                    del kept[str(item["attempt"])]
 
     # -- taking ------------------------------------------------------------------------------------------------
 
@@ -139,6 +144,7 @@ class Holdings:
 
     def _start(self, attempt: Attempt) -> None:
         attempt.devices = self.capacity.take(attempt.lease.spec.need)
+        attempt.bind = self._bind
         attempt.slot = self.free_slots.pop()
         attempt.phase, attempt.began = "preparing", time.monotonic()
         self.last_start = attempt.began
@@ -156,7 +162,7 @@ class Holdings:
             broken = AttemptEnded("download_failed", "the agent failed", "node_fault")
             report = failure(attempt.lease.attempt, attempt.lease.fence, broken)
         finally:
-            self.capacity.give_back(attempt.lease.spec.need, attempt.devices)
+            self.capacity.give_back(attempt.occupies, attempt.devices)
             self.free_slots.append(attempt.slot)
         self.appetite.learn(time.monotonic() - attempt.began)
         if self.held.get(attempt.lease.key) is attempt:
@@ -165,6 +171,25 @@ class Holdings:
                 self.ended[attempt.lease.key] = report
         self.news.set()
         self._admit()
+
+    def _bind(self, attempt: Attempt, item: Report) -> None:
+        """A commitment is to be told; while its attempt waits, the machine works on other units."""
+        need = attempt.lease.spec.need
+        self.capacity.give_back(Need(need.cores, need.memory_mib, 0, need.accelerators), attempt.devices)
+        attempt.devices = []
+        self.bound[attempt.lease.key] = item
+        self.news.set()
+        self._admit()
+
+    def waiting_to_show(self) -> int:
+        """How many attempts have committed to a result and wait to be asked for it."""
+        return sum(attempt.phase == "committed" for attempt in self.held.values())
+
+    def show(self, key: str, fence: int) -> None:
+        """The platform asks for the result that an attempt committed to."""
+        attempt = self.held.get(key)
+        if attempt is not None and attempt.lease.fence == fence and attempt.phase == "committed":
+            attempt.asked.set()
 
     # -- ending ------------------------------------------------------------------------------------------------
 
@@ -188,6 +213,7 @@ class Holdings:
     def end(self, attempt: Attempt, cause: str, detail: str = "") -> None:
         """End an attempt; a queued one has nothing to wait for."""
         attempt.stop(cause, detail)
+        self.bound.pop(attempt.lease.key, None)
         if attempt.phase == "queued":
             self.queue.remove(attempt)
             self._report(attempt, None if cause == STALE else attempt.ending())

@@ -40,6 +40,8 @@ class AgentConfig:
     executors: tuple[str, ...]
     accelerators: tuple[Accelerator, ...] = field(default=())
     cache_mib: int = 10_240
+    store_mib: int = 0
+    """Room for copies of artifacts that users want near; none is offered by itself."""
     idle: IdleRules | None = None
     """When the machine may work, where somebody else uses it, too; None: always."""
 
@@ -66,6 +68,7 @@ class Home:
         self.reclaim = self.path / "reclaim"
         self.lock = self.path / "lock"
         self.cache = self.path / "cache"
+        self.kept = self.path / "kept.json"
         self.programs = self.path / "programs"
         self.environments = self.path / "environments"
         self.work = self.path / "work"

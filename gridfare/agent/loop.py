@@ -11,6 +11,7 @@ from typing import Any
 from gridfare.agent import log
 from gridfare.agent.capacity import Capacity
 from gridfare.agent.holdings import Holdings
+from gridfare.agent.keeping import Keeper
 from gridfare.agent.line import Line, Options
 from gridfare.agent.notice import Notice, Wish, earliest, uptime
 from gridfare.agent.outbox import Outbox
@@ -23,6 +24,7 @@ from gridfare.agent.workshop import Workshop
 SYNC = "/agent/v1/sync"
 YOUNG_S, YOUNG_WAIT_S = 2.0, 0.25
 SOON_S, BULK_S = 0.02, 0.3
+SHOW_S = 1.0
 BULK_ITEMS = 20
 RESEND_REFUSED = 3
 FATAL_REFUSALS = 5
@@ -47,6 +49,7 @@ class Loop:
         wish: Wish = lambda: None,
         watch: Watch | None = None,
         sensing: Sensing | None = None,
+        keeper: Keeper | None = None,
     ) -> None:
         self.channel, self.outbox, self.options = channel, outbox, options
         self.names, self.chaos = workshop.choice.names(), workshop.chaos
@@ -55,7 +58,9 @@ class Loop:
         self.prober = Prober(channel, workshop.chaos, silent=options.null)
         self.line = Line()
         self.is_drained = draining
-        self.watch, self.workshop, self.sensing = watch, workshop, sensing
+        self.watch, self.workshop, self.sensing, self.keeper = watch, workshop, sensing, keeper
+        if keeper is not None:
+            keeper.news = self._break_off
         self.notice = Notice(wish if watch is None else lambda: earliest(wish(), watch.last.left_s))
         self.noticed = False
         self.call: asyncio.Task[dict[str, Any]] | None = None
@@ -77,6 +82,8 @@ class Loop:
                 await self._exchange()
         finally:
             self.prober.stop()
+            if self.keeper is not None:
+                self.keeper.stop()
             for keeper in keepers:
                 keeper.cancel()
             self.holdings.end_all("agent_stopping", "the agent ends")
@@ -99,15 +106,21 @@ class Loop:
             if self.chaos.strikes(self.chaos.lose_answers):
                 raise Unreachable("chaos lost the answer")
         except Unreachable as problem:
+            self._untold()
             await self._back_off(problem)
         except ProtocolError as problem:
             await self._refused(problem)
         except asyncio.CancelledError:
+            self._untold()
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
         else:
             await self._answered(sent, answer)
+
+    def _untold(self) -> None:
+        if self.keeper is not None:
+            self.keeper.missed()
 
     async def _answered(self, sent: float, answer: dict[str, Any]) -> None:
         self.line.renewed, self.line.failures, self.line.refusals = sent, 0, 0
@@ -125,7 +138,7 @@ class Loop:
 
     async def _sync(self) -> dict[str, Any]:
         """Compose and send; the call can be broken off by `_interrupt`, which is a lost answer to the platform."""
-        if self.outbox.batch is None and self.holdings.ended:
+        if self.outbox.batch is None and (self.holdings.ended or self.holdings.bound):
             items = self.holdings.next_items()
             self.holdings.sealed(await asyncio.to_thread(self.outbox.put, items))
             self.line.batch_items = len(items)
@@ -150,6 +163,8 @@ class Loop:
         }
         if self.sensing is not None and (status := self.sensing.news()) is not None:
             head["status"] = status
+        if self.keeper is not None:
+            head |= self.keeper.words()
         batch = self.outbox.batch
         reports = batch.to_json() if batch else "null"
         return (json.dumps(head)[:-1] + ', "reports": ' + reports + "}").encode()
@@ -162,11 +177,11 @@ class Loop:
             return 0
         if self.options.null:
             return max(0, NULL_WANT - len(self.holdings.ended))
-        return self.holdings.appetite.want(len(self.holdings.held))
+        return self.holdings.appetite.want(len(self.holdings.held) - self.holdings.waiting_to_show())
 
     def _wait_s(self) -> int:
         """How long the platform may hold its answer: not while something here is about to be reported."""
-        if self.outbox.batch or self.holdings.ended or self.stopping or self.prober.found is not None:
+        if self.outbox.batch or self.holdings.ended or self.holdings.bound or self.stopping or self.prober.found is not None:
             return 0
         if not self.holdings.held:
             return self.options.idle_wait_s
@@ -179,8 +194,10 @@ class Loop:
         """Wait for a reason to call: something to report, room for work, or a lease to renew."""
         bulk = self.line.batch_items >= BULK_ITEMS and bool(self.holdings.queue)
         earliest = max(self.line.earliest, self.line.answered + (BULK_S if bulk else SOON_S))
-        if self.holdings.held and not (self.outbox.batch or self.holdings.ended):
+        if self.holdings.held and not (self.outbox.batch or self.holdings.ended or self.holdings.bound):
             quiet = YOUNG_WAIT_S if self._is_young() else self._quiet_s()
+            if self.holdings.waiting_to_show():
+                quiet = min(quiet, SHOW_S)
             await self._news_within(max(self.line.answered + quiet, earliest) - time.monotonic())
         left = (self.line.earliest if self.options.null else earliest) - time.monotonic()
         if left > 0:
@@ -230,10 +247,14 @@ class Loop:
         if self.outbox.accept(answer.get("accepted")):
             self.holdings.sending = None
         self.prober.hear(answer.get("probe"))
+        if self.keeper is not None:
+            self.keeper.hear(answer.get("store"))
         for attempt, fence, why in answer.get("refused") or ():
             log.info("a report was refused", attempt=attempt, fence=fence, why=why)
         for attempt, fence, why in answer.get("stop") or ():
             self.holdings.stop(str(attempt), fence, why)
+        for attempt, fence in answer.get("reveal") or ():
+            self.holdings.show(str(attempt), fence)
         self.notice.hear(answer.get("reclaim_in_s"))
         self._heed_notice({str(attempt) for attempt, _ in answer.get("checkpoint") or ()})
         self.holdings.closed = self.stopping or self.is_drained() or self.noticed
@@ -251,6 +272,8 @@ class Loop:
                 self._empty_queue("the machine is being drained")
             self.holdings.shed()
             self.prober.tick()
+            if self.keeper is not None:
+                self.keeper.tick()
             self._check_idle()
 
     def _heed_notice(self, named: set[str] | None) -> None:
@@ -260,6 +283,8 @@ class Loop:
         """
         left = self.notice.left_s()
         changed, self.noticed = (left is not None) != self.noticed, left is not None
+        if self.keeper is not None:
+            self.keeper.paused = self.noticed
         if changed:
             self._turn(left)
         if left is not None:

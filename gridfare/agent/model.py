@@ -114,6 +114,8 @@ class Spec:
     limits: Limits = field(default_factory=Limits)
     need: Need = field(default_factory=Need)
     checkpoint: CheckpointRule | None = None
+    commit: bool = False
+    """Results are committed to by a hash first, and shown when the platform asks for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +165,7 @@ def _read_spec(document: dict[str, Any]) -> Spec:
         limits=Limits(**{name: limits[name] for name in Limits.__slots__ if name in limits}),
         need=_read_need(document.get("need") or {}),
         checkpoint=_read_checkpoint(document.get("checkpoint")),
+        commit=document.get("commit") is True,
     )
 
 

@@ -111,6 +111,12 @@ def collect(folder: str, globs: tuple[OutputGlob, ...], output_mib: int) -> list
         os.close(root)
 
 
+def result_hash(results: list[Output]) -> str:
+    """SHA-256 over the sorted lines ``path TAB bytes TAB sha256 LF``: what a result is committed to by."""
+    lines = sorted(f"{result.path}\t{result.bytes}\t{result.sha256}\n" for result in results)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
 def regular_files(root: int) -> list[str]:
     """Regular files below an open folder; everything else is no result."""
     found = []

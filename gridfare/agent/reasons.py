@@ -18,6 +18,7 @@ REASON_OF = {
     "environment_failed": "node_fault",
     "download_failed": "node_fault",
     "upload_failed": "node_fault",
+    "not_asked": "node_fault",
     "lease_unrenewed": "node_fault",
     "agent_stopping": "reclaimed",
     "reclaimed": "reclaimed",

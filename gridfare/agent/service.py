@@ -28,6 +28,7 @@ from gridfare.agent.files import remove_tree, write_atomically
 from gridfare.agent.guardian import MARK, Guardian
 from gridfare.agent.home import AgentConfig, Home
 from gridfare.agent.identity import load_identity
+from gridfare.agent.keeping import Keeper
 from gridfare.agent.line import Options
 from gridfare.agent.logs import LogShipper
 from gridfare.agent.loop import Fatal, Loop
@@ -67,7 +68,8 @@ async def serve(
     whole = capacity_of(config)
     sensing = Sensing(place.path, shop.cache, lambda: whole, shop.energy.meter)
     wish = functools.partial(read_wish, place.reclaim)
-    loop = Loop(channel, outbox, shop, whole, options, place.drain.exists, wish, watch_of(config), sensing)
+    keeper = Keeper(place.kept, config.store_mib, shop.cache, shop.transfer, threads)
+    loop = Loop(channel, outbox, shop, whole, options, place.drain.exists, wish, watch_of(config), sensing, keeper)
     helpers = [asyncio.create_task(shop.shipper.run()), asyncio.create_task(shop.watchdog.run())]
     handle_signals(loop)
     ready(loop)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
+import secrets
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -32,6 +34,8 @@ from gridfare.agent.sensing import Energy
 from gridfare.agent.transfer import Transfer
 from gridfare.agent.watchdog import Watchdog
 
+REVEAL_S = 3600.0
+"""Longest wait for the platform to ask for a result that was committed to; it asks after ten minutes at most."""
 LAST_COUNTS = ("reclaimed", "agent_stopping")
 """Causes after which the state that a program left is stored: somebody else will go on from it."""
 
@@ -62,6 +66,8 @@ class Workshop:
         try:
             results = await self._course(attempt, usage, printed)
             report: Report = {"attempt": lease.attempt, "fence": lease.fence, "outcome": "done"}
+            if attempt.salt:
+                report["salt"] = attempt.salt
             if results:
                 report["outputs"] = [result.to_json() for result in results]
         except AttemptEnded as problem:
@@ -201,19 +207,45 @@ class Workshop:
         await saver.finish(task, last=ended.cause in LAST_COUNTS)
         return ended
 
+    async def _commit(self, attempt: Attempt, results: list[Output]) -> None:
+        """Bind this machine to its result, and wait until the platform asks for it: everybody else is bound then, too."""
+        lease = attempt.lease
+        attempt.salt = secrets.token_hex(32)
+        commitment = hashlib.sha256((outputs.result_hash(results) + attempt.salt).encode()).hexdigest()
+        attempt.check()
+        attempt.phase = "committed"
+        item = {"attempt": lease.attempt, "fence": lease.fence, "outcome": "committed", "commitment": commitment}
+        assert attempt.bind is not None
+        attempt.bind(attempt, item)
+        try:
+            await asyncio.wait_for(attempt.asked.wait(), REVEAL_S)
+        except TimeoutError:
+            raise AttemptEnded("not_asked", "the platform never asked for the result") from None
+        attempt.check()
+        attempt.phase = "uploading"
+
     async def _deliver(self, attempt: Attempt, usage: Usage) -> list[Output]:
         """Hash and upload the results."""
         spec = attempt.lease.spec
-        if not spec.outputs:
+        if not (spec.outputs or spec.commit):
             return []
-        return list(await self._in_thread(self._collect_and_upload, attempt, usage))
+        results = await self._in_thread(self._collect, attempt, self.chaos.corrupt_results)
+        if spec.commit:
+            await self._commit(attempt, results)
+            if self.chaos.break_commitments:
+                results = await self._in_thread(self._collect, attempt, self.chaos.break_commitments)
+        return list(await self._in_thread(self._upload, attempt, usage, results))
 
-    def _collect_and_upload(self, attempt: Attempt, usage: Usage) -> list[Output]:
+    def _collect(self, attempt: Attempt, corrupt: float = 0.0) -> list[Output]:
+        """The results, hashed; ``corrupt``: how often they are spoilt before."""
         spec = attempt.lease.spec
         results = outputs.collect(attempt.folder, spec.outputs, spec.limits.output_mib)
-        if self.chaos.strikes(self.chaos.corrupt_results):
+        if self.chaos.strikes(corrupt):
             self.chaos.corrupt(attempt.folder, [result.path for result in results])
             results = outputs.collect(attempt.folder, spec.outputs, spec.limits.output_mib)
+        return results
+
+    def _upload(self, attempt: Attempt, usage: Usage, results: list[Output]) -> list[Output]:
         root = os.open(attempt.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             for result in results:

@@ -12,6 +12,7 @@ import typer
 import gridfare
 from gridfare.cli import account, market, submitting, tasks
 from gridfare.cli.agent import agent_app
+from gridfare.cli.artifact import artifact_app
 from gridfare.cli.capability import capability_app
 from gridfare.cli.group import Doors
 from gridfare.cli.network import network_app
@@ -63,6 +64,7 @@ for panel, commands in PANELS.items():
 app.command(rich_help_panel="Account")(version)
 app.add_typer(account.keys_app, name="keys", rich_help_panel="Account")
 app.add_typer(capability_app, name="capability", rich_help_panel="Market")
+app.add_typer(artifact_app, name="artifact", rich_help_panel="Work")
 app.add_typer(network_app, name="network", rich_help_panel="Market")
 app.add_typer(pool_app, name="pool", rich_help_panel="Provider")
 app.add_typer(agent_app, name="agent", rich_help_panel="Provider")

@@ -203,6 +203,20 @@ def idle(
     out.show(None if off else asdict(rules), "it works at any time" if off else f"it works when idle for {min_idle}")
 
 
+@agent_app.command("store")
+def store(
+    home: Home,
+    mib: Annotated[int, typer.Option("--mib", min=0, max=2**31 - 1, help="0 offers none.")],
+    as_json: AsJson = False,
+) -> None:
+    """Offer room for copies of artifacts that users want near. The agent heeds it from its next start on."""
+    from gridfare import agent
+
+    with speaking():
+        agent.set_store(home, mib)
+    Output(as_json).show({"store_mib": mib}, f"it keeps copies of up to {mib} MiB" if mib else "it keeps no copies")
+
+
 @agent_app.command("drain")
 def drain(
     home: Home,

@@ -29,7 +29,7 @@ def show(ctx: typer.Context, name: Name, as_json: AsJson = False) -> None:
 
 def _view(found: dict[str, Any]) -> list[RenderableType]:
     manifest = found.get("manifest") or {}
-    versions = [f"{each['version']} ({each['state']})" for each in found.get("versions", [])]
+    versions = [f"{each['version']} ({_standing(each)})" for each in found.get("versions", [])]
     head = facts(
         [
             ("capability", found.get("name")),
@@ -47,6 +47,10 @@ def _view(found: dict[str, Any]) -> list[RenderableType]:
     ]
     columns = ["input", "type", "default", "description"]
     return [head, Text("\ninputs", "bold"), table(columns, rows, whole=["input"])] if rows else [head]
+
+
+def _standing(version: dict[str, Any]) -> str:
+    return f"{version['state']}, unstable" if version.get("unstable_since") else str(version["state"])
 
 
 def _kind(schema: dict[str, Any]) -> str:

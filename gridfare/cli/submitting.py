@@ -48,6 +48,10 @@ NetworkClass = Annotated[
     str | None,
     typer.Option("--network", metavar="REGION:CLASS", help="From that region, a way of jitter class 0 (deterministic) to 3."),
 ]
+MinLevel = Annotated[
+    int | None,
+    typer.Option("--min-level", min=0, max=4, metavar="0..4", help="Lowest level of a pool: 2 passed its self-test, 4 is audited."),
+]
 Deadline = Annotated[str | None, typer.Option("--deadline", metavar="TIME", help="RFC 3339, or a duration such as 2h.")]
 Verify = Annotated[
     str | None,
@@ -87,6 +91,7 @@ def rules(
     deadline: str | None,
     weights: list[str] | None,
     min_trust: str | None,
+    min_level: int | None,
     network: str | None,
 ) -> dict[str, Any]:
     """The keyword arguments of `Client.quote` and `Client.submit` that say where and how."""
@@ -97,17 +102,19 @@ def rules(
         "exclude_providers": excluded or (),
         "max_price": max_price,
         "deadline": moment(deadline) if deadline else None,
-        "more": _more(weights, min_trust, network),
+        "more": _more(weights, min_trust, min_level, network),
     }
 
 
-def _more(weights: list[str] | None, min_trust: str | None, network: str | None) -> dict[str, Any]:
+def _more(weights: list[str] | None, min_trust: str | None, min_level: int | None, network: str | None) -> dict[str, Any]:
     """Constraints that few need; the platform checks their values."""
     more: dict[str, Any] = {}
     if weights:
         more["weights"] = dict(pairs(weights, "--weight"))
     if min_trust:
         more["min_trust"] = min_trust
+    if min_level is not None:
+        more["min_level"] = min_level
     if network:
         region, _, jitter_class = network.partition(":")
         more["network"] = {"from": region, "jitter_class": jitter_class or 3}
@@ -127,12 +134,13 @@ def quote(
     deadline: Deadline = None,
     weight: Weights = None,
     min_trust: MinTrust = None,
+    min_level: MinLevel = None,
     network: NetworkClass = None,
     as_json: AsJson = False,
 ) -> None:
     """Price and time of a task, without handing it in."""
     out = Output(as_json)
-    where = rules(objective, region, provider, exclude_provider, max_price, deadline, weight, min_trust, network)
+    where = rules(objective, region, provider, exclude_provider, max_price, deadline, weight, min_trust, min_level, network)
     values, client = inputs_of(given or [], inputs), open_client(ctx)
     with bytes_moving(out, "uploading") as progress:
         answer = client.quote(capability, values, **where, progress=progress)
@@ -152,6 +160,7 @@ def submit(
     deadline: Deadline = None,
     weight: Weights = None,
     min_trust: MinTrust = None,
+    min_level: MinLevel = None,
     network: NetworkClass = None,
     verify: Verify = None,
     name: Name = None,
@@ -163,7 +172,7 @@ def submit(
     as_json: AsJson = False,
 ) -> None:
     """Hand in a task. Files are uploaded first, unless the platform has them already."""
-    where = rules(objective, region, provider, exclude_provider, max_price, deadline, weight, min_trust, network)
+    where = rules(objective, region, provider, exclude_provider, max_price, deadline, weight, min_trust, min_level, network)
     where |= {"verify": policy_of(verify), "name": name, "labels": dict(pairs(label or [], "--label"))}
     where |= {"idempotency_key": idempotency_key}
     hand_in(
@@ -205,6 +214,7 @@ def run(
     deadline: Deadline = None,
     weight: Weights = None,
     min_trust: MinTrust = None,
+    min_level: MinLevel = None,
     network: NetworkClass = None,
     verify: Verify = None,
     name: Name = None,
@@ -223,7 +233,7 @@ def run(
         "env": dict(pairs(env or [], "-e")),
     }
     words["run_s"] = max(1, int(duration(limit))) if limit else None
-    where = rules(objective, region, provider, exclude_provider, max_price, deadline, weight, min_trust, network)
+    where = rules(objective, region, provider, exclude_provider, max_price, deadline, weight, min_trust, min_level, network)
     where |= {"verify": policy_of(verify), "name": name, "labels": dict(pairs(label or [], "--label"))}
     where |= {"idempotency_key": idempotency_key}
     given = {key: value for key, value in words.items() if value}

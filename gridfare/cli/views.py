@@ -144,9 +144,15 @@ def _by_pool(where: list[dict[str, Any]]) -> list[tuple[str, str, str, int, str]
     ]
 
 
+_TERMS = ("cost", "price", "wait_s", "transfer_s", "run_s", "finish_s")  # first, in this order
+_SMALL = ("run_p90_s", "return_s", "time_cost", "carbon_g")  # only in JSON
+
+
 def candidates_table(candidates: list[dict[str, Any]]) -> Table:
-    """Money and seconds of one unit at each candidate; `cost` is the price plus the time in money."""
-    names = list(dict.fromkeys(name for each in candidates for name in each if name not in ("pool", "region")))
+    """Money and seconds of one unit at each candidate; terms that are nothing everywhere are left out."""
+    known = dict.fromkeys(name for each in candidates for name in each if name not in ("pool", "region"))
+    telling = [name for name in known if any(each.get(name) for each in candidates)]
+    names = [name for name in _TERMS if name in telling] + [name for name in telling if name not in (*_TERMS, *_SMALL)]
     titles = [f"{name.removesuffix('_s').replace('_', ' ')}{' s' if name.endswith('_s') else ''}" for name in names]
     rows = [(each["pool"], each["region"], *(_term(each.get(name)) for name in names)) for each in candidates]
     return table(["pool", "region", *titles], rows, right=titles, whole=["pool"])

@@ -149,6 +149,26 @@ class Artifact(TypedDict):
     regions: list[str]
 
 
+class CachesIn(TypedDict):
+    region: str
+    pools: int
+
+
+class Copy(TypedDict):
+    region: str
+    state: str
+    bytes: int
+    detail: str
+    asked_at: str
+    expires_at: str
+
+
+class ArtifactWhere(Artifact):
+    caches: list[CachesIn]
+    replicas: list[Copy]
+    pinned_until: str | None
+
+
 class Identity(TypedDict):
     user: dict[str, Any]
     organization: dict[str, Any] | None
@@ -252,6 +272,7 @@ class CapabilityVersion(TypedDict):
     version: str
     state: str
     published_at: str | None
+    unstable_since: NotRequired[str | None]
     manifest: NotRequired[dict[str, Any]]
     test_report: NotRequired[list[dict[str, Any]]]
 

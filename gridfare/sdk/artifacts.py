@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import mimetypes
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from gridfare.sdk.answers import Artifact
+from gridfare.sdk.answers import Artifact, ArtifactWhere
 from gridfare.sdk.errors import BadFile, Conflict, Corrupt, GridfareError, PlatformFault, Unreachable
 from gridfare.sdk.http import Calls
 
@@ -110,9 +110,29 @@ class ArtifactCalls(Calls):
         """The organization's artifacts, newest first."""
         return self.http.pages("/artifacts", most=limit)
 
-    def artifact(self, artifact_id: str) -> Artifact:
-        answer: Artifact = self.http.get(f"/artifacts/{artifact_id}")
+    def artifact(self, artifact_id: str) -> ArtifactWhere:
+        """An artifact, and where its bytes are: stores, caches, copies."""
+        answer: ArtifactWhere = self.http.get(f"/artifacts/{artifact_id}")
         return answer
+
+    def replicate(self, artifact_id: str, regions: Sequence[str]) -> ArtifactWhere:
+        """Ask that copies be kept in these regions; asking again renews their time."""
+        asked = {"regions": list(regions)}
+        answer: ArtifactWhere = self.http.post(f"/artifacts/{artifact_id}/replicate", asked, repeatable=True)
+        return answer
+
+    def drop_replica(self, artifact_id: str, region: str) -> None:
+        """Want no copy in this region any more."""
+        self.http.send("DELETE", f"/artifacts/{artifact_id}/replicas/{region}")
+
+    def pin(self, artifact_id: str, until: str) -> ArtifactWhere:
+        """Keep it where it is held or cached, until a moment (RFC 3339)."""
+        answer: ArtifactWhere = self.http.post(f"/artifacts/{artifact_id}/pin", {"until": until}, repeatable=True)
+        return answer
+
+    def unpin(self, artifact_id: str) -> None:
+        """Let it be evicted again."""
+        self.http.send("DELETE", f"/artifacts/{artifact_id}/pin")
 
     def delete_artifact(self, artifact_id: str) -> None:
         self.http.json("DELETE", f"/artifacts/{artifact_id}")

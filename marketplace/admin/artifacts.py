@@ -6,7 +6,7 @@ from django.contrib import admin
 
 from core.admin import Page, Panel, bytes_text, exact, panel, to, when
 from core.admin.panels import SHOWN, table
-from marketplace.models import Artifact, Blob, BlobPlace, Task, TaskArtifact, Upload
+from marketplace.models import Artifact, Blob, BlobPlace, Pin, Pool, Replica, Task, TaskArtifact, Upload
 
 
 @admin.register(Blob)
@@ -45,6 +45,27 @@ class UploadPage(Page):
     search_fields = ("=pk", "=sha256", "name")
 
 
+@admin.register(Replica)
+class ReplicaPage(Page):
+    columns = ("id", "blob", "region", "organization", "state", "size", "pool", "tries", "detail", "asked_at", "expires_at")
+    joins = ("region",)
+    chain = ("pool",)
+    list_filter = ("state", exact("region__code"), exact("organization__slug"), exact("pool__identifier"), exact("blob"))
+    search_fields = ("=pk", "=blob")
+    huge = True
+
+    @admin.display(description="size")
+    def size(self, obj: Replica) -> str:
+        return bytes_text(obj.bytes)
+
+
+@admin.register(Pin)
+class PinPage(Page):
+    columns = ("id", "blob", "organization", "until", "pinned_by", "created_at")
+    list_filter = (exact("organization__slug"), exact("blob"))
+    search_fields = ("=pk", "=blob")
+
+
 @panel(Blob)
 def places(blob: Blob) -> Panel | None:
     rows = blob.places.select_related("region").order_by("region__code")
@@ -62,3 +83,17 @@ def names(blob: Blob) -> Panel | None:
 def readers(artifact: Artifact) -> Panel | None:
     rows = TaskArtifact.objects.filter(artifact=artifact).select_related("task").order_by("-pk")[:SHOWN]
     return table("Tasks that read it", ("task", "as", "for"), ((to(Task, r.task_id), r.path, r.field) for r in rows))
+
+
+@panel(Blob)
+def copies(blob: Blob) -> Panel | None:
+    rows = blob.replicas.select_related("region", "organization", "pool").order_by("-pk")[:SHOWN]
+    lines = ((to(Replica, r.pk, r.region.code), r.organization, r.state, r.pool, r.detail, when(r.expires_at)) for r in rows)
+    return table("Copies wished for", ("region", "by", "state", "kept by", "why", "until"), lines)
+
+
+@panel(Pool)
+def copies_of_pool(pool: Pool) -> Panel | None:
+    rows = pool.replicas.filter(state__in=["copying", "held"]).order_by("-pk")[:SHOWN]
+    lines = ((to(Replica, r.pk, r.blob_id[:12]), r.state, bytes_text(r.bytes), when(r.changed_at)) for r in rows)
+    return table("Copies that it keeps", ("content", "state", "#size", "since"), lines)

@@ -26,16 +26,16 @@ class CapabilityPage(Page):
 
 @admin.register(CapabilityVersion)
 class VersionPage(Page):
-    columns = ("name", "state", "trusted", "created_at", "published_at")
+    columns = ("name", "state", "trusted", "unstable_since", "created_at", "published_at")
     joins = ("capability__organization",)
     heavy = ("manifest", "requirements", "test_report")
     chain = ("capability",)
     cards = (
-        ("Version", ("capability", "version", "state", "trusted", "digest", "program", "created_at", "published_at")),
+        ("Version", ("capability", "version", "state", "trusted", "digest", "program", "created_at", "published_at", "unstable_since")),
         ("Requirements", ("requirements",)),
         ("Manifest", ("manifest",)),
     )
-    list_filter = ("state", "trusted", exact("capability__organization__slug", "publisher"))
+    list_filter = ("state", "trusted", ("unstable_since", admin.EmptyFieldListFilter), exact("capability__organization__slug", "publisher"))
     search_fields = ("capability__name", "capability__organization__slug", "=digest", "=pk")
     actions = ("trust", "distrust", "deprecate", "withdraw")
 

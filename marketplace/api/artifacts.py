@@ -22,11 +22,11 @@ from marketplace import storage
 from marketplace.api.lists import ListView
 from marketplace.api.serializers import In, Out, valid
 from marketplace.auth import Caller, caller_of
-from marketplace.models import Artifact, Upload
+from marketplace.models import Artifact, Replica, Upload
 from marketplace.permissions import Scopes
 from marketplace.queries import owned
 from marketplace.scopes import ARTIFACTS_READ, ARTIFACTS_WRITE
-from marketplace.services import artifacts
+from marketplace.services import artifacts, replicas
 from marketplace.spool import Readable
 
 MAX_INT64: Final = 2**63 - 1
@@ -39,6 +39,7 @@ OFFSET: Final = OpenApiParameter(
     description="bytes that have arrived so far",
 )
 RANGE: Final = OpenApiParameter("Range", str, OpenApiParameter.HEADER, description="one range, bytes=a-b")
+REGION: Final = OpenApiParameter("region", str, OpenApiParameter.PATH, description="its code")
 _ANY_TYPE: Final = "*/*"  # the type that was given at upload, or by the program
 DOWNLOAD: Final = {
     (200, _ANY_TYPE): OpenApiResponse(bytes, description="the whole content"),
@@ -59,6 +60,36 @@ class ArtifactOut(Out):
 
     def get_regions(self, artifact: Artifact) -> list[str]:
         return sorted(place.region.code for place in artifact.blob.places.all())
+
+
+class CachesOut(Out):
+    region = serializers.CharField()
+    pools = serializers.IntegerField(help_text="whose agents say that they have it")
+
+
+class ReplicaOut(Out):
+    region = serializers.CharField(source="region.code")
+    state = serializers.ChoiceField(Replica.State.choices)
+    bytes = serializers.IntegerField()
+    detail = serializers.CharField(help_text="why it waits or failed")
+    asked_at = serializers.DateTimeField()
+    expires_at = serializers.DateTimeField(help_text="then it goes, unless the artifact is pinned")
+
+
+class ArtifactWhereOut(ArtifactOut):
+    caches = CachesOut(many=True)
+    replicas = ReplicaOut(many=True)
+    pinned_until = serializers.DateTimeField(allow_null=True)
+
+
+class ReplicateIn(In):
+    regions = serializers.ListField(
+        child=serializers.CharField(max_length=32), min_length=1, max_length=replicas.MOST_REGIONS, help_text="their codes"
+    )
+
+
+class PinIn(In):
+    until = serializers.DateTimeField()
 
 
 class UploadIn(In):
@@ -158,16 +189,54 @@ class ArtifactsView(ListView):
 class ArtifactView(APIView):
     scopes: ClassVar[Scopes] = {"GET": ARTIFACTS_READ, "DELETE": ARTIFACTS_WRITE}
 
-    @extend_schema(operation_id="artifacts_retrieve", responses=ArtifactOut)
+    @extend_schema(operation_id="artifacts_retrieve", responses=ArtifactWhereOut)
     def get(self, request: Request, id: UUID) -> Response:  # noqa: A002
-        """An artifact of the caller's organization."""
-        return Response(ArtifactOut(_own_artifact(request, id)).data)
+        """An artifact of the caller's organization, and where its bytes are: stores, caches, copies."""
+        return Response(_where_out(_own_artifact(request, id)))
 
     @extend_schema(operation_id="artifacts_destroy", responses={204: None})
     def delete(self, request: Request, id: UUID) -> Response:  # noqa: A002
         """Delete it. Tasks that use it keep its bytes until they end."""
         artifact = _own_artifact(request, id)
         artifacts.delete_artifact(artifact.organization, artifact.pk)
+        return Response(status=204)
+
+
+class ReplicateView(APIView):
+    scopes: ClassVar[Scopes] = {"POST": ARTIFACTS_WRITE}
+
+    @extend_schema(operation_id="artifacts_replicate", request=ReplicateIn, responses={202: ArtifactWhereOut})
+    def post(self, request: Request, id: UUID) -> Response:  # noqa: A002
+        """Ask that copies be kept in these regions. Asking again renews their time, and tries again what had failed."""
+        artifact, given = _own_artifact(request, id), valid(ReplicateIn(data=request.data))
+        replicas.replicate(artifact, caller_of(request).user, given["regions"])
+        return Response(_where_out(artifact), status=202)
+
+
+class ReplicaView(APIView):
+    scopes: ClassVar[Scopes] = {"DELETE": ARTIFACTS_WRITE}
+
+    @extend_schema(operation_id="artifacts_replica_destroy", parameters=[REGION], responses={204: None})
+    def delete(self, request: Request, id: UUID, region: str) -> Response:  # noqa: A002
+        """The copy in this region is no longer wished for."""
+        replicas.drop_replica(_own_artifact(request, id), region)
+        return Response(status=204)
+
+
+class PinView(APIView):
+    scopes: ClassVar[Scopes] = {"POST": ARTIFACTS_WRITE, "DELETE": ARTIFACTS_WRITE}
+
+    @extend_schema(operation_id="artifacts_pin", request=PinIn, responses=ArtifactWhereOut)
+    def post(self, request: Request, id: UUID) -> Response:  # noqa: A002
+        """Keep it where it is held or cached, until a moment; pinning again moves it."""
+        artifact, given = _own_artifact(request, id), valid(PinIn(data=request.data))
+        replicas.pin(artifact, caller_of(request).user, given["until"])
+        return Response(_where_out(artifact))
+
+    @extend_schema(operation_id="artifacts_unpin", responses={204: None})
+    def delete(self, request: Request, id: UUID) -> Response:  # noqa: A002
+        """Let it be evicted again."""
+        replicas.unpin(_own_artifact(request, id))
         return Response(status=204)
 
 
@@ -204,6 +273,14 @@ def _own_artifact(request: Request, artifact_id: UUID) -> Artifact:
     return artifact
 
 
+def _where_out(artifact: Artifact) -> Any:
+    where = replicas.whereabouts(artifact)
+    caches = [{"region": region, "pools": pools} for region, pools in where.caches.items()]
+    more = {"caches": CachesOut(caches, many=True).data, "replicas": ReplicaOut(where.replicas, many=True).data}
+    pinned = serializers.DateTimeField().to_representation(where.pinned_until) if where.pinned_until else None
+    return {**ArtifactOut(artifact).data, **more, "pinned_until": pinned}
+
+
 def _own_upload(request: Request, upload_id: UUID) -> Upload:
     upload = owned(Upload.objects.all(), caller_of(request)).filter(pk=upload_id).first()
     if upload is None:
@@ -234,5 +311,8 @@ urlpatterns = [
     path("uploads/<uuid:id>", UploadView.as_view()),
     path("artifacts", ArtifactsView.as_view()),
     path("artifacts/<uuid:id>", ArtifactView.as_view()),
+    path("artifacts/<uuid:id>/replicate", ReplicateView.as_view()),
+    path("artifacts/<uuid:id>/replicas/<str:region>", ReplicaView.as_view()),
+    path("artifacts/<uuid:id>/pin", PinView.as_view()),
     path("artifacts/<uuid:id>/content", ArtifactContentView.as_view()),
 ]

@@ -58,6 +58,7 @@ class VersionSummaryOut(Out):
     version = serializers.CharField(help_text="semantic version")
     state = serializers.ChoiceField(State.choices)
     published_at = serializers.DateTimeField(allow_null=True)
+    unstable_since = serializers.DateTimeField(allow_null=True, help_text="three of its tasks ended without agreement")
 
 
 class CapabilityOut(Out):
@@ -92,6 +93,7 @@ class VersionOut(Out):
     test_report = TestReportOut(many=True)
     created_at = serializers.DateTimeField()
     published_at = serializers.DateTimeField(allow_null=True)
+    unstable_since = serializers.DateTimeField(allow_null=True, help_text="three of its tasks ended without agreement")
 
 
 class CapabilityDetailOut(CapabilityOut):

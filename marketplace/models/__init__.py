@@ -5,6 +5,7 @@ from marketplace.models.artifacts import Artifact, Blob, BlobPlace, Upload
 from marketplace.models.availability import CachedBlob, MaintenanceWindow
 from marketplace.models.capabilities import Capability, CapabilityVersion
 from marketplace.models.providers import Agent, JoinToken, Offer, Pool, Rate, Region
+from marketplace.models.replicas import Pin, Replica
 from marketplace.models.tasks import Result, Task, TaskArtifact, TaskEvent, TaskReference
 
 __all__ = [
@@ -21,9 +22,11 @@ __all__ = [
     "Membership",
     "Offer",
     "Organization",
+    "Pin",
     "Pool",
     "Rate",
     "Region",
+    "Replica",
     "Result",
     "Task",
     "TaskArtifact",

@@ -59,6 +59,7 @@ class CachedBlob(models.Model):
     sha256 = models.CharField(max_length=64)
     bytes = models.BigIntegerField()
     seen_at = models.DateTimeField()
+    kept = models.BooleanField(default=False, db_default=False, help_text="a copy that somebody wished, not a cache's")
 
     class Meta:
         constraints: ClassVar = [models.UniqueConstraint(fields=["pool", "sha256"], name="cached_blob_once_per_pool")]

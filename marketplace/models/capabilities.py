@@ -65,6 +65,9 @@ class CapabilityVersion(models.Model):
     test_report = models.JSONField(default=list, blank=True, help_text="[{name, state, task, detail}]")
     created_at = models.DateTimeField(auto_now_add=True)
     published_at = models.DateTimeField(null=True, blank=True)
+    unstable_since = models.DateTimeField(
+        null=True, blank=True, help_text="three of its tasks ended because no results agreed; only a new version is free of it"
+    )
 
     class Meta:
         constraints: ClassVar = [

@@ -148,6 +148,7 @@ class Agent(models.Model):
     facts = models.JSONField(default=dict)
     status = models.JSONField(default=dict, blank=True, help_text="load, free capacity, temperature, power, as last told")
     status_at = models.DateTimeField(null=True, blank=True)
+    store_mib = models.PositiveIntegerField(default=0, db_default=0, help_text="offered for copies of artifacts")
     session = models.UUIDField(null=True, blank=True, help_text="of the agent's present process")
     seen_at = models.DateTimeField(null=True, blank=True)
     lease_until = models.DateTimeField(null=True, blank=True, help_text="all leases it named run out then")

@@ -169,7 +169,7 @@ def keep_status(agent: Agent, status: Mapping[str, Any], cached: list[tuple[str,
     Agent.objects.filter(pk=agent.pk).update(status=dict(status), status_at=now)
     if cached is None:
         return
-    held = CachedBlob.objects.filter(pool_id=agent.pool_id)
+    held = CachedBlob.objects.filter(pool_id=agent.pool_id, kept=False)  # copies that were wished for: storekeeping's
     held.exclude(sha256__in=[sha for sha, _ in cached]).delete()
     rows = [CachedBlob(pool_id=agent.pool_id, sha256=sha, bytes=size, seen_at=now) for sha, size in cached]
     CachedBlob.objects.bulk_create(

@@ -27,7 +27,8 @@ from marketplace.agent_auth import authenticate
 from marketplace.models import Agent
 from marketplace.services.availability import keep_status
 from marketplace.services.providers import enrol_agent, record_selftest
-from scheduler.api.blobs import blob
+from marketplace.services.storekeeping import Orders, Told, adopt_store, pins_of
+from scheduler.api.blobs import blob, kept_blob
 from scheduler.hub import hub, wait_for
 from scheduler.network.probes import Claim
 from scheduler.reports import ReportedBatch, parse_batch, verify_batch
@@ -37,10 +38,10 @@ from scheduler.services.leasing import Answer, Beat, Held, keep_in_touch, look_a
 from scheduler.services.logs import LogPiece, store_logs
 from scheduler.services.probing import adopt_probes, parse_claims, probe_orders
 from scheduler.services.settling import Settled, settle_reports
-from scheduler.status import parse_status
+from scheduler.status import Cached, parse_status, parse_store
 
 T = TypeVar("T")
-PHASES: Final = ("queued", "preparing", "running", "uploading")
+PHASES: Final = ("queued", "preparing", "running", "committed", "uploading")
 MAX_HELD: Final = 50_000
 MAX_RECLAIM_S: Final = 604_800
 _threads = ThreadPoolExecutor(max_workers=6, thread_name_prefix="agent-door")
@@ -120,6 +121,10 @@ def probe(request: HttpRequest) -> HttpResponse:
     except DomainError as error:
         return problem_answer(error)
     return HttpResponse(os.urandom(size), content_type="application/octet-stream")
+
+
+@csrf_exempt
+@post_only
 def checkpoints(request: HttpRequest) -> HttpResponse:
     """POST /agent/v1/checkpoints: what running attempts saved; the answer names those that are not kept."""
     try:
@@ -161,12 +166,20 @@ def _sync(request: HttpRequest, body: bytes) -> tuple[Agent, Beat, Settled | Non
         document.get("reports"), last_seq=agent.report_seq, last_digest=agent.report_digest
     )
     claims = parse_claims(document["probes"]) if "probes" in document else None
-    told = parse_status(document.get("status"))
+    told, store = parse_status(document.get("status")), parse_store(document.get("store"))
     settled = None if batch is None else _settle(agent, batch)
     if told is not None:
         keep_status(agent, *told)
+    orders = _stored(agent, None if told is None else told[1], store)
     answer = keep_in_touch(agent, beat)
+    answer.store = orders | answer.store
     return agent, beat, settled, answer, wait_s if claims is None else 0, _probed(agent, claims)
+
+
+def _stored(agent: Agent, cached: Cached | None, store: Told | None) -> Orders:
+    """Adopt what an agent tells of its store; of the contents that it names, it hears which are pinned."""
+    orders = {} if store is None else adopt_store(agent, store)
+    return orders if cached is None else orders | pins_of([sha256 for sha256, _ in cached])
 
 
 def _probed(agent: Agent, claims: list[Claim] | None) -> dict[str, Any]:
@@ -184,13 +197,14 @@ def _settle(agent: Agent, batch: ReportedBatch) -> Settled:
 
 async def _wait(agent: Agent, beat: Beat, answer: Answer, wait_s: float, since: int) -> Answer:
     """Suspended until the pool is announced or the time is over; then one look at the rows. `answer` says nothing yet."""
-    until = time.monotonic() + wait_s
+    until, pins = time.monotonic() + wait_s, answer.store
     with hub().waiting(f"gridfare_pool:{agent.pool_id}", since) as event:
         while answer.silent and (left := until - time.monotonic()) > 0:
             if not await wait_for(event, left):
                 break
             event.clear()
             answer = await _run(look_again, agent, beat)
+    answer.store = pins | answer.store
     return answer
 
 
@@ -267,5 +281,6 @@ urlpatterns = [
     path("logs", logs),
     path("probe", probe),
     path("checkpoints", checkpoints),
+    path("blobs/store/<str:sha256>", kept_blob),
     path("blobs/<int:attempt>/<int:fence>/<str:sha256>", blob),
 ]

@@ -14,6 +14,8 @@ from marketplace import storage
 from marketplace.agent_auth import authenticate
 from marketplace.models import Agent, Blob
 from marketplace.services.artifacts import part_offset, receive_part, register_places
+from marketplace.services.storekeeping import may_fetch
+from marketplace.stages import VALIDATES
 from scheduler.sql import PART, dicts, rows
 
 _LIVE: Final = f"""
@@ -25,11 +27,17 @@ FROM scheduler_attempt a JOIN scheduler_unit u ON u.id = a.unit_id JOIN marketpl
 JOIN marketplace_capabilityversion cv ON cv.id = t.capability_version_id JOIN marketplace_pool p ON p.id = a.pool_id
 WHERE a.id = %s AND a.fence = %s AND a.agent_id = %s AND a.state IN ('leased', 'running')
 """
-_MAY_READ: Final = """
+_MAY_READ: Final = f"""
 SELECT 1 FROM marketplace_taskartifact f JOIN marketplace_artifact r ON r.id = f.artifact_id
 WHERE f.task_id = %(task)s AND r.blob_id = %(sha)s
 UNION ALL
-SELECT 1 FROM scheduler_output o WHERE %(stage)s > 0 AND o.task_id = %(task)s AND o.blob_id = %(sha)s
+SELECT 1 FROM scheduler_output o WHERE %(stage)s > 0 AND %(stage)s < {VALIDATES} AND o.task_id = %(task)s AND o.blob_id = %(sha)s
+UNION ALL
+SELECT 1 FROM scheduler_unit v
+JOIN scheduler_unit u ON u.task_id = v.task_id AND u.stage = v.stage - {VALIDATES} AND u.index = v.index
+JOIN scheduler_attempt a ON a.unit_id = u.id AND a.checked AND a.state = 'reported'
+JOIN scheduler_output o ON o.attempt_id = a.id
+WHERE %(stage)s >= {VALIDATES} AND v.id = %(unit)s AND o.blob_id = %(sha)s
 UNION ALL
 SELECT 1 FROM scheduler_checkpoint c
 WHERE c.unit_id = %(unit)s AND c.files @> jsonb_build_array(jsonb_build_object('sha256', %(sha)s::text)) LIMIT 1
@@ -54,6 +62,21 @@ def blob(request: HttpRequest, attempt: int, fence: int, sha256: str) -> HttpRes
             answer["Upload-Offset"] = str(error.data["offset"])
         return answer
     return method_not_allowed(request, "GET", "HEAD", "PUT")
+
+
+@csrf_exempt
+def kept_blob(request: HttpRequest, sha256: str) -> HttpResponseBase:
+    """GET a copy that the agent's pool is to keep."""
+    if request.method != "GET":
+        return method_not_allowed(request, "GET")
+    try:
+        agent = authenticate(request.method, request.get_full_path(), request.headers, None)
+        size = may_fetch(agent, sha256)
+        if size is None:
+            raise NotFound("replica_unknown", "your pool keeps no copy of this")
+        return storage.range_response(request, sha256, size)
+    except DomainError as error:
+        return problem_answer(error)
 
 
 def _live(agent: Agent, attempt: int, fence: int) -> dict[str, Any]:

@@ -41,6 +41,9 @@ class ConstraintsIn(In):
         max_digits=5, decimal_places=4, min_value=Decimal(0), max_value=Decimal(1), required=False,
         help_text="lowest probability of a valid result of a pool, 0 to 1",
     )  # fmt: skip
+    min_level = serializers.IntegerField(
+        min_value=0, max_value=4, required=False, help_text="lowest level of a pool, 0 to 4 (docs/scheduling/verification.md)"
+    )
     weights = serializers.DictField(
         child=serializers.FloatField(), required=False,
         help_text="own objective: price (factor), hour and kilogram (CNY for an hour, for a kilogram of CO2), risk (factor)",

@@ -219,7 +219,7 @@ def _column(
     need = needs_of(doc["need"])
     run_s, p90 = _run_seconds(doc, market)
     offer, rates = offered
-    price = _price(doc, rates, run_s, len(market))
+    price = _price(doc, rates, run_s, ways[0].moved)
     long = _long(ways[0].seconds + p90, market)
     room, share = _room(need, market, long), _share(need, market)
     accelerated = market.accelerated & (not any(name.startswith("accelerator") for name in need))
@@ -306,11 +306,11 @@ UNSEEN: Final = 2.0  # P90 over the expected time, when only the manifest's mode
 ELSEWHERE: Final = 1.5  # and at least, when units were seen, but on other pools
 
 
-def _price(doc: Mapping[str, Any], rates: Mapping[str, Floats], run_s: Floats, size: int) -> Floats:
-    # quantities are of one second; only what lasts is multiplied by the run time
+def _price(doc: Mapping[str, Any], rates: Mapping[str, Floats], run_s: Floats, moved: Floats) -> Floats:
+    # quantities are of one second; only what lasts is multiplied by the run time; what a pool has already is not moved
     lasting, once = ("core_second", "occupancy_second", "accelerator_second"), ("fp32_tflop", "gb_moved", "result")
-    amounts = quantities_of(doc, 1.0)
-    total = np.zeros(size)
+    amounts: dict[str, Any] = quantities_of(doc, 1.0) | {"gb_moved": moved / 1e9}
+    total = np.zeros(len(moved))
     for meter, prices in rates.items():
         if meter in lasting:
             total += prices * amounts[meter] * run_s
@@ -396,9 +396,9 @@ def _accelerators_fit(need: Mapping[str, Any], market: Market) -> Bools:
 
 def _gang_fits(found: Column, market: Market) -> Bools:
     """Pools that could run all of a gang at once when they are empty."""
-    fits = np.ones(len(market), dtype=bool)
+    fits, size = np.ones(len(market), dtype=bool), min(int(found.one.document["gang"]), max(found.one.waiting, 1))
     for name, amount in found.need.items():
-        fits &= market.declared.get(name, np.zeros(len(market))) >= amount * int(found.one.document["gang"])
+        fits &= market.declared.get(name, np.zeros(len(market))) >= amount * size
     return fits
 
 
@@ -418,7 +418,7 @@ def _policies_fit(organization: str, market: Market) -> Bools:
 def _trust_fits(found: Column) -> Bools:
     """Sandboxed unless an operator vouches for the program; as trusted as asked for; not on probation unless it is checked."""
     m, doc = found.market, found.one.document
-    fits = found.trust >= float(doc.get("min_trust", 0))
+    fits: Bools = (found.trust >= float(doc.get("min_trust", 0))) & (m.levels >= int(doc.get("min_level", 0)))
     if not doc["trusted"]:
         fits &= m.sandboxed
     return fits if doc.get("verified") else fits & ~m.probation

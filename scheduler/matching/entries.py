@@ -26,6 +26,7 @@ class Entries:
     def __init__(self, found: Sequence[Column], market: Market, dues: Sequence[Due]) -> None:
         self.found, self.market, self.dues, self.pools = found, market, dues, len(market)
         self.names = sorted({name for one in found for name in one.need})
+        self.unit = {name: _typical([float(np.max(one.need.get(name, 0.0), initial=0.0)) for one in found]) for name in self.names}
         snapshot, self.rows = market.snapshot, len(found)
         binding = self._binding()
         self.resource_at = {name: self._number(binding[name]) for name in self.names}
@@ -67,10 +68,10 @@ class Entries:
         snapshot, upper = self.market.snapshot, np.full(self.rows, np.inf)
         upper[: len(units)] = units
         for name, rows in self.resource_at.items():
-            _set(upper, rows, self.market.column(self.market.free, name))
+            _set(upper, rows, self.market.column(self.market.free, name) / self.unit[name])
         _set(upper, self.ahead_at, 1 - self.market.ahead)
         for name, rows in self.reserved_at.items():
-            _set(upper, rows, self.market.column(self.market.unreserved, name))
+            _set(upper, rows, self.market.column(self.market.unreserved, name) / self.unit[name])
         for link, row in self.link_at.items():
             upper[row] = max(snapshot.slack[link] / MB, 0.0)
         for org, row in self.budget_at.items():
@@ -86,9 +87,9 @@ class Entries:
         yield self._same(number), ones
         for name, amount in one.need.items() if kind == NOW else ():
             if np.any(amount):
-                yield self.resource_at[name], amount * ones
+                yield self.resource_at[name], amount / self.unit[name] * ones
                 if self.reserved_at:
-                    yield self.reserved_at[name], amount * one.long.astype(np.float64)
+                    yield self.reserved_at[name], amount / self.unit[name] * one.long.astype(np.float64)
         if kind == AHEAD:
             yield self.ahead_at, ahead_use(one)
         yield from self._sides(one)
@@ -128,8 +129,14 @@ class Entries:
         """Resource → its rows' duals, one per pool."""
         padded = np.append(duals, 0.0)
         for name, rows in self.resource_at.items():
-            block = padded[rows]
-            yield name, block + padded[self.reserved_at[name]] if self.reserved_at else block
+            block = padded[rows] + (padded[self.reserved_at[name]] if self.reserved_at else 0.0)
+            yield name, block / self.unit[name]
+
+
+def _typical(needs: Sequence[float]) -> float:
+    """What a resource is counted in, so that the program's numbers are of one size: the middle one of the needs for it."""
+    asked = [need for need in needs if need > 0]
+    return float(np.median(asked)) if asked else 1.0
 
 
 def _largest_ratio(mine: Floats, other: Floats) -> float:

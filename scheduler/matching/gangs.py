@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from scheduler.matching.arcs import Column
-from scheduler.matching.market import Floats
+from scheduler.matching.arcs import Column, column
+from scheduler.matching.market import Floats, Market
 from scheduler.matching.rounding import Given, Room
-from scheduler.matching.values import PoolState
+from scheduler.matching.values import ClassState, PoolState, Snapshot
 from scheduler.matching.ways import NOW
 
 
@@ -27,11 +27,26 @@ class First:
     promised: set[int] = field(default_factory=set)
 
 
+def gang_size(found: Column) -> int:
+    """Units that start together; 0: each for itself. Of a gang that has started, those that wait to be tried again."""
+    return min(int(found.one.document.get("gang") or 0), found.one.waiting)
+
+
+def roomiest(one: ClassState, snapshot: Snapshot) -> tuple[str, int]:
+    """The pool on which most units of a class could start at once, and how many; ("", 0) where no pool fits."""
+    found = column(one, Market(snapshot))
+    rooms = Room(found.market).now(found)
+    if not found.fits.any():
+        return "", 0
+    row = int(max(np.flatnonzero(found.fits), key=lambda row: (rooms[row], -row)))
+    return found.market.pools[row].identifier, int(rooms[row])
+
+
 def place_first(found: Sequence[Column], room: Room, age_bound_s: float) -> First:
     """Gangs and aged classes in the order given, with the room they take."""
     first = First()
     for number, one in enumerate(found):
-        size = int(one.one.document.get("gang") or 0)
+        size = gang_size(one)
         if size:
             _place_gangs(number, one, size, room, first)
         elif one.one.age_s > age_bound_s and one.fits.any() and not (room.now(one) >= 1).any():

@@ -86,6 +86,10 @@ class Market:
         return np.array([pool.probation for pool in self.pools], dtype=bool)
 
     @cached_property
+    def levels(self) -> Ints:
+        return np.array([pool.level for pool in self.pools], dtype=np.int64)
+
+    @cached_property
     def listed(self) -> list[int]:
         """Rows of the pools that have an allow or a deny list."""
         return [i for i, pool in enumerate(self.pools) if pool.allow or pool.deny]

@@ -80,10 +80,16 @@ def _provider(found: Column, row: int) -> Mended:
 
 
 def _trust(found: Column, row: int) -> Mended:
-    if not (found.one.document["trusted"] or found.market.sandboxed[row]):
+    """A lower floor of trust or level. What lacks a sandbox, or is on probation, no change of the task lets in."""
+    doc, pool, trust = found.one.document, found.market.pools[row], float(found.trust[row])
+    if not (doc["trusted"] or found.market.sandboxed[row]) or (pool.probation and not doc.get("verified")):
         return None
-    floor = Decimal(str(found.trust[row])).quantize(Decimal("0.0001"), rounding="ROUND_DOWN")
-    return {"constraints.min_trust": str(floor)}, float(found.one.document["min_trust"]) - float(found.trust[row])
+    change: dict[str, Any] = {}
+    if trust < (floor := float(doc.get("min_trust", 0))):
+        change["constraints.min_trust"] = str(Decimal(str(trust)).quantize(Decimal("0.0001"), rounding="ROUND_DOWN"))
+    if pool.level < (level := doc.get("min_level", 0)):
+        change["constraints.min_level"] = pool.level
+    return change, max(floor - trust, 0.0) + max(level - pool.level, 0)
 
 
 def _network(found: Column, row: int) -> Mended:

@@ -36,9 +36,9 @@ from scheduler.matching.shares import Due
 from scheduler.matching.waiting import Waits
 from scheduler.matching.ways import AHEAD, KINDS, NOW, cost_of, open_ways
 
-FIRST: Final = 24  # ways of a kind that a class begins with
+FIRST: Final = 16  # ways of a kind that a class begins with
 FIRST_MOST: Final = 96  # more, when those have no room for all of it
-MORE: Final = 32  # ways of a class and kind that may join in one pricing
+MORE: Final = 64  # ways of a class and kind that may join in one pricing
 TIE_POOL: Final = 1e-4  # of costs scaled so that the median is SCALE
 TIE_CLASS: Final = 1e-5  # relative
 SCALE: Final = 1e4
@@ -133,6 +133,8 @@ class Program:
         for number in range(len(self.found)):
             worst = 0.0
             for kind in range(KINDS):
+                if not self.open[number][kind].any():
+                    continue
                 reduced = self.costs[number][kind] - self.entries.worth(number, kind, duals)
                 rows = np.flatnonzero(self.open[number][kind] & (reduced < -IMPROVES))
                 if len(rows):
@@ -183,6 +185,8 @@ def _solver() -> Any:
     The binding itself, as the class around it prints a line to stdout before it can be told not to.
     """
     solver: Any = _Highs()
-    for name, value in {"output_flag": False, "threads": 1, "random_seed": 1, "solver": "simplex"}.items():
+    # Costs and rows are scaled here already; HiGHS's own scaling, and presolving between re-solves, cost more than they save.
+    options = {"output_flag": False, "threads": 1, "random_seed": 1, "solver": "simplex", "simplex_scale_strategy": 0}
+    for name, value in (options | {"presolve": "off"}).items():
         solver.setOptionValue(name, value)
     return solver

@@ -44,6 +44,7 @@ class PoolState:
     watts      electric power of one busy core
     closes_in_s  what would end later is not placed here (None: open for good)
     probation  its results were wrong: it takes only what is checked
+    level  0 to 4, what is known of whoever runs it (scheduler/verification/levels.py)
     """
 
     id: int
@@ -68,6 +69,7 @@ class PoolState:
     watts: float = 10.0
     closes_in_s: float | None = None
     probation: bool = False
+    level: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from scheduler.models.faults import Checkpoint
 from scheduler.models.network import NetworkLink, NetworkNode, Probe, RegionEndpoint, Reservation
-from scheduler.models.trust import PoolEvent, Trust, Unjudged
+from scheduler.models.trust import Commitment, PoolEvent, Recheck, Trust, Unjudged
 from scheduler.models.units import (
     Attempt,
     Decision,
@@ -22,6 +22,7 @@ from scheduler.models.units import (
 __all__ = [
     "Attempt",
     "Checkpoint",
+    "Commitment",
     "Decision",
     "Ended",
     "KeptScene",
@@ -35,6 +36,7 @@ __all__ = [
     "PoolEvent",
     "Prediction",
     "Probe",
+    "Recheck",
     "RegionEndpoint",
     "ReportBatch",
     "Reservation",

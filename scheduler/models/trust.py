@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from django.db import models
+from django.db.models import Q
 
 
 class Unjudged(models.Model):
@@ -50,6 +51,8 @@ class PoolEvent(models.Model):
         LEVEL = "level", "level changed"
         LEVEL_ENDS = "level_ends", "level ends soon"
         AUDITED = "audited", "audited by an operator"
+        RECHECKS = "rechecks", "results are run again"
+        DOUBTED = "doubted", "run again, the result was another"
 
     pool = models.ForeignKey("marketplace.Pool", models.CASCADE, related_name="events", db_index=False)
     kind = models.CharField(max_length=12, choices=Kind.choices)
@@ -58,3 +61,63 @@ class PoolEvent(models.Model):
 
     class Meta:
         indexes: ClassVar = [models.Index(fields=["pool", "-id"], name="pool_events")]
+
+
+class Commitment(models.Model):
+    """What an attempt bound itself to before anybody showed a result: SHA-256 over its result's hash and a salt.
+
+        COMMITTED ──► ASKED ──► KEPT | BROKEN      its result fits | is another one
+            └───────────┴────► VOID                the attempt ended without a result
+
+    ASKED: the platform wants to see the result, now that all siblings are bound. The hash never changes.
+    """
+
+    class State(models.TextChoices):
+        COMMITTED = "committed"
+        ASKED = "asked"
+        KEPT = "kept"
+        BROKEN = "broken"
+        VOID = "void"
+
+    _ENDS: Final = {"kept", "broken", "void"}
+    MOVES: Final = {"committed": {"asked", *_ENDS}, "asked": set(_ENDS), "kept": set(), "broken": set(), "void": set()}
+
+    attempt = models.OneToOneField("Attempt", models.CASCADE, related_name="commitment")
+    hash = models.CharField(max_length=64)
+    state = models.CharField(max_length=9, choices=State.choices, default=State.COMMITTED)
+    batch = models.ForeignKey(
+        "ReportBatch", models.PROTECT, db_index=False, db_constraint=False, help_text="the signed reports it came with"
+    )
+    at = models.DateTimeField()
+
+    class Meta:
+        indexes: ClassVar = [
+            # the sweep of commitments that wait too long, or whose attempt is gone
+            models.Index(fields=["at"], condition=Q(state__in=["committed", "asked"]), name="commitment_open"),
+        ]
+
+
+class Recheck(models.Model):
+    """A delivered, unchecked result of a pool that was caught later, run again as a sibling unit elsewhere.
+
+        RUNNING ──► SAME | DIFFERENT | UNKNOWN      nobody could run it again
+    """
+
+    class State(models.TextChoices):
+        RUNNING = "running"
+        SAME = "same"
+        DIFFERENT = "different"
+        UNKNOWN = "unknown"
+
+    MOVES: Final = {"running": {"same", "different", "unknown"}, "same": set(), "different": set(), "unknown": set()}
+
+    attempt = models.OneToOneField("Attempt", models.CASCADE, related_name="recheck", help_text="whose result is in question")
+    unit = models.OneToOneField("Unit", models.CASCADE, related_name="rechecks", help_text="the sibling that runs it again")
+    state = models.CharField(max_length=9, choices=State.choices, default=State.RUNNING)
+    at = models.DateTimeField()
+
+    class Meta:
+        indexes: ClassVar = [
+            # the sweep of runs that came to nothing
+            models.Index(fields=["unit"], condition=Q(state="running"), name="recheck_open"),
+        ]

@@ -59,10 +59,15 @@ UPDATE scheduler_unit SET state = 'cancelled' WHERE id IN (
     FOR NO KEY UPDATE SKIP LOCKED)
 RETURNING id
 """
-# Results that nobody will compare any more: whoever made them is paid by the platform.
+# Results that nobody will compare any more: whoever made them is paid by the platform, but not who broke a commitment.
 _CLOSE_UNJUDGED: Final = """
 WITH closed AS (
-    UPDATE scheduler_attempt a SET state = 'superseded', reason_class = 'superseded'
+    UPDATE scheduler_attempt a
+    SET (state, reason_class, code) = (
+        SELECT CASE WHEN lied THEN 'invalid' ELSE 'superseded' END, CASE WHEN lied THEN 'invalid_result' ELSE 'superseded' END,
+               CASE WHEN lied THEN 'broken_commitment' ELSE a.code END
+        FROM (SELECT EXISTS (
+            SELECT FROM scheduler_commitment c WHERE c.attempt_id = a.id AND c.state = 'broken') AS lied) AS said)
     WHERE a.task_id = %s AND a.unit_id = ANY(%s) AND a.state = 'reported' RETURNING a.id
 )
 INSERT INTO scheduler_ended (attempt_id, at) SELECT id, now() FROM closed

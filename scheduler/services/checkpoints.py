@@ -34,12 +34,17 @@ ON CONFLICT (attempt_id) DO UPDATE
 SET at = excluded.at, number = c.number + 1, files = excluded.files, bytes = excluded.bytes, usage = excluded.usage
 """
 # The newest checkpoint of the unit's earlier attempts. After the program itself failed, or its result was refused, nothing
-# saved before that is trusted any more: the unit begins anew.
+# saved before that is trusted any more: the unit begins anew. Where results are compared, or might be, nobody goes on from what
+# another owner saved: a poisoned state would count as the work of whoever goes on, and its author could confirm it.
 _RESUME: Final = """
 SELECT a.id, c.files
-FROM scheduler_attempt a CROSS JOIN LATERAL (
+FROM scheduler_attempt a JOIN scheduler_unit u ON u.id = a.unit_id CROSS JOIN LATERAL (
     SELECT c.files, c.attempt_id FROM scheduler_checkpoint c
-    WHERE c.unit_id = a.unit_id AND c.attempt_id < a.id ORDER BY c.attempt_id DESC LIMIT 1
+    WHERE c.unit_id = a.unit_id AND c.attempt_id < a.id AND (u.checked IS FALSE OR EXISTS (
+        SELECT FROM scheduler_attempt before JOIN marketplace_pool theirs ON theirs.id = before.pool_id
+        JOIN marketplace_pool own ON own.id = a.pool_id
+        WHERE before.id = c.attempt_id AND theirs.organization_id = own.organization_id))
+    ORDER BY c.attempt_id DESC LIMIT 1
 ) c
 WHERE a.id = ANY(%s) AND NOT EXISTS (
     SELECT 1 FROM scheduler_attempt bad WHERE bad.unit_id = a.unit_id AND bad.id >= c.attempt_id AND bad.id < a.id

@@ -43,8 +43,8 @@ from scheduler.snapshots import offers_epoch
 class Request:
     """A task as asked for.
 
-    constraints  regions, providers, exclude_providers (slugs), max_price, min_trust (decimal text), weights ({term: number}),
-                 network ({from: region, jitter_class: 0-3, max_latency_s})
+    constraints  regions, providers, exclude_providers (slugs), max_price, min_trust (decimal text), min_level (0 to 4),
+                 weights ({term: number}), network ({from: region, jitter_class: 0-3, max_latency_s})
     """
 
     capability: str
@@ -113,7 +113,10 @@ def draft_task(asker: Asker, request: Request, *, version: CapabilityVersion) ->
     planned = plan_with(asker.organization, version, plain)
     plan = planned.plan
     if request.verify is not None:
-        plan["verify"] = strengthen(Policy.of(plan["verify"]), parse_policy(request.verify)).in_plan()
+        policy = strengthen(Policy.of(plan["verify"]), parse_policy(request.verify))
+        if policy.compares and plan.get("gang"):
+            raise Invalid("verify_of_gang", "the results of a gang are not compared: it runs on one pool", field="verify")
+        plan["verify"] = policy.in_plan()
     task = Task(
         organization=asker.organization,
         user=asker.user,

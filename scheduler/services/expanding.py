@@ -97,6 +97,8 @@ def need_of(task: Task, *, stage: int, inputs: Sequence[tuple[str, int]]) -> dic
         deadline=task.deadline,
         inputs=inputs,
         store=settings.STORE_REGION,
+        task=str(task.pk),
+        large=settings.LARGE_BYTES,
     )
 
 

@@ -14,6 +14,7 @@ from django.utils import timezone
 from marketplace.models import Pool, Task
 from marketplace.stages import stage_name
 from scheduler.matching import DIMENSIONS, Arc, ClassState, Snapshot, feasible_arcs
+from scheduler.matching.gangs import roomiest
 from scheduler.matching.misses import Miss, nearest
 from scheduler.models import Decision, Unit
 from scheduler.services.opening import held_back
@@ -76,7 +77,8 @@ def _waiting(task: Task) -> dict[str, Any] | None:
     one = ClassState(need_id, document, count, tuple(avoid), tuple(apart), age_s=max(age_s, 0.0))
     snapshot, everybody = market([one], online_only=True), market([one], online_only=False)
     arcs, excluded = feasible_arcs(one, snapshot)
-    why = _primary(one, arcs, excluded, everybody)
+    together = bool(arcs and document.get("gang"))
+    why = _gang_waits(one, snapshot, excluded) if together else _primary(one, arcs, excluded, everybody)
     candidates = sorted((dict(arc.terms) for arc in arcs), key=lambda terms: (terms["cost"], terms["pool"]))[:5]
     return {
         "units": everything,
@@ -128,6 +130,15 @@ def _capacity(arcs: list[Arc], excluded: Mapping[str, int]) -> Why:
         told = f"waiting for {best.pool.identifier} costs less than {first.pool.identifier}, which is free"
         return Why("waiting_for_cheaper", told, excluded)
     return Why("next_round", "there is room; the next round places it", excluded)
+
+
+def _gang_waits(one: ClassState, snapshot: Snapshot, excluded: Mapping[str, int]) -> Why:
+    """Some pools could hold the whole gang. Is one free enough now?"""
+    pool, room = roomiest(one, snapshot)
+    if room >= one.waiting:
+        return Why("next_round", "there is room for the whole gang; the next round places it", excluded)
+    told = f"its {one.waiting} units start together on one pool; {pool} has most room now, for {room} of them"
+    return Why("waiting_for_gang", told, excluded)
 
 
 def _cost(arc: Arc) -> tuple[float, str]:

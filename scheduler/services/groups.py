@@ -16,14 +16,18 @@ OPEN: Final = ("waiting", "placed")
 PENDING: Final = ("blocked", "waiting", "placed", "leased")
 
 _MEMBERS: Final = f"""
-SELECT m.id, m.task_id, m.stage, m.index, m.replica, m.state, m.need_id, m.pool_id
+SELECT m.id, m.task_id, m.stage, m.index, m.replica, m.state, m.need_id, m.pool_id, m.apart,
+       r.attempt_id AS rechecks
 FROM (SELECT DISTINCT task_id, stage %% {VALIDATES} AS stage, index FROM scheduler_unit WHERE id = ANY(%s)) g
 JOIN scheduler_unit m ON m.task_id = g.task_id AND m.stage IN (g.stage, g.stage + {VALIDATES}) AND m.index = g.index
+LEFT JOIN scheduler_recheck r ON r.unit_id = m.id
 ORDER BY m.task_id, m.stage, m.index, m.replica
 """
 _ATTEMPTS: Final = """
-SELECT a.id, a.unit_id, a.task_id, a.pool_id, a.state, a.reason_class, a.code, p.organization_id AS owner, p.instruction_set
+SELECT a.id, a.unit_id, a.task_id, a.pool_id, a.state, a.reason_class, a.code, a.variant,
+       p.organization_id AS owner, p.instruction_set, c.state AS commitment, c.at < now() - interval '10 minutes' AS waited
 FROM scheduler_attempt a JOIN marketplace_pool p ON p.id = a.pool_id
+LEFT JOIN scheduler_commitment c ON c.attempt_id = a.id
 WHERE a.checked AND a.unit_id = ANY(%s) ORDER BY a.id
 """
 
@@ -63,7 +67,12 @@ class Group:
         return [member for member in self.members if member["state"] in states]
 
     def reported(self) -> list[dict[str, Any]]:
-        return [attempt for attempt in self.attempts if attempt["state"] == "reported"]
+        """Results that wait for their verdict; one that broke its commitment is no result."""
+        return [one for one in self.attempts if one["state"] == "reported" and one["commitment"] != "broken"]
+
+    def broken(self) -> list[dict[str, Any]]:
+        """What was reported though its attempt was bound to another result."""
+        return [one for one in self.attempts if one["state"] == "reported" and one["commitment"] == "broken"]
 
     def voters(self) -> list[dict[str, Any]]:
         """The reported attempts that vote, in the order of their replicas: one for each owner."""
@@ -90,6 +99,8 @@ class Steps:
     units: list[tuple[int, str, str, int]] = field(default_factory=list)  # id, state, apart, need
     asked: list[tuple[int, str, int, int, int]] = field(default_factory=list)  # a sibling, apart, need, replica, stage
     verdicts: list[tuple[int, str, str, str, str]] = field(default_factory=list)  # attempt, state, reason, code, detail
+    reveals: list[int] = field(default_factory=list)  # attempts that are bound and may show their result
+    rechecked: list[tuple[int, str]] = field(default_factory=list)  # units that ran a delivered result again, and the outcome
     stopped: set[int] = field(default_factory=set)  # pools that run what nobody needs any more
     absolved: list[dict[str, Any]] = field(default_factory=list)  # attempts that blamed a capability which works
 

@@ -4,7 +4,8 @@ Leases and reports of checked units stand in a queue; a look at a unit and its s
 another owner, waits, or decides. One look at a time (an advisory lock that is only tried), so nobody else asks for
 results meanwhile; units that another step holds are left in the queue for the next look.
 
-At most one sibling looks for a pool at a time: what the others' owners have is `apart` from it, for good.
+At most one sibling looks for a pool at a time: what the others' owners have is `apart` from it, for good. Where results
+are committed to first, all look at once, each in a share of the owners of its own (services/siblings.py).
 """
 
 from __future__ import annotations
@@ -19,32 +20,33 @@ from uuid import UUID
 from django.db import transaction
 
 from core.wake import wake
-from marketplace.stages import VALIDATES
-from scheduler.models import Need
-from scheduler.needs import key_of, narrowed
 from scheduler.services.ballots import Ballots
 from scheduler.services.blaming import absolve
 from scheduler.services.canaries import answers_to
-from scheduler.services.groups import OPEN, PENDING, Group, Steps, groups_of
+from scheduler.services.groups import PENDING, Group, Steps, groups_of
 from scheduler.services.pacing import PACE_MEMORY, teach_pace
 from scheduler.services.placing import notify_pool
+from scheduler.services.rechecking import close_rechecks, judge_again, policies_of, tell_of_doubts
+from scheduler.services.revealing import LIVE, ask_reveals, send_reveals
 from scheduler.services.settling import tell_tasks
+from scheduler.services.siblings import ask_for_more, wants_siblings
 from scheduler.services.trusting import Lessons, draw_consequences, learn, records_of
-from scheduler.services.validating import Said, validated, validators_needs
-from scheduler.snapshots import documents_of
+from scheduler.services.unstable import flag_unstable
+from scheduler.services.validating import Said, validated
 from scheduler.sql import dicts, rows, scalar
 from scheduler.verification.trust import NEW, TRUSTED_AFTER
 from scheduler.verification.voting import Same, Verdict, Vote, agrees_with_canonical, verdict_of
 
+QUIET: Final = {"state": "superseded", "unit_state": "superseded"}  # nothing happened to the task, but it is locked with the others
 JUDGE_LOCK: Final = 0x6A756467  # any constant: "judg"
 PER_LOOK: Final = 5_000
-NO_LESSON: Final = ("no_consensus", "validator_failed", "validated", "inconclusive")  # codes of verdicts that say nothing of a pool
+# Codes of verdicts that say nothing of a pool.
+NO_LESSON: Final = ("no_consensus", "validator_failed", "validated", "inconclusive", "rechecked")
 
 _TAKE: Final = """
 DELETE FROM scheduler_unjudged WHERE id IN (
     SELECT id FROM scheduler_unjudged ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED) RETURNING unit_id
 """
-_POOLS_OF: Final = "SELECT organization_id, id FROM marketplace_pool WHERE organization_id = ANY(%s) ORDER BY id"
 _LOCK: Final = "SELECT id, state FROM scheduler_unit WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED"
 _MOVE: Final = """
 UPDATE scheduler_unit u
@@ -126,16 +128,21 @@ def _decide_all(groups: list[Group]) -> Steps:
     voted = [a["id"] for g in groups for a in (*g.attempts, *g.tries) if a["state"] in ("reported", "valid")]
     answers = answers_to({group.context.known for group in groups if group.context.known})
     voted += answers.values()
+    policies = policies_of([member["rechecks"] for group in groups for member in group.members if member["rechecks"]])
+    voted += policies
     ballots, steps, wishes = Ballots.of(voted), Steps(), Wishes()
     for group in groups:
         same = partial(ballots.same, group.context.policy)
+        _refuse_broken(group, steps)
         if group.context.known and group.reported() and not group.decided:
             _mark(group, answers, ballots, steps)
         elif group.decided:
             _judge_late(group, same, ballots, steps)
+        elif group.members[0]["rechecks"] and group.reported():
+            judge_again(group, Said(ballots.of_attempt, partial(ballots.same, policies[group.members[0]["rechecks"]])), steps)
         elif not (group.context.stopping or group.in_state("failed")):
             _look_at(group, same, ballots, steps, wishes)
-    _ask_for_more(wishes.more, wishes.words, steps)
+    ask_for_more(wishes.more, wishes.words, steps)
     _give_up(wishes.given_up, steps)
     return steps
 
@@ -145,12 +152,31 @@ def _look_at(group: Group, same: Same, ballots: Ballots, steps: Steps, wishes: W
     verdict = said.verdict or _verdict(group, said)
     if verdict.kind == "won":
         _deliver(group, verdict, said, steps)
+    elif verdict.kind == "none" and _only_an_accuser_speaks_against(group, said):
+        _deliver(group, Verdict("won", group.voters()[0]["id"]), said, steps)
     elif verdict.kind == "none":
         wishes.given_up.append((group, said.broken))
     elif said.asks:
         wishes.words.append(group)
-    elif (verdict.kind == "more" or group.in_state("blocked")) and not group.in_state(*OPEN):
-        wishes.more.append(group)
+    else:
+        ask_reveals(group, steps)
+        if wants_siblings(group, verdict):
+            wishes.more.append(group)
+
+
+def _only_an_accuser_speaks_against(group: Group, said: Said) -> bool:
+    """One owner says that the capability failed, another has a result, and nobody else can be had to say who is right.
+
+    A result is more than the word that there can be none: it is delivered, and the accuser's node was at fault.
+    """
+    accused = any(one["state"] == "failed" and one["reason_class"] == "capability_error" for one in group.attempts)
+    return accused and not said.broken and not group.broken() and len(group.voters()) == 1
+
+
+def _refuse_broken(group: Group, steps: Steps) -> None:
+    """Who showed another result than it was bound to has changed it: wrong, whatever the siblings say."""
+    detail = "the result is not the one that was committed to"
+    steps.verdicts += [(one["id"], "invalid", "invalid_result", "broken_commitment", detail) for one in group.broken()]
 
 
 def _mark(group: Group, answers: dict[tuple[UUID, int, int], int], ballots: Ballots, steps: Steps) -> None:
@@ -187,7 +213,8 @@ def _deliver(group: Group, verdict: Verdict, said: Said, steps: Steps) -> None:
 
 
 def _judge_late(group: Group, same: Same, ballots: Ballots, steps: Steps) -> None:
-    """Results that came after the verdict are compared with the one that was delivered."""
+    """Results that came after the verdict are compared with the one that was delivered: nobody has to be bound any more."""
+    steps.reveals += [one["id"] for one in group.attempts if one["commitment"] == "committed" and one["state"] in LIVE]
     canonical = next((a["id"] for a in group.attempts if a["state"] == "valid"), None)
     if canonical is not None:
         _sort(group, canonical, Said(ballots.of_attempt, same), steps)
@@ -199,55 +226,6 @@ def _sort(group: Group, canonical: int, said: Said, steps: Steps) -> None:
     steps.verdicts += [(attempt, "superseded", "", "", "") for attempt in agree]
     detail = "results of other owners agreed on another one"
     steps.verdicts += [(attempt, "invalid", "invalid_result", "outvoted", detail) for attempt in wrong]
-
-
-def _ask_for_more(groups: list[Group], words: list[Group], steps: Steps) -> None:
-    """A sibling that was sent back looks for a pool again, or a new one does: never on a pool of an owner who has one.
-
-    A validator (`words`) runs where none of the results comes from.
-    """
-    if not (groups or words):
-        return
-    pools: dict[int, list[int]] = defaultdict(list)
-    owners = {owner for group in groups for owner in group.owners()} | {o for group in words for o in group.no_judges()}
-    for owner, pool in rows(_POOLS_OF, [sorted(owners)]):
-        pools[owner].append(pool)
-    needs = _needs(groups) | validators_needs(words)
-    for group in groups:
-        apart = _set_apart(group.owners(), pools)
-        _seek(group.members, group.members[0], 0, apart, needs[id(group)], steps)
-    for group in words:
-        apart = _set_apart(group.no_judges(), pools)
-        _seek(group.validators, group.members[0], VALIDATES, apart, needs[id(group)], steps)
-
-
-def _set_apart(owners: set[int], pools: dict[int, list[int]]) -> str:
-    return "{" + ",".join(str(pool) for pool in sorted(pool for owner in owners for pool in pools[owner])) + "}"
-
-
-def _seek(siblings: list[dict[str, Any]], first: dict[str, Any], stage: int, apart: str, need: int, steps: Steps) -> None:
-    blocked = [one for one in siblings if one["state"] == "blocked"]
-    if blocked:
-        steps.units.append((blocked[0]["id"], "waiting", apart, need))
-    else:
-        replica = siblings[-1]["replica"] + 1 if siblings else 0
-        steps.asked.append((first["id"], apart, need, replica, first["stage"] + stage))
-
-
-def _needs(groups: list[Group]) -> dict[int, int]:
-    """The need of the next sibling, by `id(group)`: narrowed to what the first ran on where the policy says so."""
-    needs = {id(group): int(group.members[0]["need_id"]) for group in groups}
-    narrow = [group for group in groups if group.context.policy.homogeneous and group.attempts]
-    if not narrow:
-        return needs
-    documents = documents_of({needs[id(group)] for group in narrow})
-    wanted = {id(g): narrowed(documents[needs[id(g)]], g.attempts[0]["instruction_set"]) for g in narrow}
-    keys = {group: key_of(document) for group, document in wanted.items()}
-    Need.objects.bulk_create(
-        [Need(key=keys[group], document=document) for group, document in wanted.items()], ignore_conflicts=True
-    )
-    made = dict(Need.objects.filter(key__in=set(keys.values())).values_list("key", "id"))
-    return needs | {group: made[key] for group, key in keys.items()}
 
 
 def _give_up(groups: list[tuple[Group, str]], steps: Steps) -> None:
@@ -280,7 +258,7 @@ def _write(steps: Steps, versions: dict[UUID, int]) -> None:
     if steps.verdicts:
         _conclude(steps, versions)
     absolve(steps.absolved)
-    for pool in sorted(steps.stopped):
+    for pool in sorted(steps.stopped | send_reveals(steps.reveals)):
         notify_pool(pool)
 
 
@@ -297,9 +275,14 @@ def _conclude(steps: Steps, versions: dict[UUID, int]) -> None:
         else:
             seen.valid += 1
         counts[row["pool_id"]] += 1
+    doubts = close_rechecks(steps.rechecked)
+    for row in doubts:
+        lessons.of(row["pool_id"], row["version"]).invalid += 1
     learn(lessons)
     draw_consequences(right, wrong)
-    tell_tasks([_told(row) for row in judged])
+    flag_unstable({versions[row["task_id"]] for row in judged if row["code"] == "no_consensus"})
+    tell_tasks([*(_told(row) for row in judged), *(row | QUIET for row in doubts)])
+    tell_of_doubts(doubts)
 
 
 def _told(row: dict[str, Any]) -> dict[str, Any]:

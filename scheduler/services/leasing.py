@@ -20,17 +20,19 @@ from core.errors import Conflict
 from core.wake import wake
 from marketplace.models import Agent, Pool
 from marketplace.services.availability import agent_reclaims
+from marketplace.services.storekeeping import Orders, fresh_orders
 from scheduler.closing import CLOSED_NOW, Closing
 from scheduler.closings import closings_of
 from scheduler.services.events import add_events
 from scheduler.services.fleet import fleet
+from scheduler.services.revealing import asked_of
 from scheduler.services.settling import end_attempts
 from scheduler.services.trusting import allowance, note_leased
 from scheduler.specs import lease_rows
 from scheduler.sql import dicts, rows
 
 MAX_LEASES: Final = 5_000  # units one answer hands out
-PHASES_RUNNING: Final = ("running", "uploading")
+PHASES_RUNNING: Final = ("running", "committed", "uploading")
 
 # Joins go by the table's key and nothing else: PostgreSQL's statistics know of no placed units, so it expects a single row of
 # every part, and would compare each row of one with each of the other.
@@ -117,24 +119,30 @@ class Answer:
     """What it hears: attempts to stop, work to do, whether its pool drains. `knows`: it drains already.
 
     `checkpoint` names attempts that should save what they have: the machine goes back to its owner in `back_in_s`.
+    `store` has the copies that it is to keep or drop, and what is pinned.
+    `reveal` names attempts that are bound to their result and may upload and report it now.
     """
 
     stop: list[list[Any]] = field(default_factory=list)
     leased: list[dict[str, Any]] = field(default_factory=list)
     checkpoint: list[list[int]] = field(default_factory=list)
+    reveal: list[list[int]] = field(default_factory=list)
     back_in_s: float | None = None
     drain: bool = False
     knows: bool = False
+    store: Orders = field(default_factory=dict)
 
     @property
     def silent(self) -> bool:
         """Nothing that the agent could not also hear later: the poll may wait."""
-        return not (self.stop or self.leased or (self.drain and not self.knows))
+        telling = self.stop or self.leased or self.reveal or self.store.keys() - {"pin"}
+        return not (telling or (self.drain and not self.knows))
 
     def document(self) -> dict[str, Any]:
         specs, leases = lease_rows(self.leased)
-        notice = {"checkpoint": self.checkpoint, "reclaim_in_s": self.back_in_s}
-        return {"stop": self.stop, "drain": self.drain, **notice, "specs": specs, "leases": leases}
+        notice = {"checkpoint": self.checkpoint, "reclaim_in_s": self.back_in_s, "reveal": self.reveal}
+        orders = {"store": self.store} if self.store else {}
+        return {"stop": self.stop, "drain": self.drain, **notice, **orders, "specs": specs, "leases": leases}
 
 
 @transaction.atomic
@@ -145,7 +153,8 @@ def keep_in_touch(agent: Agent, beat: Beat) -> Answer:
     answer = _notice(agent.pool, beat)
     _mark_running(agent, beat.held)
     answer.leased = _reconcile(agent, beat)
-    answer.stop = _stops(agent, beat)
+    answer.stop, answer.reveal = _stops(agent, beat), _reveals(agent, beat)
+    answer.store = fresh_orders(agent)
     if beat.want > len(answer.leased) and agent.pool.state == Pool.State.ACTIVE and not (answer.drain or beat.draining):
         answer.leased += lease_units(agent, beat.session, min(beat.want - len(answer.leased), MAX_LEASES))
     return answer
@@ -161,7 +170,8 @@ def look_again(agent: Agent, beat: Beat) -> Answer:
     if present is None:
         return Answer()
     answer = _notice(present.pool, beat)
-    answer.stop = _stops(agent, beat)
+    answer.stop, answer.reveal = _stops(agent, beat), _reveals(agent, beat)
+    answer.store = fresh_orders(present)
     if beat.want > 0 and present.pool.state == Pool.State.ACTIVE and not (answer.drain or beat.draining):
         answer.leased = lease_units(agent, beat.session, min(beat.want, MAX_LEASES))
     return answer
@@ -212,6 +222,11 @@ def _stops(agent: Agent, beat: Beat) -> list[list[Any]]:
     stale = rows(_UNKNOWN, [[one.attempt for one in beat.held], [one.fence for one in beat.held], agent.pk])
     ending = rows(_ENDING, {"agent": agent.pk})
     return [[*row, "stale_lease"] for row in stale] + [[*row, "user_cancel"] for row in ending]
+
+
+def _reveals(agent: Agent, beat: Beat) -> list[list[int]]:
+    """Repeated until the agent's words show that it has heard: it no longer waits then."""
+    return asked_of(agent, [one.attempt for one in beat.held if one.phase == "committed"])
 
 
 def lease_units(agent: Agent, session: UUID, limit: int) -> list[dict[str, Any]]:

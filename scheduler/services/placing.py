@@ -28,13 +28,15 @@ KEEP_ROUNDS: Final = 2_000
 
 # What `picked` locked is waiting until we commit. Asking for the state once more would make PostgreSQL, whose statistics know
 # of no waiting units, expect a single row, and compare every unit picked with every unit waiting.
+# Of a gang, `whole`, all are placed or none: a unit that has gone, or is held by another step, leaves the rest waiting.
 _COMMIT = """
 WITH plan AS (
     SELECT * FROM unnest(%(need)s::bigint[], %(avoid)s::text[], %(apart)s::text[], %(pool)s::bigint[], %(offer)s::bigint[],
-                         %(decision)s::bigint[], %(after)s::bigint[], %(upto)s::bigint[], %(variant)s::smallint[])
-        AS p(need_id, avoid, apart, pool_id, offer_id, decision_id, after, upto, variant)
+                         %(decision)s::bigint[], %(after)s::bigint[], %(upto)s::bigint[], %(whole)s::bool[],
+                         %(variant)s::smallint[])
+        AS p(need_id, avoid, apart, pool_id, offer_id, decision_id, after, upto, whole, variant)
 ), picked AS (
-    SELECT w.id, c.need_id, c.avoid, c.apart, row_number() OVER (PARTITION BY c.need_id, c.avoid, c.apart ORDER BY w.id) AS n
+    SELECT w.id, c.need_id, c.avoid, c.apart, row_number() OVER class AS n, count(*) OVER class_whole AS there
     FROM (SELECT need_id, avoid, apart, max(upto) AS total FROM plan GROUP BY need_id, avoid, apart) c
     CROSS JOIN LATERAL (
         SELECT u.id FROM scheduler_unit u
@@ -43,12 +45,14 @@ WITH plan AS (
           AND (u.not_before IS NULL OR u.not_before <= now())
         ORDER BY u.id LIMIT c.total FOR UPDATE SKIP LOCKED
     ) w
+    WINDOW class_whole AS (PARTITION BY c.need_id, c.avoid, c.apart), class AS (class_whole ORDER BY w.id)
 )
 UPDATE scheduler_unit u
 SET state = 'placed', pool_id = plan.pool_id, offer_id = plan.offer_id, decision_id = plan.decision_id,
     variant = plan.variant
 FROM picked JOIN plan ON plan.need_id = picked.need_id AND plan.avoid = picked.avoid AND plan.apart = picked.apart
                      AND picked.n > plan.after AND picked.n <= plan.upto
+                     AND (NOT plan.whole OR picked.there >= plan.upto)
 WHERE u.id = picked.id
 RETURNING u.pool_id
 """
@@ -80,26 +84,27 @@ def _commit(known: Scene, snapshot: Snapshot, planned: Plan, micros: int) -> int
     if not placing:
         return 0
     ids = _record(known, snapshot, planned, placing, micros)
-    placed = rows(_COMMIT, _parameters(placing, ids))
+    gangs = {one.need_id for one in snapshot.classes if one.document.get("gang")}
+    placed = rows(_COMMIT, _parameters(placing, ids, gangs))
     for pool_id in sorted({pool_id for (pool_id,) in placed}):
         notify_pool(pool_id)
     return len(placed)
 
 
-def _parameters(placing: list[ClassDecision], ids: list[int]) -> dict[str, list[Any]]:
+def _parameters(placing: list[ClassDecision], ids: list[int], gangs: set[int]) -> dict[str, list[Any]]:
     """The plan as columns; `after` and `upto` number the units of a class from 1 in the order of their ids."""
     columns: dict[str, list[Any]] = {
-        name: [] for name in ("need", "avoid", "apart", "pool", "offer", "decision", "after", "upto", "variant")
+        name: [] for name in ("need", "avoid", "apart", "pool", "offer", "decision", "after", "upto", "whole", "variant")
     }
     for decision, decision_id in zip(placing, ids, strict=True):
         after = 0
         for placement in decision.placements:
-            _append(columns, placement, decision_id, after)
+            _append(columns, placement, decision_id, after, whole=placement.need_id in gangs)
             after += placement.units
     return columns
 
 
-def _append(columns: dict[str, list[Any]], placement: Placement, decision_id: int, after: int) -> None:
+def _append(columns: dict[str, list[Any]], placement: Placement, decision_id: int, after: int, *, whole: bool) -> None:
     row = {
         "need": placement.need_id,
         "avoid": "{" + ",".join(map(str, placement.avoid)) + "}",
@@ -110,6 +115,7 @@ def _append(columns: dict[str, list[Any]], placement: Placement, decision_id: in
         "after": after,
         "upto": after + placement.units,
         "variant": placement.variant,
+        "whole": whole,
     }
     for name, value in row.items():
         columns[name].append(value)

@@ -19,6 +19,7 @@ __all__ = ["refuse_hopeless", "refuse_late"]
 _HOPELESS: Final = {
     "price": ("price_cap_below_offers", "no offer is below this price cap", "constraints.max_price"),
     "region": ("region_without_pool", "no pool that could run this is in these regions", "constraints.regions"),
+    "gang": ("gang_without_pool", "no pool could hold all of its units at once", "inputs"),
     "provider": ("provider_without_pool", "none of these providers has a pool for this", "constraints.providers"),
 }
 
@@ -32,7 +33,7 @@ def refuse_hopeless(draft: Draft) -> None:
     for stage in range(len(stages_of(draft.task.plan))):
         document = need_of(draft.task, stage=stage, inputs=draft.inputs)
         document.pop("deadline", None)  # has its own answer, with a better offer
-        one = ClassState(0, document, 1)
+        one = ClassState(0, document, int(document.get("gang", 1)))
         pools, excluded = fitting(one, market([one], online_only=False, with_load=False))
         if not pools:
             counts = dict(excluded)
@@ -40,7 +41,7 @@ def refuse_hopeless(draft: Draft) -> None:
         _check_owners(draft.task.plan, {pool.provider for pool in pools})
     else:
         return
-    nearest = next((d for d in ("price", "offer", "trust", "policy", "provider", "region") if counts.get(d)), "")
+    nearest = next((d for d in ("price", "offer", "trust", "policy", "provider", "region", "gang") if counts.get(d)), "")
     code, detail, at = _HOPELESS.get(nearest, ("no_pool_fits", "no pool of the market could run this", "capability"))
     raise Invalid(code, detail, field=at, excluded=counts)
 

@@ -19,12 +19,14 @@ from django.utils import timezone
 from core.errors import Conflict
 from core.wake import wake
 from marketplace.models import Agent
+from marketplace.stages import VALIDATES
 from scheduler.models import ReportBatch, Unit
 from scheduler.reasons import RETRY_DELAY, Charge, Policy, Verdict, backoff, verdict_of, verdict_of_release
 from scheduler.reports import Report, ReportedBatch, SpecOutputs, first_of_each, judge, measured, unasked
 from scheduler.services.blaming import follow_accusations, runs_elsewhere
 from scheduler.services.events import add_events
 from scheduler.services.pacing import PACE_MEMORY, teach_pace
+from scheduler.services.revealing import hold_to_commitments, keep_commitments
 from scheduler.services.trusting import note_ended
 from scheduler.sql import PART, dicts, rows
 
@@ -92,10 +94,13 @@ JOIN marketplace_pool own ON own.id = a.pool_id
 WHERE a.id = ANY(%s)
 """
 _OUTPUTS: Final = f"""
-SELECT a.id, {PART}->'outputs' AS outputs
+SELECT a.id, {PART}->'outputs' AS outputs, said.promised, said.commits
 FROM scheduler_attempt a JOIN scheduler_unit u ON u.id = a.unit_id JOIN marketplace_task t ON t.id = a.task_id
-WHERE a.id = ANY(%s)
-  AND {PART}->'outputs' <> '[]'::jsonb
+CROSS JOIN LATERAL (
+    SELECT {PART}->'outputs' <> '[]'::jsonb AS promised,
+           u.stage < {VALIDATES} AND t.plan->'verify'->'commit_reveal' IS NOT DISTINCT FROM 'true'::jsonb AS commits
+) said
+WHERE a.id = ANY(%s) AND (said.promised OR said.commits)
 """
 _SAVE_OUTPUTS: Final = """
 INSERT INTO scheduler_output (attempt_id, task_id, path, blob_id, bytes, media_type)
@@ -126,11 +131,15 @@ def settle_reports(agent: Agent, batch: ReportedBatch) -> Settled:
         row, new = _store_batch(agent, batch)
         if not new:
             return Settled(batch.seq, [])
-        reports = _judged(first_of_each(batch.reports))
+        listed = first_of_each(batch.reports)
+        commits = [report for report in listed if report.outcome == "committed"]
+        bound = keep_commitments(agent, commits, row.pk)
+        reports = _judged(agent, [report for report in listed if report.outcome != "committed"])
         ended = _end([agent.pk], _decided(reports), batch=row.pk)
         adopted = {(attempt["id"], attempt["fence"]) for attempt in ended}
         _save_outputs([report for report in reports if (report.attempt, report.fence) in adopted])
     refused = [lease for report in reports if (lease := (report.attempt, report.fence)) not in adopted]
+    refused += [lease for report in commits if (lease := (report.attempt, report.fence)) not in bound]
     return Settled(batch.seq, refused)
 
 
@@ -155,10 +164,18 @@ def _store_batch(agent: Agent, batch: ReportedBatch) -> tuple[ReportBatch, bool]
     return row, new
 
 
-def _judged(reports: list[Report]) -> list[Report]:
-    """Reports after the server's own checks: a claimed result must hold what its outputs promise, in the store."""
+def _judged(agent: Agent, reports: list[Report]) -> list[Report]:
+    """Reports after the server's own checks: a claimed result must hold what its outputs promise, in the store.
+
+    And where attempts are bound to their results beforehand, it must be that result.
+    """
     claims = [report for report in reports if report.outcome == "done"]
-    promised = {row["id"]: _loads(row["outputs"]) for row in dicts(_OUTPUTS, [[r.attempt for r in claims]])}
+    found = dicts(_OUTPUTS, [[r.attempt for r in claims]])
+    judged = _with_outputs(reports, claims, {row["id"]: _loads(row["outputs"]) for row in found if row["promised"]})
+    return hold_to_commitments(agent, judged) if any(row["commits"] for row in found) else judged
+
+
+def _with_outputs(reports: list[Report], claims: list[Report], promised: dict[int, Any]) -> list[Report]:
     if not promised and not any(report.outputs for report in claims):
         return reports
     digests = sorted({output.sha256 for report in claims for output in report.outputs})

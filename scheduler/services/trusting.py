@@ -216,6 +216,7 @@ def draw_consequences(right: Mapping[int, int], wrong: Mapping[int, int]) -> lis
         rows(_TAKE_BACK, [caught])
         rows(_DOUBT, [caught])
         wake("scheduler.match")
+        wake("scheduler.recheck")
     return caught
 
 

@@ -21,6 +21,9 @@ QUARANTINE_AFTER: Final = 3  # wrong results within a day
 QUARANTINE_WINDOW: Final = timedelta(days=1)
 FIRST_QUARANTINE: Final = timedelta(hours=1)
 LONGEST_QUARANTINE: Final = timedelta(days=7)
+RECHECKED: Final = 20
+RECHECK_ONE_IN: Final = 20  # 5 %
+RECHECKED_AT_MOST: Final = 200  # of one pool and version: it is the platform that pays
 FULL_QUOTA: Final = 1_024  # results a day; below it a pool that was wrong climbs back by one for each right one
 
 
@@ -88,6 +91,11 @@ def regained(quota: int | None, right: int) -> int | None:
     if quota is None or quota + right >= FULL_QUOTA:
         return None
     return quota + right
+
+
+def recheck_size(results: int) -> int:
+    """How many of a caught pool's unchecked results are run again: all of twenty, then twenty or one in twenty, 200 at most."""
+    return min(results, max(RECHECKED, min(-(-results // RECHECK_ONE_IN), RECHECKED_AT_MOST)))
 
 
 def quarantine_of(times: int) -> timedelta:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from itertools import count as numbers
 from typing import Any
 
@@ -16,18 +17,23 @@ from billing.services import charge_tasks
 from core.admin.cells import change_url
 from marketplace.models import Artifact, Blob, BlobPlace, Pool, Region, Task, TaskArtifact, TaskReference, Upload
 from marketplace.services.availability import keep_status
+from marketplace.services.replicas import pin
 from metering.services import measure
 from scheduler.models import (
     Attempt,
     Checkpoint,
+    Commitment,
     Ended,
     LogChunk,
     MarketPrice,
     PoolEvent,
     Prediction,
     Probe,
+    Recheck,
     RegionEndpoint,
+    ReportBatch,
     Trust,
+    Unit,
     Unjudged,
 )
 from scheduler.services.network import reserve
@@ -46,6 +52,7 @@ from tests.builders import (
     olga,
 )
 from tests.builders_network import a_link, a_wish
+from tests.builders_storage import a_replica
 from tests.builders_tasks import FakeAgent, a_task, a_version, run_to_end
 
 _serial = numbers(1)
@@ -108,6 +115,10 @@ def _trust(attempt: Attempt) -> None:
     Trust.objects.create(pool=attempt.pool, capability_version=attempt.task.capability_version, streak=3, valid=3, updated_at=now)
     PoolEvent.objects.create(pool=attempt.pool, kind="level", detail="L1 to L2", at=now)
     Unjudged.objects.create(unit=attempt.unit, at=now)
+    again = Unit.objects.create(task=attempt.task, index=0, replica=9, need=attempt.need, state="superseded")
+    Recheck.objects.create(attempt=attempt, unit=again, at=now)
+    batch = ReportBatch.objects.filter(agent_id=attempt.agent_id).latest("pk")
+    Commitment.objects.create(attempt=attempt, hash="c" * 64, batch=batch, at=now)
 
 
 def _a_blob() -> Blob:
@@ -118,6 +129,8 @@ def _files(task: Task) -> None:
     blob, owner = _a_blob(), alice().organization
     artifact = Artifact.objects.create(organization=owner, blob=blob, name="scene.xml")
     TaskArtifact.objects.create(task=task, artifact=artifact, path="in/scene.xml", field="scene")
+    a_replica(artifact, f"place-{next(_serial)}", state="held")
+    pin(artifact, None, timezone.now() + timedelta(days=1))
     BlobPlace.objects.get_or_create(blob=blob, region=Region.objects.first())
     Upload.objects.create(organization=owner, sha256="a" * 64, bytes=9, name="b.csv", expires_at=timezone.now())
 

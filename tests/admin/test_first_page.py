@@ -14,7 +14,7 @@ from config import river
 from config.dashboard import ledger
 from core.admin import limited
 from marketplace.models import Agent, Task
-from scheduler.models import Attempt, Round, Unit
+from scheduler.models import Attempt, Round, Unit, Unjudged
 from scheduler.services.placing import run_round
 from tests.admin.market import a_settled_task, an_open_task, everything, operator
 from tests.builders import a_pool
@@ -150,3 +150,11 @@ def test_a_step_that_cannot_be_counted_in_time_is_late(monkeypatch: pytest.Monke
     monkeypatch.setattr(river, "limited", lambda sql: limited(sql, seconds=0.05))
     found = river.backlog_of(slow)
     assert (found.number, found.state) == ("too many", "late")
+
+
+def test_results_that_nobody_compares_are_late_after_a_minute() -> None:
+    unit = an_open_task().unit_set.first()
+    Unjudged.objects.create(unit=unit, at=timezone.now() - timedelta(seconds=10))
+    assert standing()["verify"] == ("1", "busy")
+    Unjudged.objects.update(at=timezone.now() - timedelta(minutes=2))
+    assert standing()["verify"] == ("1", "late")

@@ -45,6 +45,8 @@ class Platform:
         self.reports: dict[Any, Json] = {}
         self.batches: list[Json] = []
         self.refused: list[list[Any]] = []
+        self.commitments: dict[Any, str] = {}
+        self.asks: set[Any] = set()
         self.chain: tuple[int, str] = (0, "")
         self.logs: dict[tuple[str, str], bytearray] = {}
         self.syncs: list[Json] = []
@@ -55,6 +57,8 @@ class Platform:
         self.reclaim_at: float | None = None
         self.checkpoints: list[Json] = []
         self.keep_syncs = True
+        self.wished: dict[str, int] = {}
+        self.on_range: Callable[[str], Any] = lambda text: None
         self.probe_orders: Any = None
         self.probes: list[Json] = []
         self.before_answer: Callable[[str, str], None] = lambda method, path: None
@@ -77,6 +81,11 @@ class Platform:
         digest = hashlib.sha256(content).hexdigest()
         self.blobs[digest] = content
         return {"sha256": digest, "bytes": len(content)}
+
+    def keep(self, blob: Json) -> None:
+        """Wish for a copy."""
+        with self.guard:
+            self.wished[blob["sha256"]] = blob["bytes"]
 
     def offer(
         self, spec: Json, count: int = 1, files: Any = None, params: Any = None, resume: list[Json] | None = None
@@ -185,6 +194,9 @@ class Platform:
         if lease is None or lease[1] != item["fence"]:
             self.refused.append([item["attempt"], item["fence"], "stale_lease"])
             return
+        if item["outcome"] == "committed":
+            self.commitments[item["attempt"]] = item["commitment"]
+            return
         del self.live[item["attempt"]]
         self.reports[item["attempt"]] = item
 
@@ -209,6 +221,8 @@ class Platform:
         stops, self.stops = self.stops, []
         refused, self.refused = self.refused, []
         orders = {"probe": self.probe_orders} if "probes" in body and self.probe_orders is not None else {}
+        if "store" in body:
+            orders["store"] = self._store_orders(body["store"])
         return orders | {
             "server_time_ms": self.clock_ms(),
             "lease_s": self.lease_s,
@@ -216,12 +230,20 @@ class Platform:
             "accepted": accepted,
             "refused": refused,
             "stop": stops,
+            "reveal": [row[:2] for row in body["held"] if row[0] in self.asks and row[2] == "committed"],
             "drain": self.drain,
             "reclaim_in_s": None if self.reclaim_at is None else max(self.reclaim_at - time.monotonic(), 0),
             "checkpoint": [] if self.reclaim_at is None else [[row[0], row[1]] for row in self.live.values()],
             "specs": {name: self.specs[name] for name in {row[2] for row in leases}},
             "leases": leases,
         }
+
+    def _store_orders(self, store: Json) -> Json:
+        """What is wished for and not there, and the other way round; what failed is not asked for again."""
+        for sha256, _ in store["failed"]:
+            self.wished.pop(sha256, None)
+        keep = [[sha256, size, 0] for sha256, size in self.wished.items() if sha256 not in store["kept"]]
+        return {"keep": keep, "drop": [sha256 for sha256 in store["kept"] if sha256 not in self.wished]}
 
     def take_logs(self, body: Json) -> Json:
         """Append chunks that continue what is there."""
@@ -237,7 +259,12 @@ class Platform:
 
     def blob_scope(self, path: str) -> str:
         """The hash that a blob path names, for a live attempt."""
-        attempt, fence, digest = path.removeprefix("/agent/v1/blobs/").split("/")
+        attempt, _, rest = path.removeprefix("/agent/v1/blobs/").partition("/")
+        if attempt == "store":
+            if rest not in self.blobs:
+                raise Refusal(404, "replica_unknown")
+            return rest
+        fence, digest = rest.split("/")
         live = {(str(row[0]), str(row[1])) for row in self.live.values()}
         if (attempt, fence) not in live:
             raise Refusal(409, "stale_lease")
@@ -340,6 +367,7 @@ def handler_for(platform: Platform) -> type[BaseHTTPRequestHandler]:
 
         def get_blob(self, content: bytes) -> tuple[int, dict[str, str], bytes]:
             wanted = self.headers.get("Range")
+            platform.on_range(wanted or "")
             if not wanted:
                 return 200, {}, content
             first = int(wanted.removeprefix("bytes=").rstrip("-"))

@@ -6,6 +6,7 @@ import base64
 from typing import Any
 
 import pytest
+from django.test import Client
 
 from marketplace.models import Agent, Pool, Task
 from metering.models import UsageRecord
@@ -13,12 +14,14 @@ from metering.services import measure
 from scheduler.models import Attempt, Unit
 from scheduler.services.advancing import advance_task
 from scheduler.services.expiring import expire_leases
+from scheduler.services.judging import judge_units
 from scheduler.services.placing import run_round
 from tests import builders as build
 from tests.builders_capabilities import a_version as a_version_with_files
 from tests.builders_capabilities import an_artifact, sha256_of
 from tests.builders_http import HttpAgent, nothing_written, problem_of, row_counts
 from tests.builders_tasks import a_task, a_version
+from tests.builders_trust import RIGHT, a_checked_version, agents_of, output_of, owners_pools
 
 pytestmark = pytest.mark.usefixtures("agent_door")
 DATA = b"an output"
@@ -353,6 +356,38 @@ def test_a_log_chunk_that_makes_no_sense_is_named(pool: Pool, chunk: dict[str, A
         assert problem_of(agent.logs(good, good | chunk)) == (422, "invalid_chunk", "chunks.1")
     with nothing_written():
         assert problem_of(agent.post("/agent/v1/logs", {"chunks": {}})) == (422, "invalid_chunks", "chunks")
+
+
+def test_a_validator_reads_the_results_that_it_judges_and_no_others() -> None:
+    pools = owners_pools("bob", "erin")
+    validator = {"validator": {"run": ["python", "{program}/check.py"]}}
+    a_task(version=a_checked_version(validator), inputs={"count": 2})
+    agents = agents_of(pools)
+    run_round()
+    first = next(name for name, agent in agents.items() if agent.beat(want=1).leased)
+    agents[first].done(outputs=[output_of(RIGHT)])
+    judge_units()
+    run_round()
+    (other,) = set(pools) - {first}
+    judge = HttpAgent.of(pools[other])
+    leases = judge.sync(want=5).json()["leases"]
+    (lease,) = [lease for lease in leases if lease[2].endswith(":2")]
+    (file,) = lease[5]
+    assert file["path"] == "in/results/0/numbers.csv"
+    assert b"".join(judge.blob("GET", lease[0], lease[1], file["sha256"]).streaming_content) == RIGHT
+    foreign = output_of(b"somebody else's")["sha256"]
+    assert problem_of(judge.blob("GET", lease[0], lease[1], foreign))[:2] == (404, "not_found")
+    for unit in (lease for lease in leases if lease[2].endswith(":0")):
+        assert judge.blob("GET", unit[0], unit[1], file["sha256"]).status_code == 404
+
+
+@pytest.mark.parametrize("door", ["enrol", "selftest", "sync", "logs", "probe", "checkpoints"])
+def test_an_agent_needs_no_cookie_and_doors_know_no_other_method(door: str) -> None:
+    """Agents sign what they send: the browser's protection does not stand in their way."""
+    strict = Client(enforce_csrf_checks=True)
+    answer = strict.post(f"/agent/v1/{door}", b"{}", content_type="application/json")
+    assert answer["Content-Type"] == "application/problem+json"
+    assert strict.get(f"/agent/v1/{door}").status_code == 405
 
 
 def test_a_method_that_a_door_does_not_know_is_told(pool: Pool) -> None:

@@ -51,6 +51,15 @@ def test_an_owner_sets_when_the_machine_may_work(run: Run, tmp_path: Path) -> No
     assert home.load_config().idle is None
 
 
+def test_an_owner_offers_room_for_copies(run: Run, tmp_path: Path) -> None:
+    home = a_home(tmp_path)
+    assert "512 MiB" in run("agent", "store", "--mib", "512", "--home", str(home.path)).out
+    assert home.load_config().store_mib == 512
+    assert "no copies" in run("agent", "store", "--mib", "0", "--home", str(home.path)).out
+    assert home.load_config().store_mib == 0
+    assert run("agent", "store", "--mib", "5", "--home", str(tmp_path / "none")).code == 2
+
+
 def a_home(tmp_path: Path) -> AgentHome:
     """The folder of an agent that has joined."""
     home = AgentHome(tmp_path / "home")

@@ -52,7 +52,7 @@ def test_metrics_count_what_is_there(client: Client) -> None:
     text = client.get("/metrics").content.decode()
     assert 'gridfare_pools{state="active"} 1.0' in text
     assert "gridfare_agents_online 1.0" in text
-    for step in ("expand", "match", "fetch", "lease", "advance", "measure", "charge"):
+    for step in ("expand", "match", "fetch", "lease", "verify", "advance", "measure", "charge"):
         assert f'gridfare_river_backlog{{step="{step}"}} 0.0' in text
         assert f'gridfare_river_late{{step="{step}"}} 0.0' in text
 

@@ -29,6 +29,7 @@ from tests import builders as build
 from tests.builders_capabilities import a_manifest, an_artifact, sha256_of
 from tests.builders_http import HttpAgent, answer_in_this_thread
 from tests.builders_network import a_link, a_wish
+from tests.builders_storage import a_replica
 from tests.builders_tasks import FakeAgent, a_task, a_version, run_to_end
 from tests.contracts.test_routes_guarded import methods_of, patterns, routes
 
@@ -40,6 +41,10 @@ GET artifacts                                                  alice 401 401 200
 DELETE artifacts/<id>                                          alice 401 401 404 403 403 204 204 204
 GET artifacts/<id>                                             alice 401 401 404 200 200 200 200 200
 GET artifacts/<id>/content                                     alice 401 401 404 200 200 200 200 200
+POST artifacts/<id>/replicate                                  alice 401 401 404 403 403 202 202 202
+DELETE artifacts/<id>/replicas/<region>                        alice 401 401 404 403 403 204 204 204
+POST artifacts/<id>/pin                                        alice 401 401 404 403 403 200 200 200
+DELETE artifacts/<id>/pin                                      alice 401 401 404 403 403 204 204 204
 GET capabilities                                               carol 401 401 200 200 200 200 200 200
 POST capabilities                                              carol 401 401 201 403 403 201 201 201
 GET capabilities/<org>/<name>                                  carol 401 401 200 200 200 200 200 200
@@ -126,6 +131,7 @@ POST /agent/v1/sync                                            alice 401 200 401
 POST /agent/v1/probe                                           alice 401 200 401 401 401 401 401 401
 POST /agent/v1/logs                                            alice 401 200 401 401 401 401 401 401
 POST /agent/v1/checkpoints                                     alice 401 200 401 401 401 401 401 401
+GET /agent/v1/blobs/store/<sha256>                             alice 401 404 401 401 401 401 401 401
 PUT /agent/v1/blobs/<attempt>/<fence>/<sha256>                 alice 401 201 401 401 401 401 401 401
 # pages, by session
 GET /login/                                                    alice 200 200 200 200 200 200 200 200
@@ -172,6 +178,8 @@ BODIES: Final[dict[str, Any]] = {
     },
     "POST pools/<identifier>/audit": {"until": (timezone.now() + timedelta(days=90)).isoformat()},
     "POST capabilities": {"manifest": a_manifest(name="another")},
+    "POST artifacts/<id>/replicate": {"regions": ["guizhou"]},
+    "POST artifacts/<id>/pin": {"until": (timezone.now() + timedelta(days=3)).isoformat()},
     "POST uploads": {"name": "a", "sha256": sha256_of(b"new"), "bytes": 3},
     "PATCH uploads/<id>": b"bb",
     "POST keys": {"name": "another", "scopes": ["tasks:read"]},
@@ -224,6 +232,9 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     version, draft = a_version(name="noop", outputs=[{"path": "*.txt"}]), a_version(name="draft", state="draft")
     output = {"path": "a.txt", "sha256": blob_received(storage.put_bytes(b"text"), 4, None).pk}
     done = run_to_end(a_task(version=version), FakeAgent.of(pool), outputs=[output])
+    kept = an_artifact(build.alice(), b"some bytes")
+    a_replica(kept, "ningxia")
+    build.a_region("guizhou")
     live, waiting = a_task(version=version), a_task(version=version, expanded=False)
     agent = HttpAgent.of(pool)
     run_round()
@@ -249,7 +260,8 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
         "program": version.capability.name,
         "draft": draft.capability.name,
         "version": version.version,
-        "artifact": str(an_artifact(alice, b"some bytes").pk),
+        "artifact": str(kept.pk),
+        "region": "ningxia",
         "upload": str(upload.pk),
         "file": "a.txt",
         "username": build.alice("member").user.username,
@@ -266,7 +278,8 @@ def doors() -> dict[str, str]:
     found = {f"{method} {one.path}": one.path for one in routes() for method in methods_of(one.view)}
     for path in (path for path, _, _ in patterns(get_resolver()) if not path.startswith("admin/")):
         if path.startswith("agent/v1/"):
-            found[f"{'PUT' if 'blobs' in path else 'POST'} /{path}"] = path
+            method = "GET" if "blobs/store" in path else "PUT" if "blobs" in path else "POST"
+            found[f"{method} /{path}"] = path
         elif not path.startswith("api/v1/") or path == "api/v1/openapi.json":
             found |= {f"{method} /{path}": path for method in ("GET", "POST")}
     return {shortened(door): path for door, path in found.items()}

@@ -18,6 +18,10 @@ CAPABILITIES = Path(__file__).resolve().parents[2] / "capabilities"
 SUMS = Path(__file__).parent / "sums"
 # Restarts of the web server are part of the stories.
 PATIENT = Retry(tries=100, most_s=1.0)
+CALLS = """
+SELECT 1 FROM marketplace_agent a JOIN marketplace_pool p ON p.id = a.pool_id
+WHERE p.identifier = %s AND a.lease_until > now()
+"""
 
 
 @dataclass
@@ -87,3 +91,32 @@ def config_of(stack: Stack, name: str) -> dict[str, Any]:
     """What an agent's home says of it."""
     config: dict[str, Any] = json.loads((stack.layout.agent_home(name) / "agent.json").read_text())
     return config
+
+
+def an_owner(market: Market, slug: str) -> Client:
+    """An organization that provides and nothing else, in the hands of olga."""
+    asked = {"slug": slug, "name": slug.title(), "is_provider": True, "is_user": False, "owner": OPERATOR}
+    market.olga.http.post("/organizations", asked)
+    with Client(market.stack.url, anonymous=True, retry=PATIENT) as door:
+        key = door.login(OPERATOR, PASSWORD, organization=slug, name="journey")
+    return Client(market.stack.url, key["key"], retry=PATIENT)
+
+
+def a_pool(market: Market, owner: Client, agent: str, price: str, machine: Any = list) -> str:
+    """A pool with its offer and a running agent."""
+    identifier: str = owner.create_pool(agent, "shanghai")["identifier"]
+    owner.create_offer(identifier, "result", {"result": price})
+    market.stack.join({agent: owner.join_token(identifier)["token"]})
+    market.olga.move_pool(identifier, "activate")
+    market.stack.run_agent(agent, machine)
+    market.stack.wait(lambda: market.stack.rows(CALLS, [identifier]), "it does not call", f"agent-{agent}")
+    return identifier
+
+
+def retire(market: Market, owners: dict[str, Client]) -> None:
+    """Pools that a journey made, by their agent's name with their owner, leave the market."""
+    for name, owner in owners.items():
+        for pool in owner.pools():
+            if pool["name"] == name and pool["state"] != "retired":
+                owner.move_pool(pool["identifier"], "retire")
+        market.stack.dismiss(f"agent-{name}")

@@ -149,20 +149,41 @@ def test_two_owners_of_checked_results_can_blame_a_capability() -> None:
     assert task.reason_class == "capability_error"
 
 
-def test_a_checked_result_that_nobody_else_can_give_ends_without_agreement() -> None:
-    """Of two owners one blames the capability and the other succeeds: two that agree can no longer be had."""
-    agents = agents_of(owners_pools("bob", "erin"))
+def test_of_two_owners_the_one_that_succeeds_is_believed_and_the_accuser_is_a_faulty_node() -> None:
+    """No third owner can be had to decide: a result is more than the word that there can be none."""
+    pools = owners_pools("bob", "erin")
+    agents = agents_of(pools)
     task = a_task(version=a_checked_version())
-    agents[leased_by(agents)].failed("capability_error", **FAILED)
+    accuser = leased_by(agents)
+    agents[accuser].failed("capability_error", **FAILED)
     judge_units()
     agents[leased_by(agents)].done(outputs=[output_of(RIGHT)])
     for _ in range(5):
         judge_units()
         expire_leases()
+    assert advance_task(task.pk) == "delivered"
+    attempts = Attempt.objects.order_by("id").values_list("pool_id", "state", "reason_class")
+    (other,) = set(pools) - {accuser}
+    assert list(attempts) == [(pools[accuser].pk, "failed", "node_fault"), (pools[other].pk, "valid", "")]
+    assert Trust.objects.get(pool=pools[accuser]).lost == pytest.approx(1, abs=0.01)
+    assert not Unit.objects.exclude(state__in=["done", "superseded"]).exists()
+
+
+def test_a_result_alone_is_not_enough_where_nobody_accused_the_capability() -> None:
+    """The second owner's machine is gone for good: one result, and nobody to compare it with."""
+    pools = owners_pools("bob", "erin")
+    agents = agents_of(pools)
+    task = a_task(version=a_checked_version())
+    first = leased_by(agents)
+    agents[first].done(outputs=[output_of(RIGHT)])
+    (other,) = set(pools) - {first}
+    type(pools[other]).objects.filter(pk=pools[other].pk).update(state="retired")
+    for _ in range(8):
+        judge_units()
+        expire_leases()
     assert advance_task(task.pk) == "failed"
     task.refresh_from_db()
     assert task.reason_class == "invalid_result"
-    assert not Unit.objects.exclude(state__in=["failed", "superseded", "cancelled"]).exists()
 
 
 @pytest.mark.parametrize(

@@ -18,11 +18,13 @@ from scheduler.models import Attempt, Checkpoint, Unit
 from scheduler.services.advancing import advance_task
 from scheduler.services.checkpoints import MAX_FILES, parse_checkpoints, save_checkpoints
 from scheduler.services.expiring import expire_leases
+from scheduler.services.judging import judge_units
 from scheduler.services.placing import run_round
 from scheduler.stores import store_bytes
 from tests.builders import a_pool
 from tests.builders_billing import START, make_attempt, make_market, make_need, make_task
 from tests.builders_tasks import FakeAgent, a_task, a_version, sha_of
+from tests.builders_trust import a_checked_version, agents_of, an_owner, owners_pools, take_turns
 
 pytestmark = pytest.mark.django_db
 STATE = b"half of the work"
@@ -118,6 +120,86 @@ def test_a_program_that_failed_by_itself_begins_anew(reason: str) -> None:
     agent.failed(reason)
     _, _, files = leased(agent)
     assert files == []
+
+
+RESUMABLE = {"checkpoint": {"paths": ["state/*"], "every_s": 5}}
+
+
+@pytest.mark.parametrize("verify", ["exact", {"exact": {"adaptive": False}}])
+def test_where_results_are_compared_nobody_goes_on_from_what_another_owner_saved(verify: Any) -> None:
+    """Or bob could save a poisoned state, have erin finish it, and confirm it as her sibling."""
+    bobs = a_pool(an_owner("bob"), rates={"core_second": "0.0001"})
+    agents = {"bob": FakeAgent.of(bobs), "erin": FakeAgent.of(a_pool(an_owner("erin"), rates={"core_second": "0.5"}))}
+    a_task(version=a_checked_version(verify, **RESUMABLE))
+    attempt, fence, _ = leased(agents["bob"])
+    save(agents["bob"], saved(attempt, fence))
+    agents["bob"].failed("reclaimed")
+    judge_units()
+    again, _, files = leased(agents["erin"])
+    assert Attempt.objects.get(pk=again).unit_id == Attempt.objects.get(pk=attempt).unit_id
+    assert files == []
+
+
+def test_where_results_are_compared_an_owner_goes_on_from_its_own_checkpoint_even_on_another_pool() -> None:
+    first = a_pool(an_owner("bob"), rates={"core_second": "0.0001"})
+    second = a_pool(an_owner("bob"), rates={"core_second": "0.5"})
+    owners_pools("erin", rates={"core_second": "0.9"})
+    a_task(version=a_checked_version(**RESUMABLE))
+    agent = FakeAgent.of(first)
+    attempt, fence, _ = leased(agent)
+    save(agent, saved(attempt, fence))
+    agent.failed("reclaimed")
+    judge_units()
+    _, _, files = leased(FakeAgent.of(second))
+    assert [file["sha256"] for file in files] == [sha_of(STATE)]
+
+
+def test_siblings_never_share_a_checkpoint() -> None:
+    agents = agents_of(owners_pools("bob", "erin", "dave"))
+    a_task(version=a_checked_version({"quorum": {"of": 3, "need": 2}}, **RESUMABLE))
+    seen = []
+    for _ in agents:
+        run_round()
+        for agent in agents.values():
+            for lease in agent.beat(want=1).document()["leases"]:
+                seen.append(lease)
+                save(agent, saved(lease[0], lease[1], b"state of %d" % lease[0]))
+        judge_units()
+    assert len(seen) == Checkpoint.objects.values("unit").count() == 3
+    assert [lease for lease in seen if len(lease) > 6] == []
+
+
+def test_a_run_that_is_to_confirm_an_accusation_begins_anew_whatever_was_saved_before() -> None:
+    agents = agents_of(owners_pools("bob", "erin"))
+    a_resumable_task()
+    run_round()
+    first = next(agent for agent in agents.values() if agent.beat(want=1).leased)
+    ((attempt, fence),) = first.held.items()
+    save(first, saved(attempt, fence))
+    first.failed("reclaimed")
+    Unit.objects.update(not_before=None, avoid=[])
+    attempt, fence, files = leased(first)
+    assert files
+    first.failed("capability_error", exit_code=9)
+    other = next(agent for agent in agents.values() if agent is not first)
+    _, _, files = leased(other)
+    assert files == []
+
+
+@pytest.mark.parametrize(("verify", "payers"), [("none", {"user"}), ({"exact": {"adaptive": False}}, {"nobody"})])
+def test_a_state_that_nobody_else_may_go_on_from_is_not_paid(verify: Any, payers: set[str]) -> None:
+    agents = agents_of(owners_pools("bob", "erin"))
+    task = a_task(version=a_checked_version(verify, **RESUMABLE))
+    run_round()
+    first = next(agent for agent in agents.values() if agent.beat(want=1).leased)
+    ((attempt, fence),) = first.held.items()
+    Attempt.objects.update(leased_at=timezone.now() - timedelta(minutes=1))
+    save(first, saved(attempt, fence, wall_ms=900, core_ms=900))
+    first.failed("reclaimed")
+    take_turns(task, agents)
+    measure()
+    assert charge_task(task.pk)
+    assert set(Charge.objects.filter(usage__attempt_id=attempt).values_list("payer", flat=True)) == payers
 
 
 def test_what_an_attempt_went_on_from_is_no_checkpoint_of_its_own() -> None:

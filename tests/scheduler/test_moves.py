@@ -10,15 +10,17 @@ from django.db import IntegrityError, models, transaction
 from django.utils import timezone
 
 from core.moves import terminal_states
-from marketplace.models import CapabilityVersion, Pool, Task
-from scheduler.models import Attempt, Unit
-from tests.builders import a_pool
+from marketplace.models import CapabilityVersion, Pool, Replica, Task
+from scheduler.models import Attempt, Commitment, Recheck, ReportBatch, Unit
+from tests.builders import a_pool, alice
 from tests.builders_billing import make_attempt, make_market, make_need, make_task
+from tests.builders_capabilities import an_artifact
+from tests.builders_storage import a_replica
 from tests.builders_tasks import a_task, a_version
 
 pytestmark = pytest.mark.django_db
 MACHINES: dict[type[models.Model], Any] = {
-    machine: machine.MOVES for machine in (Task, Unit, Attempt, Pool, CapabilityVersion)
+    machine: machine.MOVES for machine in (Task, Unit, Attempt, Commitment, Recheck, Pool, CapabilityVersion, Replica)
 }
 PAIRS = [(model, old, new) for model, moves in MACHINES.items() for old, new in product(moves, moves)]
 
@@ -34,6 +36,8 @@ def a_row(model: type[models.Model], state: str) -> models.Model:
             version="2.0.0",
             state=state,
         )
+    if model is Replica:
+        return a_replica(an_artifact(alice(), b"some bytes"), state=state)
     market = make_market()
     task = make_task(market, state if model is Task else "running", units=1)
     if model is Task:
@@ -41,6 +45,13 @@ def a_row(model: type[models.Model], state: str) -> models.Model:
     attempt = make_attempt(market, task, make_need(), state=state if model is Attempt else "valid")
     if model is Attempt:
         return attempt
+    if model is Commitment:
+        words = {"seq": 1, "digest": "0" * 64, "signature": "", "items": 1, "created_at": timezone.now()}
+        batch = ReportBatch.objects.create(agent_id=attempt.agent_id, **words)
+        return Commitment.objects.create(attempt=attempt, hash="0" * 64, state=state, batch=batch, at=timezone.now())
+    if model is Recheck:
+        again = Unit.objects.create(task=task, index=0, replica=9, need_id=attempt.need_id, state="superseded")
+        return Recheck.objects.create(attempt=attempt, unit=again, state=state, at=timezone.now())
     return Unit.objects.create(task=task, index=7, need_id=attempt.need_id, state=state, pool=market.pool)
 
 
@@ -56,6 +67,8 @@ def moved(row: models.Model, state: str) -> bool:
         fields = {"cores": 8}
     if isinstance(row, CapabilityVersion):
         fields = {"published_at": now}
+    if isinstance(row, Replica):
+        fields = {"pool": a_pool() if state in ("copying", "held") else None}
     try:
         with transaction.atomic():
             type(row)._default_manager.filter(pk=row.pk).update(state=state, **fields)

@@ -14,7 +14,8 @@ from core.errors import Invalid
 from marketplace.models import Task
 from marketplace.stages import VALIDATES
 from scheduler.api.blobs import _MAY_READ
-from scheduler.models import Attempt, Pace, Trust, Unit
+from scheduler.models import Attempt, Need, Pace, Trust, Unit
+from scheduler.needs import narrowed
 from scheduler.queries import units_page
 from scheduler.services.advancing import advance_task
 from scheduler.services.expanding import expand_task
@@ -154,6 +155,23 @@ def test_results_that_are_not_bit_stable_come_from_one_instruction_set() -> None
     for index in range(4):
         sets = Attempt.objects.filter(unit__index=index).values_list("pool__instruction_set", flat=True)
         assert len(set(sets)) == 1
+
+
+def test_results_that_are_not_bit_stable_come_from_one_model_of_accelerator() -> None:
+    pools = owners_pools("bob", "erin", "dave", "fay", accelerators=[{"model": "a100", "count": 2, "memory_mib": 40_960}])
+    other = [{"model": "mi250", "count": 2, "memory_mib": 65_536}]
+    type(pools["bob"]).objects.filter(pk__in=[pools["erin"].pk, pools["fay"].pk]).update(accelerators=other)
+    wanted = {"model": "a100", "count": 1, "memory_mib": 0}
+    variants = [{"instruction_set": "any", "accelerator": one} for one in (wanted, wanted | {"model": "mi250"})]
+    version = a_checked_version({"quorum": {"of": 2, "need": 2, "homogeneous": True}}, variants=variants)
+    task = turns(a_task(version=version, inputs={"count": 2}), agents_of(pools), {}, None)
+    assert task.state == "delivered"
+    for index in range(2):
+        assert len(set(Attempt.objects.filter(unit__index=index).values_list("variant", flat=True))) == 1
+    document = Need.objects.earliest("pk").document
+    for variant in range(2):
+        narrow = narrowed(document, "x86_64", variant)
+        assert [v["instruction_set"] == "x86_64" for v in narrow["variants"]] == [variant == 0, variant == 1]
 
 
 nested = st.recursive(st.one_of(st.none(), st.integers(), st.text()), st.lists)

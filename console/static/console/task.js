@@ -44,7 +44,7 @@
   }, LOOK_MS);
   const source = new EventSource(main.dataset.events);
   const kinds = ["task.started", "task.progress", "task.merging", "task.stopping", "task.cancel_requested",
-    "task.delivered", "task.failed", "task.cancelled", "task.expired", "attempt.failed"];
+    "task.delivered", "task.failed", "task.cancelled", "task.expired", "attempt.failed", "unit.doubted"];
   for (const kind of kinds) source.addEventListener(kind, look);
   source.addEventListener("end", () => { source.close(); until = Date.now() + SETTLING_MS; look(); });
   addEventListener("pagehide", () => source.close());

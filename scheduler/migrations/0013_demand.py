@@ -21,7 +21,7 @@ WHERE (document->>'stage')::int >= 100
 class Migration(migrations.Migration):
     """Demand by variant, with its spread; which variant ran; and what was predicted of a task."""
 
-    dependencies = [("scheduler", "0011_scenes"), ("marketplace", "0016_demand")]
+    dependencies = [("scheduler", "0012_reveal"), ("marketplace", "0018_demand")]
     operations = [
         migrations.AddField("unit", "variant", models.PositiveSmallIntegerField(db_default=0, help_text="of the manifest's variants the one its pool runs, from 0")),
         migrations.AddField("attempt", "variant", models.PositiveSmallIntegerField(db_default=0, help_text="of the manifest's variants the one that ran, from 0")),

@@ -5,7 +5,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     """Units that exist by and by (a probe, stages, tasks that wait for others), and what a task needs of another."""
 
-    dependencies = [("marketplace", "0015_trust")]
+    dependencies = [("marketplace", "0017_reveal")]
     operations = [
         migrations.AddField("task", "units_open", models.PositiveIntegerField(blank=True, help_text="units that may exist by now: 0 while it waits for another task, 1 while a probe runs, else its stages so far", null=True)),
         migrations.AddField("task", "probing_until", models.DateTimeField(blank=True, help_text="its first unit runs alone, to be measured, until it is done or until then", null=True)),
