@@ -87,6 +87,8 @@ GROUPS: Final = (
             ("Needs", "scheduler_need", "category"),
             ("Prices of full pools", "scheduler_marketprice", "price_change"),
             ("Pace", "scheduler_pace", "timer"),
+            ("Predictions", "scheduler_prediction", "query_stats"),
+            ("References between tasks", "marketplace_taskreference", "account_tree"),
             ("Report batches", "scheduler_reportbatch", "verified"),
             ("Checkpoints", "scheduler_checkpoint", "bookmark"),
             ("Log chunks", "scheduler_logchunk", "terminal"),

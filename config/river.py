@@ -75,7 +75,7 @@ STEPS: Final = (
         "expand",
         "expand 拆解",
         "tasks without all of their units",
-        f"""SELECT created_at AS since FROM marketplace_task WHERE {OPEN} AND units_expanded < units_total
+        f"""SELECT created_at AS since FROM marketplace_task WHERE {OPEN} AND units_expanded < coalesce(units_open, units_total)
         AND cancel_requested_at IS NULL AND reason_class = ''""",
         timedelta(seconds=60),
         "marketplace/task/?state__exact=queued",
@@ -130,6 +130,11 @@ STEPS: Final = (
         FROM marketplace_task t WHERE t.{OPEN} AND (
             t.cancel_requested_at IS NOT NULL OR t.reason_class <> '' OR t.deadline <= now()
             OR t.units_done >= t.units_total AND t.units_expanded >= t.units_total
+            OR t.units_open > 0 AND t.units_open < t.units_total AND t.units_done >= t.units_open
+            OR t.units_open = 1 AND NOT t.probing_until BETWEEN now() AND now() + interval '2 minutes'
+            OR t.units_open = 0 AND NOT EXISTS (
+                SELECT 1 FROM marketplace_taskreference r JOIN marketplace_task n ON n.id = r.needs_id
+                WHERE r.task_id = t.id AND n.ended_at IS NULL)
             OR t.units_done >= (t.plan->>'units')::int
             AND EXISTS (SELECT 1 FROM scheduler_unit u WHERE u.task_id = t.id AND u.stage = 1 AND u.state = 'blocked')
             OR EXISTS (SELECT 1 FROM scheduler_unit u WHERE u.task_id = t.id AND u.state = 'failed')

@@ -8,7 +8,8 @@ from django.db.models import Count
 
 from marketplace.models import Task
 from marketplace.policies import Policy
-from scheduler.models import Attempt, LogChunk, Unit
+from marketplace.stages import MERGE, stage_name
+from scheduler.models import Attempt, LogChunk
 
 FAILURES: Final = 20
 MOST_COUNTED: Final = 20_000  # units
@@ -49,17 +50,17 @@ def log_tail(task: Task) -> str:
     parts: list[str] = []
     last = None
     for chunk in reversed(rows):
-        if (source := _source(chunk)) != last:
+        if (source := _source(task, chunk)) != last:
             parts.append(f"\n── {source} ──\n")
         parts.append(bytes(chunk.data).decode("utf-8", "replace"))
         last = source
     return "".join(parts)[-_LOG_CHARACTERS:].strip("\n")
 
 
-def _source(chunk: LogChunk) -> str:
+def _source(task: Task, chunk: LogChunk) -> str:
     unit = chunk.attempt.unit
-    name = "merge" if unit.stage == Unit.Stage.MERGE else f"unit {unit.index}"
-    return f"{name}, {chunk.stream}"
+    name = stage_name(task.plan, unit.stage)
+    return f"{name if name == MERGE else f'{name} {unit.index}'}, {chunk.stream}"
 
 
 def last_event(task: Task) -> int:

@@ -25,6 +25,8 @@ BOUNDS: Final[dict[str, tuple[int, int]]] = {
     "log_kib": (1, MIB),
     "grace_s": (0, 300),
     "units": (1, 1_000_000),
+    "parts": (1, 1_000_000),
+    "bytes_out": (0, 256 * MIB * MIB),
 }
 RESOURCES: Final = ("cores", "memory_mib", "disk_mib")
 LIMITS: Final = (
@@ -49,7 +51,7 @@ def amount(key: str, expression: Amount, names: Mapping[str, Any], *, field: str
     value = math.ceil(evaluate(expression, names, field=field))
     lowest, highest = BOUNDS[key]
     if not lowest <= value <= highest:
-        detail = f"{key} would be {_short(value)}; it must be {lowest} to {highest}"
+        detail = f"{key} would be {short(value)}; it must be {lowest} to {highest}"
         raise Invalid("amount_out_of_bounds", detail, field=field)
     return value
 
@@ -58,10 +60,11 @@ def whole(expression: Amount, names: Mapping[str, Any], what: str) -> int:
     """A whole number of at most 53 bits, exact in every language's JSON, or Invalid `invalid_split`."""
     value = evaluate(expression, names, field=field_of(expression))
     if value != int(value) or abs(value) > 2**53:
-        detail = f"{what} would be {_short(value)}; it must be a whole number below 2^53"
+        detail = f"{what} would be {short(value)}; it must be a whole number below 2^53"
         raise Invalid("invalid_split", detail, field=field_of(expression))
     return int(value)
 
 
-def _short(value: int | float) -> str:
+def short(value: int | float) -> str:
+    """A number in a sentence."""
     return str(value) if abs(value) < 10**20 else "a number of more than 20 digits"

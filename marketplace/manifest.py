@@ -33,6 +33,7 @@ from marketplace.paths import safe_glob, safe_path
 from marketplace.plain import check_plain
 from marketplace.policies import parse_policy
 from marketplace.splitting import plan_of
+from marketplace.stages import check_stages
 
 __all__ = ["artifact_fields", "check_manifest", "digest_of", "load_manifest", "plan_test", "validate_inputs"]
 
@@ -92,12 +93,13 @@ def check_manifest(document: Any) -> Manifest:
     _check_version(document["version"])
     check_inputs_schema(document["inputs"])
     manifest = _completed(document)
+    check_stages(manifest)
     if parse_policy(manifest["verify"]).compares and manifest.get("gang"):
         raise Invalid(CODE, "the results of a gang are not compared: it runs on one pool", field="gang")
     _check_sources(manifest)
     _check_paths(manifest)
     _check_expressions(manifest)
-    _check_split(manifest)
+    _check_splits(manifest)
     _check_tests(manifest)
     return manifest
 
@@ -137,10 +139,10 @@ def _completed(document: Manifest) -> Manifest:
 
 def _complete_stages(manifest: Manifest) -> None:
     split, merge = manifest.get("split"), manifest.get("merge")
-    if split is not None and split["by"] == "range":
-        manifest["split"] = {"start": "0", "step": "1", "chunk": "1"} | split
-    elif split is not None and split["by"] != "matrix":
-        manifest["split"] = {"chunk": "1"} | split
+    if split is not None:
+        manifest["split"] = _completed_split(split)
+    if "stages" in manifest:
+        manifest["stages"] = [_completed_stage(stage) for stage in manifest["stages"]]
     if merge is not None:
         resources = _RESOURCES | merge.get("resources", {})
         outputs = _completed_outputs(merge["outputs"])
@@ -148,10 +150,25 @@ def _complete_stages(manifest: Manifest) -> None:
         manifest["merge"] = optional | merge | {"resources": resources, "outputs": outputs}
 
 
+def _completed_split(split: dict[str, Any]) -> dict[str, Any]:
+    defaults = {"range": {"start": "0", "step": "1", "chunk": "1"}, "one": {}, "matrix": {}, "parts": {}}
+    return defaults.get(split["by"], {"chunk": "1"}) | split
+
+
+def _completed_stage(stage: dict[str, Any]) -> dict[str, Any]:
+    optional = {"keep": False, "accelerator": False, "limits": {}, "demand": {"tflop": "0"}}
+    parts = {
+        "split": _completed_split(stage.get("split", {"by": "one"})),
+        "resources": _RESOURCES | stage.get("resources", {}),
+        "outputs": _completed_outputs(stage["outputs"]),
+    }
+    return optional | stage | parts
+
+
 def _completed_variant(variant: dict[str, Any]) -> dict[str, Any]:
     accelerator = variant.get("accelerator")
     filled = {"count": 1, "memory_mib": 0} | accelerator if accelerator else None
-    return {"instruction_set": variant.get("instruction_set", "any"), "accelerator": filled}
+    return variant | {"instruction_set": variant.get("instruction_set", "any"), "accelerator": filled}
 
 
 def _completed_outputs(outputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -173,7 +190,14 @@ def _check_sources(manifest: Manifest) -> None:
     for key in ("run_from", "outputs_from", "env_from"):
         if key in manifest:
             _check_input_name(manifest, manifest[key], key)
-    for field, words in (("run", manifest.get("run")), ("merge.run", manifest.get("merge", {}).get("run"))):
+    if "keep_units" in manifest and "stages" not in manifest:
+        raise Invalid(CODE, "stands here only with stages; a merge has its own", field="keep_units")
+    words_of = [("run", manifest.get("run")), ("merge.run", manifest.get("merge", {}).get("run"))]
+    words_of += [(f"variants.{n}.run", one["run"]) for n, one in enumerate(manifest["variants"]) if "run" in one]
+    if "run_from" in manifest and len(words_of) > 2:
+        raise Invalid(CODE, "a variant's run and run_from exclude each other", field=f"{words_of[2][0]}")
+    words_of += [(f"stages.{n}.run", stage["run"]) for n, stage in enumerate(manifest.get("stages", ()))]
+    for field, words in words_of:
         if words is not None and not words[0].strip():
             raise Invalid(CODE, "must begin with a program", field=f"{field}.0")
 
@@ -187,19 +211,27 @@ def _check_paths(manifest: Manifest) -> None:
     stages = [
         ("outputs", manifest["outputs"]),
         ("merge.outputs", manifest.get("merge", {}).get("outputs", [])),
+        *((f"stages.{n}.outputs", stage["outputs"]) for n, stage in enumerate(manifest.get("stages", ()))),
     ]
     _check_checkpoint(manifest.get("checkpoint", {}).get("paths", []))
     for field, outputs in stages:
         for index, output in enumerate(outputs):
             safe_glob(output["path"], field=f"{field}.{index}.path")
-    if "requirements" in manifest:
-        safe_path(manifest["requirements"], field="requirements")
+    for field, path in requirements_of(manifest).items():
+        safe_path(path, field=field)
     for number, test in enumerate(manifest["tests"]):
         for name, paths in test["files"].items():
             for path in paths:
                 safe_path(path, field=f"tests.{number}.files.{name}")
         for index, glob in enumerate(test["expect"]["files"]):
             safe_glob(glob, field=f"tests.{number}.expect.files.{index}")
+
+
+def requirements_of(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """Field → the file of requirements that it names: the manifest's, and those of variants with their own."""
+    own = {f"variants.{n}.requirements": one.get("requirements") for n, one in enumerate(manifest["variants"])}
+    named = {"requirements": manifest.get("requirements"), **own}
+    return {field: path for field, path in named.items() if path is not None}
 
 
 def _check_checkpoint(patterns: list[str]) -> None:
@@ -214,16 +246,30 @@ def _expressions_of(manifest: Manifest) -> dict[str, tuple[Any, str | None]]:
         f"limits.{key}": (limits[key], key) for key in (*LIMITS, "units")
     }
     found |= {f"resources.{key}": (manifest["resources"][key], key) for key in RESOURCES}
-    found["demand.tflop"] = (manifest["demand"]["tflop"], None)
-    split = manifest.get("split") or {}
-    found |= {
-        f"split.{key}": (split[key], None) for key in ("start", "stop", "step", "chunk") if key in split
-    }
+    found |= _demand_of("demand", manifest["demand"])
+    for number, variant in enumerate(manifest["variants"]):
+        own = variant.get("resources", {})
+        found |= {f"variants.{number}.resources.{key}": (value, key) for key, value in own.items()}
+        found |= _demand_of(f"variants.{number}.demand", variant.get("demand", {}))
+    found |= _split_expressions("split", manifest.get("split") or {})
+    parts = {f"stages.{n}": stage for n, stage in enumerate(manifest.get("stages", ()))}
     if (merge := manifest.get("merge")) is not None:
-        found |= {f"merge.resources.{key}": (merge["resources"][key], key) for key in RESOURCES}
-        found |= {f"merge.limits.{key}": (value, key) for key, value in merge["limits"].items()}
-        found["merge.demand.tflop"] = (merge["demand"]["tflop"], None)
+        parts["merge"] = merge
+    for at, part in parts.items():
+        found |= {f"{at}.resources.{key}": (part["resources"][key], key) for key in RESOURCES}
+        found |= {f"{at}.limits.{key}": (value, key) for key, value in part["limits"].items()}
+        found |= _demand_of(f"{at}.demand", part["demand"]) | _split_expressions(f"{at}.split", part.get("split", {}))
     return found
+
+
+def _split_expressions(at: str, split: Mapping[str, Any]) -> dict[str, tuple[Any, str | None]]:
+    keys = {"start": None, "stop": None, "step": None, "chunk": None, "parts": "parts"}
+    return {f"{at}.{key}": (split[key], bounded) for key, bounded in keys.items() if key in split}
+
+
+def _demand_of(at: str, demand: Mapping[str, Any]) -> dict[str, tuple[Any, str | None]]:
+    keys = (("tflop", None), ("bytes_out", "bytes_out"))
+    return {f"{at}.{key}": (demand[key], bounded) for key, bounded in keys if key in demand}
 
 
 def _check_expressions(manifest: Manifest) -> None:
@@ -238,16 +284,23 @@ def _check_expressions(manifest: Manifest) -> None:
             amount(str(bounded), expression, {}, field=field)
 
 
-def _check_split(manifest: Manifest) -> None:
-    match manifest.get("split"):
+def _check_splits(manifest: Manifest) -> None:
+    splits = [("split", manifest.get("split"))]
+    splits += [(f"stages.{n}.split", stage["split"]) for n, stage in enumerate(manifest.get("stages", ()))]
+    for at, split in splits:
+        _check_split(manifest, split, at)
+
+
+def _check_split(manifest: Manifest, split: Any, at: str) -> None:
+    match split:
         case {"by": "list", "over": name}:
-            _check_input_name(manifest, name, "split.over")
+            _check_input_name(manifest, name, f"{at}.over")
         case {"by": "matrix", "axes": axes}:
             for axis, name in axes.items():
-                _check_input_name(manifest, name, f"split.axes.{axis}")
+                _check_input_name(manifest, name, f"{at}.axes.{axis}")
         case {"by": "files", "over": name}:
             if (name, True) not in artifact_fields(manifest):
-                raise Invalid(CODE, f"{name!r} is no input that is a list of artifacts", field="split.over")
+                raise Invalid(CODE, f"{name!r} is no input that is a list of artifacts", field=f"{at}.over")
 
 
 def _check_tests(manifest: Manifest) -> None:

@@ -8,15 +8,23 @@ follows from the plan and the unit's index in constant time, so a million units 
                  {"by": "list", over, items, chunk}                  {"item"}, or {"items"}
                  {"by": "matrix", axes: [[name, [values]]]}          {name: value}, last axis fastest
                  {"by": "files", over, paths, common, chunk}         {"files": [paths]}
-    units        how many, the merge not counted
+                 {"by": "units", over, things, chunk}                {"unit"}, or {"start", "stop"}      (further stages only:
+                 {"by": "parts", over, parts}                        {"part", "parts"}                    over a stage's number)
+    units        how many, merge and further stages not counted
     merge        is there a merge
     run, env, outputs, program        as in docs/protocol.md
-    variants     [{instruction_set, accelerator: null | {model, count, memory_mib}}]
+    variants     [{instruction_set, accelerator: null | {model, count, memory_mib}}]; where they differ in more than that, each
+                 with its own need, limits, tflop, run and env, and requirements where it names a file of its own
     need         {cores, memory_mib, disk_mib, accelerators}; accelerators are those of the first variant
     limits       {run_s, memory_mib, processes, file_mib, disk_mib, output_mib, log_kib, grace_s}
     tflop        FP32 TFLOP of one unit, decimal text
-    validate_stage   only where results are compared by a program: the same of that program
+    bytes_out    bytes of one unit's result; only where the manifest says or a unit was seen
+    unsure       true; only where the manifest says that nobody knows what a unit takes
+    stages       [{name, split, units, run, outputs, need, limits, tflop, keep}]; only where the manifest has stages
+    keep         true; only with stages, where the units' own files belong to the result too
+    checkpoint   only where the manifest says: as there
     merge_stage  null or {run, outputs, need, limits, keep_units, tflop}
+    validate_stage   only where results are compared by a program: the same of that program
     retry, fee   as in the manifest
     verify       "none", or the completed policy (policies.py)
 """
@@ -28,14 +36,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from core.errors import Invalid
-from marketplace.amounts import LIMITS, RESOURCES, amount, field_of, names_of, whole
-from marketplace.expressions import decimal_text, evaluate
-from marketplace.paths import safe_glob
+from marketplace.amounts import amount, field_of, names_of, whole
+from marketplace.parts import NO_ACCELERATOR, Names, env_of, limits_of, need_of, outputs_of, run_of, said_of, tflop_of, variants_of
 from marketplace.policies import Policy, parse_policy
 
 Plan = dict[str, Any]
-Names = Mapping[str, Any]
-MAX_TFLOP = 10**12
 MAX_GANG = 1_000  # units that start together
 
 
@@ -55,31 +60,92 @@ def plan_of(
     """
     names = names_of(inputs, input_bytes)
     split = _split_of(manifest.get("split"), inputs, files, names)
-    need = _need_of(manifest["resources"], manifest["variants"], names)
+    need = need_of(manifest["resources"] | manifest["variants"][0].get("resources", {}), manifest["variants"], names)
     merge = manifest.get("merge")
-    policy = parse_policy(manifest["verify"])
     units = _bounded(_units_of(split), manifest, names)
-    return _validate_stage_of(manifest, policy, names) | _gang_of(manifest, units) | {
+    policy = parse_policy(manifest["verify"])
+    plan = {
         "split": split,
         "units": units,
         "merge": merge is not None,
-        "run": _run_of(manifest, inputs),
-        "env": _env_of(manifest, inputs),
-        "outputs": _outputs_of(manifest, inputs),
+        "run": run_of(manifest, inputs),
+        "env": env_of(manifest, inputs),
+        "outputs": outputs_of(manifest, inputs),
         "program": program,
-        "variants": manifest["variants"],
+        "variants": variants_of(manifest, inputs, names),
         "need": need,
-        "limits": _limits_of(manifest["limits"], need, names),
-        "tflop": _tflop_of(manifest["demand"]["tflop"], names),
+        "limits": limits_of(manifest["limits"], need, names),
+        "tflop": tflop_of(manifest["demand"]["tflop"], names),
         "merge_stage": _merge_stage_of(manifest, merge, names) if merge is not None else None,
         "retry": manifest["retry"],
         "verify": policy.in_plan(),
         "fee": manifest["fee"],
-    } | ({"checkpoint": manifest["checkpoint"]} if "checkpoint" in manifest else {})
+        **said_of(manifest["demand"], names),
+    }
+    if "tflop" in (first := plan["variants"][0]):  # what knows of no variants sees the first
+        plan |= {key: first[key] for key in ("need", "limits", "tflop", "run", "env")}
+    if "stages" in manifest:
+        plan["stages"] = _stages_of(manifest, units, inputs, files, names)
+        plan |= {"keep": True} if manifest.get("keep_units") else {}
+    if "checkpoint" in manifest:
+        plan["checkpoint"] = manifest["checkpoint"]
+    return plan | _gang_of(manifest, units) | _validate_stage_of(manifest, policy, names)
+
+
+def _stages_of(
+    manifest: Mapping[str, Any], units: int, inputs: Names, files: Mapping[str, Sequence[str]], names: Names
+) -> list[dict[str, Any]]:
+    """The further stages. Their units count against the same limit as those of the first."""
+    counts, order, found = [units], ["unit"], []
+    for stage in manifest["stages"]:
+        split = _later_split(stage["split"], dict(zip(order, enumerate(counts), strict=True)), inputs, files, names)
+        counts.append(_bounded(_units_of(split), manifest, names, stage["split"]))
+        order.append(stage["name"])
+        found.append(_stage_of(manifest, stage, split, counts[-1], names))
+    _bounded(sum(counts), manifest, names)
+    return found
+
+
+def _later_split(
+    split: dict[str, Any],
+    before: Mapping[str, tuple[int, int]],
+    inputs: Names,
+    files: Mapping[str, Sequence[str]],
+    names: Names,
+) -> dict[str, Any]:
+    """A further stage's split; `before`: name of a stage → its number and units."""
+    match split:
+        case {"by": "one"}:
+            return {"by": "one"}
+        case {"by": "units", "over": name}:
+            number, things = before[name]
+            return {"by": "units", "over": number, "things": things, "chunk": _chunk(split, names)}
+        case {"by": "parts", "over": name}:
+            return {"by": "parts", "over": before[name][0], "parts": amount("parts", split["parts"], names)}
+    return _split_of(split, inputs, files, names)
+
+
+def _stage_of(
+    manifest: Mapping[str, Any], stage: Mapping[str, Any], split: dict[str, Any], units: int, names: Names
+) -> dict[str, Any]:
+    """What a stage does not say is as for the units, but for its resources, its accelerator and its work."""
+    need = need_of(stage["resources"], manifest["variants"] if stage["accelerator"] else NO_ACCELERATOR, names)
+    return {
+        "name": stage["name"],
+        "split": split,
+        "units": units,
+        "run": stage["run"],
+        "outputs": stage["outputs"],
+        "need": need,
+        "limits": limits_of({**manifest["limits"], **stage["limits"]}, need, names),
+        "tflop": tflop_of(stage["demand"]["tflop"], names),
+        "keep": stage["keep"],
+        **said_of(stage["demand"], names),
+    }
 
 
 def unit_params(plan: Plan, index: int) -> dict[str, Any]:
-    """The parameters of one unit, in constant time. Raises IndexError for an index the plan does not have."""
+    """The parameters of one unit of a plan, or of a stage of it, in constant time. Raises IndexError beyond its units."""
     if not 0 <= index < plan["units"]:
         raise IndexError(index)
     split = plan["split"]
@@ -93,7 +159,18 @@ def unit_params(plan: Plan, index: int) -> dict[str, Any]:
             return _matrix_params(split["axes"], index)
         case "files":
             return {"files": _slice_of(split, "paths", index)}
+        case "units":
+            start, stop = units_before(split, index)
+            return {"unit": start} if split["chunk"] == 1 else {"start": start, "stop": stop}
+        case "parts":
+            return {"part": index, "parts": split["parts"]}
     return {}
+
+
+def units_before(split: Mapping[str, Any], index: int) -> tuple[int, int]:
+    """[start, stop) of the units of the stage it goes over, for a unit of a split by units."""
+    start = index * split["chunk"]
+    return start, min(start + split["chunk"], split["things"])
 
 
 def unit_files(plan: Plan, index: int) -> list[str] | None:
@@ -181,13 +258,18 @@ def _units_of(split: dict[str, Any]) -> int:
             return math.prod(len(values) for _, values in split["axes"])
         case "range":
             things = split["count"]
+        case "units":
+            things = split["things"]
+        case "parts":
+            return int(split["parts"])
         case _:
             things = len(split["items" if split["by"] == "list" else "paths"])
     return -(-int(things) // int(split["chunk"]))
 
 
-def _bounded(units: int, manifest: Mapping[str, Any], names: Names) -> int:
-    field = _split_field(manifest.get("split"))
+def _bounded(units: int, manifest: Mapping[str, Any], names: Names, split: Any = None) -> int:
+    """So many units, if the capability allows them; the fault is looked for in `split`, or in the first stage's."""
+    field = _split_field(split or manifest.get("split"))
     if units == 0:
         raise Invalid(
             "no_units", "these inputs leave nothing to do: the task would have no unit", field=field
@@ -216,39 +298,22 @@ def _split_field(split: Any) -> str:
         return field_of(split["stop"])
     if split["by"] == "matrix":
         return f"inputs.{split['axes'][min(split['axes'])]}"
+    if split["by"] in ("one", "units", "parts"):
+        return field_of(split.get("parts", split.get("chunk", "1")))
     return f"inputs.{split['over']}"
-
-
-def _need_of(resources: Mapping[str, Any], variants: Sequence[Any], names: Names) -> dict[str, Any]:
-    need: dict[str, Any] = {key: amount(key, resources[key], names) for key in RESOURCES}
-    accelerator = variants[0]["accelerator"]
-    return need | {"accelerators": [accelerator] if accelerator else []}
-
-
-def _limits_of(limits: Mapping[str, Any], need: Mapping[str, Any], names: Names) -> dict[str, int]:
-    """A limit is never below what is reserved for the unit anyway."""
-    values = {key: amount(key, limits[key], names) for key in LIMITS}
-    return values | {key: max(values[key], need[key]) for key in ("memory_mib", "disk_mib")}
-
-
-def _tflop_of(expression: Any, names: Names) -> str:
-    value = evaluate(expression, names, field=field_of(expression))
-    if not 0 <= value <= MAX_TFLOP:
-        detail = f"the work of a unit would be {value:.3g} TFLOP; it must be 0 to {MAX_TFLOP}"
-        raise Invalid("amount_out_of_bounds", detail, field=field_of(expression))
-    return decimal_text(value)
 
 
 def _merge_stage_of(manifest: Mapping[str, Any], merge: Mapping[str, Any], names: Names) -> dict[str, Any]:
     """What the merge does not say is as for the units, but for its resources and its work."""
-    need = _need_of(merge["resources"], [{"accelerator": None}], names)
+    need = need_of(merge["resources"], NO_ACCELERATOR, names)
     return {
         "run": merge["run"],
         "outputs": merge["outputs"],
         "need": need,
-        "limits": _limits_of({**manifest["limits"], **merge["limits"]}, need, names),
+        "limits": limits_of({**manifest["limits"], **merge["limits"]}, need, names),
         "keep_units": merge["keep_units"],
-        "tflop": _tflop_of(merge["demand"]["tflop"], names),
+        "tflop": tflop_of(merge["demand"]["tflop"], names),
+        **said_of(merge["demand"], names),
     }
 
 
@@ -264,48 +329,3 @@ def _validate_stage_of(manifest: Mapping[str, Any], policy: Policy, names: Names
         "demand": {"tflop": "0"},
     }
     return {"validate_stage": _merge_stage_of(manifest, stage, names)}
-
-
-def part_of(plan: Plan, stage: int) -> dict[str, Any]:
-    """What a plan says of a stage: 0 its units, 1 their merge, 2 and 3 the validators of either."""
-    if stage == 0:
-        return plan
-    part: dict[str, Any] = plan["merge_stage"] if stage == 1 else plan["validate_stage"]
-    return part
-
-
-def _run_of(manifest: Mapping[str, Any], inputs: Names) -> list[str]:
-    """The words of the program: the manifest's, or those of the input that `run_from` names."""
-    if (name := manifest.get("run_from")) is None:
-        return list(manifest["run"])
-    words = inputs.get(name)
-    if not isinstance(words, list) or not words or not all(isinstance(word, str) for word in words):
-        raise Invalid("invalid_run", f"{name} must be a list of words", field=f"inputs.{name}")
-    if any("\0" in word for word in words) or not words[0].strip():
-        raise Invalid("invalid_run", f"{name} must begin with a program", field=f"inputs.{name}.0")
-    return words
-
-
-def _env_of(manifest: Mapping[str, Any], inputs: Names) -> dict[str, str]:
-    if (name := manifest.get("env_from")) is None:
-        return dict(manifest["env"])
-    own = inputs.get(name, {})
-    if not isinstance(own, dict) or not all(isinstance(value, str) for value in own.values()):
-        raise Invalid("invalid_env", f"{name} must be an object of texts", field=f"inputs.{name}")
-    for key, value in own.items():
-        if not key.isidentifier() or not key.isascii() or "\0" in value:
-            raise Invalid("invalid_env", f"{key[:50]!r} is no variable's name", field=f"inputs.{name}")
-    return {**manifest["env"], **own}
-
-
-def _outputs_of(manifest: Mapping[str, Any], inputs: Names) -> list[dict[str, Any]]:
-    """The manifest's globs, and those of the input that `outputs_from` names, which must each match."""
-    outputs = list(manifest["outputs"])
-    if (name := manifest.get("outputs_from")) is None:
-        return outputs
-    globs = inputs.get(name, [])
-    if not isinstance(globs, list) or not all(isinstance(glob, str) for glob in globs):
-        raise Invalid("invalid_outputs", f"{name} must be a list of globs", field=f"inputs.{name}")
-    fields = (f"inputs.{name}.{index}" for index in range(len(globs)))
-    own = [safe_glob(glob, field=field) for glob, field in zip(globs, fields, strict=True)]
-    return outputs + [{"path": glob, "required": True} for glob in dict.fromkeys(own)]

@@ -51,22 +51,26 @@ _JOULES: Final = f"least(div(wall_ms * {_WATTS}, 1000), {_MOST})"
 
 # Few rows: every class of need in the batch, read once.
 _NEEDS: Final = f"""
-  SELECT need.id,
+  SELECT need.id, need.variant,
          {_quantity("#> '{need,cores}'")} AS cores,
          {_quantity("#> '{need,memory_mib}'")} AS memory_mib,
          least(devices.number, {LARGEST_QUANTITY}) AS accelerators,
          nullif({_quantity("-> 'run_s'")}, 0) * 1000 AS run_ms,
-         CASE WHEN need.document ->> 'stage' = '1' THEN 1 ELSE 0 END AS stage,
+         CASE WHEN need.document ->> 'stage' ~ '^[0-9]{{1,2}}$' THEN (need.document ->> 'stage')::int ELSE 0 END AS stage,
          CASE WHEN need.document ->> 'tflop' ~ '{TFLOP.pattern}'
               THEN round(least((need.document ->> 'tflop')::numeric * 1000, {LARGEST_GFLOP}), 6)
               ELSE 0 END AS gflop
-    FROM scheduler_need need
+    FROM (SELECT held.id, ran.variant,
+                 held.document || CASE WHEN jsonb_typeof(held.document -> 'variants' -> ran.variant) = 'object'
+                      THEN (held.document -> 'variants' -> ran.variant) - '{{instruction_set,accelerator}}'::text[]
+                      ELSE '{{}}' END AS document
+            FROM (SELECT DISTINCT need_id, variant FROM ended) ran JOIN scheduler_need held ON held.id = ran.need_id
+         ) need
    CROSS JOIN LATERAL (
          SELECT coalesce(sum({_clamped(_number("device -> 'count'"), str(LARGEST_QUANTITY))}), 0) AS number
            FROM jsonb_array_elements(CASE jsonb_typeof(need.document #> '{{need,accelerators}}')
                 WHEN 'array' THEN need.document #> '{{need,accelerators}}' ELSE '[]' END) device
          ) devices
-   WHERE need.id IN (SELECT need_id FROM ended)
 """
 
 # {model: ms}, asked only where accelerators are claimed: [sum, 1 if a value was refused].
@@ -80,7 +84,7 @@ _DEVICES: Final = f"""
          END"""
 
 _ENDED: Final = f"""
-  SELECT attempt.id, attempt.task_id, attempt.pool_id, attempt.offer_id, attempt.need_id, attempt.batch_id,
+  SELECT attempt.id, attempt.task_id, attempt.pool_id, attempt.offer_id, attempt.need_id, attempt.variant, attempt.batch_id,
          attempt.state, CASE WHEN saved.at IS NULL THEN attempt.reason_class ELSE '{CHECKPOINTED}' END AS reason_class,
          attempt.leased_at, attempt.ended_at,
          greatest(floor(extract(epoch FROM coalesce(least(saved.at, attempt.ended_at), attempt.ended_at) - attempt.leased_at)
@@ -106,7 +110,7 @@ _TIMED: Final = f"""
          CASE ended.state WHEN 'lost' THEN ended.window_ms
               ELSE {_clamped("wall_ms_claim", "least(ended.window_ms, need.run_ms)")} END AS wall_ms
     FROM ended
-    JOIN needs need ON need.id = ended.need_id
+    JOIN needs need ON need.id = ended.need_id AND need.variant = ended.variant
     JOIN marketplace_pool pool ON pool.id = ended.pool_id
     JOIN marketplace_task task ON task.id = ended.task_id
     JOIN marketplace_capabilityversion version ON version.id = task.capability_version_id

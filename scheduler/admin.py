@@ -30,6 +30,7 @@ from core.admin.filters import Dropdown
 from core.admin.panels import SHOWN, table
 from marketplace.admin.tasks import TaskPage
 from marketplace.models import Agent, Blob, Pool, Task
+from marketplace.stages import FIRST, stage_name
 from scheduler import network_admin  # noqa: F401  its pages belong here too
 from scheduler.models import (
     Attempt,
@@ -42,6 +43,7 @@ from scheduler.models import (
     Need,
     Output,
     Pace,
+    Prediction,
     ReportBatch,
     Round,
     Unit,
@@ -52,6 +54,11 @@ from scheduler.services.advancing import cancel_task
 LOG_SHOWN: Final = 8_000  # bytes of a chunk of output that its page shows
 
 
+def _stage(number: int) -> str:
+    """A stage where no task's plan is at hand to name it."""
+    return f"stage {number}" if number else FIRST
+
+
 @admin.register(Need)
 class NeedPage(Page):
     columns = ("id", "stage", "asks", "created_at", "key")
@@ -60,7 +67,7 @@ class NeedPage(Page):
 
     @admin.display(description="stage")
     def stage(self, obj: Need) -> str:
-        return Unit.Stage(obj.document.get("stage", 0)).label.lower()
+        return _stage(obj.document.get("stage", 0))
 
     @admin.display(description="asks for")
     def asks(self, obj: Need) -> str:
@@ -110,7 +117,7 @@ class UnitPage(Page):
     huge = True
 
     def name_of(self, obj: Any) -> str:
-        return f"merge {obj.pk}" if obj.stage else f"unit {obj.index}"
+        return f"stage {obj.stage}, unit {obj.index}" if obj.stage else f"unit {obj.index}"
 
 
 @admin.register(ReportBatch)
@@ -225,7 +232,7 @@ class LogChunkPage(Page):
 
 @admin.register(Pace)
 class PacePage(Page):
-    columns = ("capability_version", "stage", "pool", "mean", "work", "seen", "updated_at")
+    columns = ("capability_version", "stage", "variant", "pool", "mean", "deviation", "work", "memory", "result", "seen", "updated_at")
     joins = ("capability_version__capability__organization",)
     list_filter = (exact("pool__identifier"), exact("capability_version"))
     search_fields = ("pool__identifier", "capability_version__capability__name")
@@ -234,6 +241,19 @@ class PacePage(Page):
     def mean(self, obj: Pace) -> str:
         return f"{obj.seconds / obj.samples:,.3f}"
 
+    @admin.display(description="deviation, s")
+    def deviation(self, obj: Pace) -> str:
+        """Of the times themselves; around the line it is less where units differ in size."""
+        return f"{max(obj.seconds_squared / obj.samples - (obj.seconds / obj.samples) ** 2, 0.0) ** 0.5:,.3f}"
+
+    @admin.display(description="peak MiB, mean / most")
+    def memory(self, obj: Pace) -> str:
+        return f"{obj.memory_mib / obj.samples:,.0f} / {obj.memory_most:,}"
+
+    @admin.display(description="result a unit")
+    def result(self, obj: Pace) -> str:
+        return bytes_text(round(obj.bytes_out / obj.samples))
+
     @admin.display(description="TFLOP a unit")
     def work(self, obj: Pace) -> str:
         return f"{obj.tflop / obj.samples:,.3f}"
@@ -241,6 +261,25 @@ class PacePage(Page):
     @admin.display(description="samples", ordering="samples")
     def seen(self, obj: Pace) -> str:
         return f"{obj.samples:,.0f}"
+
+
+@admin.register(Prediction)
+class PredictionPage(Page):
+    columns = ("task", "made_at", "starts", "ends", "price", "tflop")
+    chain = ("task",)
+    search_fields = ("=task",)
+    huge = True
+
+    @admin.display(description="start, P50 / P90")
+    def starts(self, obj: Prediction) -> str:
+        return f"{obj.start_p50_s:,.1f} / {obj.start_p90_s:,.1f} s"
+
+    @admin.display(description="result, P50 / P90")
+    def ends(self, obj: Prediction) -> str:
+        return f"{obj.finish_p50_s:,.1f} / {obj.finish_p90_s:,.1f} s"
+
+    def name_of(self, obj: Any) -> str:
+        return f"result in {obj.finish_p50_s:,.1f} s"
 
 
 @admin.register(KeptScene)
@@ -292,7 +331,7 @@ def units(task: Task) -> Panel | None:
     if found is None:
         return Panel("Units", more=more, note="Too many to add up here.")
     lines = (
-        (Unit.Stage(stage).label.lower(), badge(state), to(Pool, pool, name), region or "", count, tries)
+        (stage_name(task.plan, stage), badge(state), to(Pool, pool, name), region or "", count, tries)
         for stage, state, pool, name, region, count, tries in found
     )
     return table("Units", ("stage", "state", "pool", "region", "#units", "#failed tries"), lines, more=more)
@@ -332,7 +371,7 @@ def _attempt_lines(rows: QuerySet[Attempt]) -> list[tuple[Any, ...]]:
     return [
         (
             to(Attempt, a.pk),
-            to(Unit, a.unit_id, "merge" if a.unit.stage else a.unit.index),
+            to(Unit, a.unit_id, f"stage {a.unit.stage}: {a.unit.index}" if a.unit.stage else a.unit.index),
             badge(a.state),
             a.reason_class,
             to(Pool, a.pool_id, a.pool),

@@ -13,6 +13,7 @@ from scheduler.services.expiring import expire_leases as expire
 from scheduler.services.expiring import sweep as find_work
 from scheduler.services.judging import judge_units
 from scheduler.services.placing import forget_old_prices, forget_old_rounds, run_round
+from scheduler.services.predicting import predict_task
 from scheduler.services.rechecking import recheck_caught
 from scheduler.services.revealing import remind_of_commitments
 from scheduler.services.standing import review_levels
@@ -25,6 +26,7 @@ def expand(task_id: str) -> None:
     awake("scheduler.expand", task_id)
     expand_task(task_id)
     match()
+    predict_task(task_id)  # placing never waits for it
 
 
 @shared_task(name="scheduler.match")
@@ -92,6 +94,7 @@ def sweep() -> None:
     work = find_work()
     for task_id in work["expand"]:
         expand_task(task_id)
+        predict_task(task_id)
     for task_id in work["advance"]:
         advance_task(task_id)
     conclude_tests_of(None)

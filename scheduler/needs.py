@@ -1,9 +1,9 @@
 """What a class of units needs, as a canonical document, and the hash that makes equal needs one class.
 
 Document (all JSON values):
-  version      capability version's id       stage       0 units, 1 merge, 2 and 3 validators of either
+  version      capability version's id       stage       number of a stage or its validators (marketplace/stages.py)
   need         {cores, memory_mib, disk_mib, accelerators: [{model, count}]}
-  variants     [{instruction_set, accelerator}]
+  variants     [{instruction_set, accelerator}], with need and tflop where variants differ in them
   tflop        FP32 TFLOP of one unit, decimal text
   run_s        time limit of one unit
   bytes_in     input bytes of one unit       organization  the user's slug
@@ -27,15 +27,18 @@ Only where there is something to say:
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 
 import orjson
 
-from marketplace.splitting import part_of
+from marketplace.stages import OVER, VALIDATES, part_of, stages_of, total_units
 
+NOBODYS: Final = "none"  # an instruction set that no machine has
+_ALWAYS: Final = ("instruction_set", "accelerator")
+_OF_VARIANT: Final = (*_ALWAYS, "need", "tflop")
 LARGE: Final = 100_000_000  # bytes; smaller files follow the work wherever it goes
 
 
@@ -66,18 +69,18 @@ def need_document(
     task: str = "",
     large: int = LARGE,
 ) -> dict[str, Any]:
-    """The need of a plan's units (stage 0) or of its merge (stage 1)."""
-    part = part_of(plan, stage)
-    units = plan["units"] + bool(plan["merge_stage"])
+    """The need of a plan's units (stage 0), of the merge or a stage after them (from 1 on), or of validators of either."""
+    part, units = part_of(plan, stage), total_units(plan)
     cap = constraints.get("max_price")
     document = {
         "version": version_id,
         "stage": stage,
         "need": part["need"],
-        "variants": plan["variants"],
+        "variants": [{name: one[name] for name in _OF_VARIANT if name in one and (not stage or name in _ALWAYS)}
+                     for one in plan["variants"]],
         "tflop": str(part["tflop"]),
         "run_s": part["limits"]["run_s"],
-        "bytes_in": bytes_in,
+        "bytes_in": bytes_in + bytes_before(plan, stage),
         "organization": organization,
         "trusted": trusted,
         "objective": objective,
@@ -104,15 +107,40 @@ def need_document(
     return document | {name: value for name, value in extra.items() if value}
 
 
-def narrowed(document: dict[str, Any], instruction_set: str) -> dict[str, Any]:
-    """The need of a unit whose siblings ran on this instruction set, where results are only comparable within one.
+def of_variant(document: Mapping[str, Any], variant: int) -> Mapping[str, Any]:
+    """The need of a unit that runs as this variant."""
+    variants = document.get("variants", ())
+    own = variants[variant] if variant < len(variants) else {}
+    return {**document, **{name: own[name] for name in ("need", "tflop") if name in own}, "variant": variant}
 
-    The accelerators' models stand in `need` already; variants with another model are no way to the same bits.
+
+def bytes_before(plan: dict[str, Any], stage: int) -> int:
+    """What a unit is likely to read of what was left before it: all of the last stage, or its part of the one it goes over."""
+    if stage == 0 or stage >= VALIDATES:
+        return 0
+    parts = stages_of(plan)
+    split, units = parts[stage]["split"], parts[stage]["units"]
+    apart = split["by"] in OVER
+    before = parts[split["over"] if apart else stage - 1]
+    left = int(before["units"] * before.get("bytes_out", 0))
+    return left // units if apart else left
+
+
+def narrowed(document: dict[str, Any], instruction_set: str, variant: int = 0) -> dict[str, Any]:
+    """The need of a unit whose siblings ran as a variant on this instruction set, where results are only comparable within one.
+
+    Another model of accelerator is no way to the same bits either. Variants are known by their numbers: those that are left out
+    keep their place, for machines that there are none of.
     """
-    models = {wanted["model"] for wanted in document["need"].get("accelerators", ())}
-    variants = [v for v in document["variants"] if v["accelerator"] is None or v["accelerator"]["model"] in models]
-    fitting = [v for v in variants if v["instruction_set"] in ("any", instruction_set)]
-    return document | {"variants": [v | {"instruction_set": instruction_set} for v in fitting]}
+    variants = document["variants"]
+    kept, model = ("any", instruction_set), _model(variants[variant])
+    sets = [instruction_set if v["instruction_set"] in kept and _model(v) == model else NOBODYS for v in variants]
+    return document | {"variants": [v | {"instruction_set": one} for v, one in zip(variants, sets, strict=True)]}
+
+
+def _model(variant: Mapping[str, Any]) -> str | None:
+    accelerator = variant["accelerator"]
+    return None if accelerator is None else str(accelerator["model"])
 
 
 def unit_cap(max_price: Decimal, fee: dict[str, Any], units: int) -> Decimal:

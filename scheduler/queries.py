@@ -12,6 +12,7 @@ from django.db.models import Count, F, QuerySet
 from marketplace.loads import Load
 from marketplace.models import Organization, Task, TaskEvent
 from marketplace.splitting import unit_params
+from marketplace.stages import part_of, stage_name
 from scheduler.models import Attempt, MarketPrice, Unit
 from scheduler.sql import rows
 
@@ -43,7 +44,7 @@ def units_page(task: Task, *, after: int, limit: int) -> list[dict[str, Any]]:
 def unit_document(task: Task, unit: Unit, attempts: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "id": unit.pk,
-        "stage": Unit.Stage(unit.stage).label.lower(),
+        "stage": stage_name(task.plan, unit.stage),
         "index": unit.index,
         "replica": unit.replica,
         "checked": unit.checked is True,
@@ -51,7 +52,7 @@ def unit_document(task: Task, unit: Unit, attempts: list[dict[str, Any]]) -> dic
         "pool": unit.pool.identifier if unit.pool else None,
         "region": unit.pool.region.code if unit.pool else None,
         "tries": unit.tries,
-        "params": {} if unit.stage else unit_params(task.plan, unit.index),
+        "params": unit_params(part_of(task.plan, unit.stage), unit.index),
         "attempts": attempts,
     }
 
@@ -90,7 +91,8 @@ def market_prices(since: datetime, *, pool: str | None, resource: str | None, li
 
 
 _LEASED = """
-SELECT a.pool_id, sum((n.document->'need'->>'cores')::int)::int, count(*)::int
+SELECT a.pool_id,
+       sum((coalesce(n.document->'variants'->a.variant->'need', n.document->'need')->>'cores')::int)::int, count(*)::int
 FROM scheduler_attempt a JOIN scheduler_need n ON n.id = a.need_id
 WHERE a.state IN ('leased', 'running') AND a.pool_id = ANY(%s) GROUP BY a.pool_id
 """

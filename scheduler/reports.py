@@ -52,6 +52,8 @@ class Report:
     usage_text: str | None = None
     wall_ms: int = 0
     outputs: tuple[ReportedOutput, ...] = ()
+    peak_mib: int = 0
+    bytes_out: int = 0
     commitment: str = ""
     salt: str = ""
 
@@ -136,6 +138,7 @@ def parse_report(item: Any, at: str) -> Report:
         exit_code=_exit_code(item.get("exit_code")),
         usage_text=_usage_text(usage),
         wall_ms=_clamped(usage.get("wall_ms")),
+        peak_mib=min(_clamped(usage.get("peak_memory_mib")), _INT32),
         commitment=_commitment(outcome, item.get("commitment"), f"{at}.commitment"),
         salt=_text(item.get("salt"), MAX_SALT),
     )
@@ -184,6 +187,13 @@ def judge(report: Report, promised: SpecOutputs, stored: Collection[str]) -> Rep
         if not any(matches(pattern, path) for path in paths):
             return _failed(report, "invalid_result", "outputs_missing", f"nothing matches {pattern}")
     return report
+
+
+def measured(report: Report, stored: Mapping[str, int]) -> Report:
+    """With the bytes of its outputs as they lie in the store: what a later task's result is likely to weigh."""
+    if not report.outputs:
+        return report
+    return replace(report, bytes_out=sum(stored[output.sha256] for output in report.outputs))
 
 
 def unasked(report: Report) -> Report:

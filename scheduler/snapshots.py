@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from django.utils import timezone
 
@@ -21,6 +22,7 @@ from scheduler.matching import ClassState, PoolState, Snapshot
 from scheduler.matching.links import between, carries, ends_of, levels_of, slack_of
 from scheduler.matching.loads import load_of, used_by
 from scheduler.models import Need, Pace
+from scheduler.needs import of_variant
 from scheduler.network_snapshot import network
 from scheduler.pace import Fit, Key, with_anywhere
 from scheduler.scene import Scene, scene
@@ -51,11 +53,11 @@ GROUP BY class.need_id, w.avoid, w.apart ORDER BY min(w.id)
 """
 # The last column: are their inputs still on their way? Who only waits to show a result holds no processor any more.
 _LOAD = """
-SELECT pool_id, need_id, count(*), true FROM scheduler_unit WHERE state = 'placed' GROUP BY pool_id, need_id
+SELECT pool_id, need_id, variant, count(*), true FROM scheduler_unit WHERE state = 'placed'{without} GROUP BY 1, 2, 3
 UNION ALL
-SELECT pool_id, need_id, count(*), state = 'leased' FROM scheduler_attempt WHERE state IN ('leased', 'running')
+SELECT pool_id, need_id, variant, count(*), state = 'leased' FROM scheduler_attempt WHERE state IN ('leased', 'running'){without}
   AND id NOT IN (SELECT attempt_id FROM scheduler_commitment WHERE state IN ('committed', 'asked'))
-GROUP BY pool_id, need_id, state
+GROUP BY pool_id, need_id, variant, state
 """
 
 
@@ -93,12 +95,24 @@ def _open(known: Scene, *, online_only: bool) -> list[Pool]:
     return [p for p in pools if p.pk in online and (p.quarantined_until is None or p.quarantined_until <= now)]
 
 
-def market(classes: list[ClassState], *, online_only: bool = True, with_load: bool = True) -> Snapshot:
-    """The snapshot of a round: pools with their load, offers, paces and surroundings for the classes given."""
-    return market_in(scene(), classes, online_only=online_only, with_load=with_load)
+def market(
+    classes: list[ClassState], *, online_only: bool = True, with_load: bool = True, without: UUID | None = None
+) -> Snapshot:
+    """The snapshot of a round: pools with their load, offers, paces and surroundings for the classes given.
+
+    without  a task whose own units are no load: the market as it would be if that task had not been handed in
+    """
+    return market_in(scene(), classes, online_only=online_only, with_load=with_load, without=without)
 
 
-def market_in(known: Scene, classes: list[ClassState], *, online_only: bool = True, with_load: bool = True) -> Snapshot:
+def market_in(
+    known: Scene,
+    classes: list[ClassState],
+    *,
+    online_only: bool = True,
+    with_load: bool = True,
+    without: UUID | None = None,
+) -> Snapshot:
     """The same, of a scene that the caller holds."""
     now, found = timezone.now(), _open(known, online_only=online_only)
     closing = closings_of(found) if online_only else {}  # who is away for a while can still be waited for
@@ -107,7 +121,7 @@ def market_in(known: Scene, classes: list[ClassState], *, online_only: bool = Tr
         pools = [replace(pool, probation=False) if pool.probation else pool for pool in pools]
     pools = [replace(p, closes_in_s=closing[p.id].closes_in_s) if p.id in closing else p for p in pools]
     pace = _pace({one.document["version"] for one in classes})
-    load = _load(pools, pace) if with_load else Held(pools, {}, [])
+    load = _load(pools, pace, without) if with_load else Held(pools, {}, [])
     large = {sha for one in classes for sha, _ in one.document.get("inputs", ())}
     moments = {one.document["offers_at"] for one in classes}
     snapshot = Snapshot(
@@ -132,7 +146,7 @@ def _cached(sha256s: set[str]) -> frozenset[tuple[int, str]]:
     return frozenset(CachedBlob.objects.filter(sha256__in=sha256s).values_list("pool_id", "sha256"))
 
 
-def _with_network(snapshot: Snapshot, moving: list[tuple[int, dict[str, Any], int]]) -> Snapshot:
+def _with_network(snapshot: Snapshot, moving: list[tuple[int, Mapping[str, Any], int]]) -> Snapshot:
     """The same with the ways that its classes' data may take, and with what those links still carry."""
     ends = ends_of(snapshot)
     if not ends:
@@ -168,8 +182,8 @@ def _places(documents: list[Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:
 
 def _pace(versions: set[int]) -> dict[Key, Fit]:
     found = Pace.objects.filter(capability_version_id__in=versions)
-    keys = found.values_list("capability_version_id", "stage", "pool_id", *Fit._fields)
-    return with_anywhere({(version, stage, pool): Fit(*sums) for version, stage, pool, *sums in keys})
+    keys = found.values_list("capability_version_id", "stage", "variant", "pool_id", *Fit._fields)
+    return with_anywhere({(version, stage, variant, pool): Fit(*sums) for version, stage, variant, pool, *sums in keys})
 
 
 @dataclass(frozen=True)
@@ -181,20 +195,24 @@ class Held:
 
     pools: list[PoolState]
     used: dict[str, float]
-    moving: list[tuple[int, dict[str, Any], int]]
+    moving: list[tuple[int, Mapping[str, Any], int]]
 
 
-def _load(pools: list[PoolState], pace: dict[Key, Fit]) -> Held:
+def _load(pools: list[PoolState], pace: dict[Key, Fit], without: UUID | None = None) -> Held:
     """What is placed on pools or leased by them, in two statements; what it means is `load_of`'s business."""
     known = {pool.id for pool in pools}
-    found = [row for row in rows(_LOAD) if row[0] in known]
-    documents = documents_of({need_id for _, need_id, _, _ in found})
+    others, params = ("", []) if without is None else (" AND task_id <> %s", [without, without])
+    found = [row for row in rows(_LOAD.format(without=others), params) if row[0] in known]
+    documents = documents_of({need_id for _, need_id, *_ in found})
     pace = pace | _pace({doc["version"] for doc in documents.values()})
-    on_pools: dict[int, list[tuple[dict[str, Any], int]]] = defaultdict(list)
-    for pool_id, need_id, n, _ in found:
-        on_pools[pool_id].append((documents[need_id], n))
+    on_pools: dict[int, list[tuple[Mapping[str, Any], int]]] = defaultdict(list)
+    moving: list[tuple[int, Mapping[str, Any], int]] = []
+    for pool_id, need_id, variant, n, on_its_way in found:
+        document = of_variant(documents[need_id], variant)
+        on_pools[pool_id].append((document, n))
+        if on_its_way:
+            moving.append((pool_id, document, n))
     loads = {pool.id: load_of(pool, on_pools[pool.id], pace) for pool in pools if pool.id in on_pools}
-    moving = [(pool_id, documents[need_id], n) for pool_id, need_id, n, on_its_way in found if on_its_way]
     loaded = [loads[pool.id].pool if pool.id in loads else pool for pool in pools]
     return Held(loaded, used_by(pools, list(loads.values())), moving)
 

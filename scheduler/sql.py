@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from django.db import connection
+
+from marketplace.stages import VALIDATES
+
+# The part of a task's plan (t.plan) that a unit (u) belongs to, as marketplace/stages.py has it.
+PART: Final = f"""(CASE WHEN u.stage = 0 THEN t.plan WHEN u.stage >= {VALIDATES} THEN t.plan->'validate_stage'
+                  WHEN t.plan->'stages' IS NULL THEN t.plan->'merge_stage' ELSE t.plan->'stages'->(u.stage - 1) END)"""
 
 
 def rows(sql: str, params: Sequence[Any] | dict[str, Any] = ()) -> list[tuple[Any, ...]]:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from scheduler.matching import ClassState, PoolState, Prices, Snapshot
 from scheduler.network.values import Route
-from scheduler.pace import Fit
+from scheduler.pace import Fit, Key
 from scheduler.scene import offers_from, priced
 
 LIVE: Final = ("shares", "backlog_s", "held", "ahead", "running", "closes_in_s", "probation")
@@ -69,7 +69,7 @@ def snapshot_from(document: Mapping[str, Any], needs: Mapping[int, Mapping[str, 
         ],
         pools=[_pool_from(values) for values in document["pools"]],
         offers={(pool, at): Prices(offer, rates) for pool, at, offer, rates in document["offers"]},
-        pace={(version, stage, pool): Fit(*sums) for version, stage, pool, *sums in document["pace"]},
+        pace=dict(map(_pace_from, document["pace"])),
         routes={(one, other): _route_from(values) for one, other, values in document.get("routes", ())},
         wide={(one, other): _route_from(values) for one, other, values in document.get("wide", ())},
         steady={(one, other, level): _route_from(values) for one, other, level, values in document.get("steady", ())},
@@ -81,6 +81,14 @@ def snapshot_from(document: Mapping[str, Any], needs: Mapping[int, Mapping[str, 
         **{name: document.get(name, {}) for name in ("carbon", "budgets", "used")},
         at=document.get("at", 0.0),
     )
+
+
+def _pace_from(values: list[Any]) -> tuple[Key, Fit]:
+    """Rounds stored before there were variants name three parts of the key and five sums."""
+    if len(values) == 8:
+        version, stage, pool, *sums = values
+        return (version, stage, 0, pool), Fit(*sums)
+    return (values[0], values[1], values[2], values[3]), Fit(*values[4:])
 
 
 def _pool_from(values: Mapping[str, Any]) -> PoolState:

@@ -15,6 +15,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.timesince import timesince
 
+from marketplace.stages import MERGE, stage_name
+
 register = template.Library()
 _TONES: Final = {
     "good": "delivered done valid active published owner online",
@@ -32,6 +34,19 @@ _HOUR: Final = 3600
 def badge(word: Any) -> SafeString:
     """A state as a coloured word."""
     return format_html('<span class="badge {}">{}</span>', _TONE_OF.get(str(word), "plain"), word)
+
+
+@register.filter
+def part_of(attempt: Any, task: Any) -> str:
+    """What an attempt's unit is of its task: its index, with the stage's name before it after the first one."""
+    name, unit = stage_name(task.plan, attempt.unit.stage), attempt.unit
+    return str(unit.index) if unit.stage == 0 else name if name == MERGE else f"{name} {unit.index}"
+
+
+@register.filter
+def percent(share: Any) -> str:
+    """A share as whole per cent."""
+    return f"{float(share):.0%}"
 
 
 @register.filter

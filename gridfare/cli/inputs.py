@@ -1,14 +1,17 @@
-"""Inputs of a task as they are typed: `-i frames=24 -i scene=@cube.obj -i files=@folder`."""
+"""Inputs of a task as they are typed: `-i frames=24 -i scene=@cube.obj -i files=@folder -i files=task:<id>:<glob>`."""
 
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import typer
+
+_TASK = re.compile(r"task:(?P<task>[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?::(?P<path>.+))?")
 
 
 def pairs(given: Iterable[str], option: str) -> list[tuple[str, str]]:
@@ -23,11 +26,13 @@ def pairs(given: Iterable[str], option: str) -> list[tuple[str, str]]:
 
 
 def value_of(text: str) -> Any:
-    """JSON when it parses, a file or folder after @ (@@ is a plain @), text otherwise."""
+    """JSON when it parses, a file or folder after @ (@@ is a plain @), another task's result after task:, text otherwise."""
     if text.startswith("@@"):
         return text[1:]
     if text.startswith("@"):
         return existing(text[1:])
+    if referred := _TASK.fullmatch(text):
+        return {"task": referred["task"], "path": referred["path"] or "**"}
     try:
         return json.loads(text, parse_constant=_no_constant)
     except ValueError:

@@ -94,7 +94,33 @@ def explanation(why: dict[str, Any]) -> list[RenderableType]:
         told = f"\n{waiting['units']} units wait: {waiting['reason']}, {waiting['detail']}"
         parts += [Text(clean(told), "yellow"), _left_out(waiting["excluded"])]
         parts += [Text(_miss(miss), "bright_black") for miss in waiting.get("misses", ())]
+    if prediction := why.get("prediction"):
+        parts += [Text("\npredicted and actual", "bold"), prediction_table(prediction), _record(prediction["calibration"])]
     return parts
+
+
+def prediction_table(prediction: dict[str, Any]) -> Table:
+    """What was promised, for nine of ten too, beside what came."""
+    promised, came = prediction["predicted"], prediction["actual"]
+    rows = [
+        (name, span(promised[f"{name}_p50_s"]), span(promised[f"{name}_p90_s"]), _came(came[f"{name}_s"]))
+        for name in ("start", "finish")
+    ]
+    rows.append(("price", money(promised["price"], promised["currency"]), "", ""))
+    return table(["", "expected", "P90", "actual"], rows, right=["expected", "P90", "actual"])
+
+
+def _came(seconds: float | None) -> str:
+    return "not yet" if seconds is None else span(seconds)
+
+
+def _record(calibration: dict[str, Any]) -> Text:
+    """How far such promises have held."""
+    record = calibration["finish"]
+    if not record["tasks"]:
+        return Text("no task has been delivered yet to hold predictions against", "bright_black")
+    kept = f"{record['within_p90']:.0%} of the last {record['tasks']} results came within the P90 predicted"
+    return Text(f"{kept}; corrected by x {record['factor']:g}", "bright_black")
 
 
 def _miss(miss: dict[str, Any]) -> str:
@@ -110,7 +136,7 @@ def _by_pool(where: list[dict[str, Any]]) -> list[tuple[str, str, str, int, str]
     states: dict[tuple[str, str, str], dict[str, int]] = {}
     for each in where:
         if each["pool"]:
-            stage = "merge" if each["stage"] in (1, "merge") else "unit"
+            stage = clean(each.get("part") or ("merge" if each["stage"] in (1, "merge") else "unit"))
             states.setdefault((each["pool"], each["region"], stage), {})[each["state"]] = each["units"]
     return [
         (*place, sum(counts.values()), ", ".join(f"{count} {state}" for state, count in counts.items()))

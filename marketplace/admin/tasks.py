@@ -18,7 +18,7 @@ from core.admin.filters import Dropdown
 from core.admin.panels import SHOWN, table
 from core.errors import DomainError
 from marketplace import storage
-from marketplace.models import Artifact, Blob, Result, Task, TaskArtifact, TaskEvent
+from marketplace.models import Artifact, Blob, Result, Task, TaskArtifact, TaskEvent, TaskReference
 
 MANIFEST_READ: Final = 1024 * 1024  # bytes of a result's manifest that a page opens
 REASONS: Final = ("capability_error", "limit_exceeded", "node_fault", "invalid_result", "user_cancel", "deadline", "platform_fault")
@@ -49,7 +49,7 @@ class TaskPage(Page):
         ("Time", ("created_at", "started_at", "ended_at", "took", "deadline", "cancel_requested_at")),
         ("Money", ("cost", "settled", "priced_at", "terms")),
         ("Asked", ("name", "objective", "constraints", "labels", "inputs", "idempotency_key", "request_digest")),
-        ("Plan 拆解", ("units_total", "units_expanded", "units_done", "plan")),
+        ("Plan 拆解", ("units_total", "units_expanded", "units_open", "probing_until", "units_done", "plan")),
     )
     list_filter = ("state", Since, Settled, "kind", one_of("reason_class", REASONS), exact("organization__slug"), exact("capability_version"))
     search_fields = ("=pk", "=name", "=organization__slug")
@@ -105,6 +105,18 @@ class TaskArtifactPage(Page):
     list_filter = (exact("task"), exact("artifact"))
     search_fields = ("=task", "=artifact")
     huge = True
+
+
+@admin.register(TaskReference)
+class TaskReferencePage(Page):
+    columns = ("task", "needs", "field", "position", "path")
+    chain = ("task",)
+    list_filter = (exact("task"), exact("needs"))
+    search_fields = ("=task", "=needs")
+    huge = True
+
+    def name_of(self, obj: Any) -> str:
+        return f"{obj.field}: {obj.path}"
 
 
 @admin.register(Result)

@@ -6,7 +6,7 @@ from marketplace.models.availability import CachedBlob, MaintenanceWindow
 from marketplace.models.capabilities import Capability, CapabilityVersion
 from marketplace.models.providers import Agent, JoinToken, Offer, Pool, Rate, Region
 from marketplace.models.replicas import Pin, Replica
-from marketplace.models.tasks import Result, Task, TaskArtifact, TaskEvent
+from marketplace.models.tasks import Result, Task, TaskArtifact, TaskEvent, TaskReference
 
 __all__ = [
     "Agent",
@@ -31,6 +31,7 @@ __all__ = [
     "Task",
     "TaskArtifact",
     "TaskEvent",
+    "TaskReference",
     "Upload",
     "User",
 ]

@@ -73,6 +73,13 @@ class Task(models.Model):
     units_done = models.PositiveIntegerField(default=0)
     units_index = models.JSONField(null=True, blank=True, help_text="{sha256, bytes} of the merge's in/units.json")
     units_expanded = models.PositiveIntegerField(default=0)
+    units_open = models.PositiveIntegerField(
+        null=True, blank=True,
+        help_text="units that may exist by now: 0 while it waits for another task, 1 while a probe runs, else its stages so far",
+    )  # fmt: skip
+    probing_until = models.DateTimeField(
+        null=True, blank=True, help_text="its first unit runs alone, to be measured, until it is done or until then"
+    )
     cost_micros = models.BigIntegerField(default=0, help_text="pushed down by billing: so far, or final")
     cost_final = models.BooleanField(default=False)
     deadline = models.DateTimeField(null=True, blank=True)
@@ -107,6 +114,8 @@ class Task(models.Model):
                 condition=Q(settled_at__isnull=True) & ~Q(state__in=["queued", "running"]),
                 name="task_unsettled",
             ),
+            # how good predictions were: the last ones delivered
+            models.Index(fields=["-ended_at"], condition=Q(state="delivered"), name="task_delivered"),
         ]
 
     def __str__(self) -> str:
@@ -136,6 +145,22 @@ class TaskArtifact(models.Model):
 
     class Meta:
         constraints: ClassVar = [models.UniqueConstraint(fields=["task", "path"], name="task_file_path_once")]
+
+
+class TaskReference(models.Model):
+    """An input of a task that is the result of another: it waits for that one (`units_open` is 0) and then gets its files.
+
+    A cycle is impossible: a task can name only tasks that were there before it.
+    """
+
+    task = models.ForeignKey(Task, models.CASCADE, related_name="references")
+    needs = models.ForeignKey(Task, models.PROTECT, related_name="needed_by")
+    field = models.CharField(max_length=100, help_text="the input that names it")
+    position = models.PositiveIntegerField(default=0, help_text="in a list of several")
+    path = models.CharField(max_length=300, help_text="glob over the paths of the other's result")
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["task", "field", "position"], name="task_reference_once")]
 
 
 class Result(models.Model):

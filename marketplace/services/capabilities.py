@@ -28,6 +28,7 @@ from marketplace.manifest import (
     check_manifest,
     digest_of,
     load_manifest,
+    requirements_of,
 )
 from marketplace.models import Artifact, Capability, CapabilityVersion, Organization, Result, Task
 from marketplace.paths import matches
@@ -113,13 +114,17 @@ def _check_files(manifest: Manifest, program: Artifact | None) -> str:
     """The program is safe and holds every file that the manifest names. Returns its pinned requirements."""
     held = _within("program", lambda: _files_of(program))
     named = {f"tests.{number}.files.{name}": path for number, name, path in _test_files(manifest)}
-    wanted = manifest.get("requirements")
-    for field, path in {**named, **({"requirements": wanted} if wanted else {})}.items():
+    wanted = requirements_of(manifest)
+    for field, path in {**named, **wanted}.items():
         if path not in held:
             raise Invalid("file_missing", f"the program holds no file {path!r}", field=f"manifest.{field}")
-    if program is None or not wanted:
+    if program is None:
         return ""
-    return str(_within("manifest.requirements", lambda: _requirements_of(program, wanted)))
+    read = {
+        field: str(_within(f"manifest.{field}", lambda path=path: _requirements_of(program, path)))  # type: ignore[misc]
+        for field, path in wanted.items()
+    }
+    return read.get("requirements", "")
 
 
 def _files_of(program: Artifact | None) -> set[str]:

@@ -15,27 +15,29 @@ from marketplace.agent_auth import authenticate
 from marketplace.models import Agent, Blob
 from marketplace.services.artifacts import part_offset, receive_part, register_places
 from marketplace.services.storekeeping import may_fetch
-from scheduler.sql import dicts, rows
+from marketplace.stages import VALIDATES
+from scheduler.sql import PART, dicts, rows
 
-_LIVE: Final = """
+_LIVE: Final = f"""
 SELECT a.task_id, a.unit_id, u.stage, p.region_id, cv.program_id, t.units_index->>'sha256' AS index_sha,
-       greatest(((CASE WHEN u.stage = 1 THEN t.plan->'merge_stage' ELSE t.plan END)->'limits'->>'output_mib')::bigint,
+       greatest(({PART}->'limits'->>'output_mib')::bigint,
                 CASE WHEN u.stage = 0 AND t.plan ? 'checkpoint' THEN (t.plan->'limits'->>'disk_mib')::bigint END)
            AS output_mib
 FROM scheduler_attempt a JOIN scheduler_unit u ON u.id = a.unit_id JOIN marketplace_task t ON t.id = a.task_id
 JOIN marketplace_capabilityversion cv ON cv.id = t.capability_version_id JOIN marketplace_pool p ON p.id = a.pool_id
 WHERE a.id = %s AND a.fence = %s AND a.agent_id = %s AND a.state IN ('leased', 'running')
 """
-_MAY_READ: Final = """
+_MAY_READ: Final = f"""
 SELECT 1 FROM marketplace_taskartifact f JOIN marketplace_artifact r ON r.id = f.artifact_id
 WHERE f.task_id = %(task)s AND r.blob_id = %(sha)s
 UNION ALL
-SELECT 1 FROM scheduler_output o WHERE %(stage)s = 1 AND o.task_id = %(task)s AND o.blob_id = %(sha)s
+SELECT 1 FROM scheduler_output o WHERE %(stage)s > 0 AND %(stage)s < {VALIDATES} AND o.task_id = %(task)s AND o.blob_id = %(sha)s
 UNION ALL
-SELECT 1 FROM scheduler_unit v JOIN scheduler_unit u ON u.task_id = v.task_id AND u.stage = v.stage - 2 AND u.index = v.index
+SELECT 1 FROM scheduler_unit v
+JOIN scheduler_unit u ON u.task_id = v.task_id AND u.stage = v.stage - {VALIDATES} AND u.index = v.index
 JOIN scheduler_attempt a ON a.unit_id = u.id AND a.checked AND a.state = 'reported'
 JOIN scheduler_output o ON o.attempt_id = a.id
-WHERE %(stage)s >= 2 AND v.id = %(unit)s AND o.blob_id = %(sha)s
+WHERE %(stage)s >= {VALIDATES} AND v.id = %(unit)s AND o.blob_id = %(sha)s
 UNION ALL
 SELECT 1 FROM scheduler_checkpoint c
 WHERE c.unit_id = %(unit)s AND c.files @> jsonb_build_array(jsonb_build_object('sha256', %(sha)s::text)) LIMIT 1

@@ -274,11 +274,49 @@ class WhereOut(serializers.Serializer[Any]):
     pool = serializers.CharField(allow_null=True)
     region = serializers.CharField(allow_null=True)
     stage = serializers.IntegerField()
+    part = serializers.CharField(help_text="the stage's name")
     state = serializers.CharField()
     units = serializers.IntegerField()
+
+
+class PredictedOut(serializers.Serializer[Any]):
+    at = serializers.DateTimeField()
+    start_p50_s = serializers.FloatField(help_text="seconds from the submit until the first unit starts, expected")
+    start_p90_s = serializers.FloatField(help_text="that nine of ten tasks do not exceed, corrected by the record")
+    finish_p50_s = serializers.FloatField(help_text="until the result is there")
+    finish_p90_s = serializers.FloatField()
+    price = serializers.CharField(help_text="expected, fees included; not what is charged")
+    currency = serializers.CharField()
+    tflop = serializers.CharField(help_text="FP32 TFLOP of all units")
+
+
+class ActualOut(serializers.Serializer[Any]):
+    start_s = serializers.FloatField(allow_null=True)
+    finish_s = serializers.FloatField(allow_null=True, help_text="null until it is delivered")
+
+
+class RecordOut(serializers.Serializer[Any]):
+    """How predictions of the market's last tasks turned out."""
+
+    tasks = serializers.IntegerField()
+    within_p50 = serializers.FloatField(allow_null=True, help_text="share that came no later than expected")
+    within_p90 = serializers.FloatField(allow_null=True, help_text="share that came within P90, uncorrected")
+    factor = serializers.FloatField(help_text="what P90 is multiplied by, so that it would have held for nine of ten of them")
+
+
+class CalibrationOut(serializers.Serializer[Any]):
+    start = RecordOut()
+    finish = RecordOut()
+
+
+class PredictionOut(serializers.Serializer[Any]):
+    predicted = PredictedOut()
+    actual = ActualOut()
+    calibration = CalibrationOut()
 
 
 class ExplanationOut(serializers.Serializer[Any]):
     where = WhereOut(many=True)
     decisions = serializers.ListField(child=serializers.DictField())
     waiting = serializers.DictField(allow_null=True)
+    prediction = PredictionOut(allow_null=True)

@@ -21,6 +21,7 @@ from marketplace import storage
 from marketplace.api.artifacts import DOWNLOAD, RANGE, AnyAccept
 from marketplace.auth import caller_of
 from marketplace.models import Result, Task
+from marketplace.stages import stage_names
 from scheduler.api.events import TaskEvents
 from scheduler.api.serializers import (
     ExplanationOut,
@@ -197,7 +198,7 @@ class TaskLogs(APIView):
             LINES,
             _whole("attempt", "only this attempt's"),
             _whole("unit", "only the unit of this index", MAX_INT4),
-            OpenApiParameter("stage", str, enum=["unit", "merge"]),
+            OpenApiParameter("stage", str, enum=["unit", "merge"], description="or the name of one of the task's own stages"),
             OpenApiParameter("stream", str, enum=STREAMS),
         ],
         responses=LogsOut,
@@ -205,11 +206,12 @@ class TaskLogs(APIView):
     def get(self, request: Request, task_id: UUID) -> Response:
         task = task_for(request, task_id)
         only: dict[str, Any] = {name: optional_whole(request, name) for name in ("attempt", "unit")}
-        stage = choice(request, "stage", ("unit", "merge"))
-        only["stage"] = None if stage is None else int(stage == "merge")
+        names = stage_names(task.plan)
+        stage = choice(request, "stage", tuple(names))
+        only["stage"] = None if stage is None else names.index(stage)
         only["stream"] = choice(request, "stream", STREAMS)
         after, limit = whole(request, "after", 0), limit_of(request, 200, most=1000)
-        return Response(read_logs(task.pk, after=after, limit=limit, **only))
+        return Response(read_logs(task.pk, after=after, limit=limit, names=names, **only))
 
 
 class TaskResult(APIView):

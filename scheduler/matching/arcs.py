@@ -10,8 +10,8 @@ Every number here is a column over the market's pools (`market.py`); `scalar.py`
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final
 
@@ -22,6 +22,8 @@ from scheduler.matching.market import Bools, Floats, Ints, Market, column_of
 from scheduler.matching.scalar import MIN_RUN_S, UNKNOWN_RUN_S, needs_of, quantities_of
 from scheduler.matching.transfer import Way, way_in, way_out
 from scheduler.matching.values import DIMENSIONS, Arc, ClassState
+from scheduler.needs import of_variant
+from scheduler.pace import Fits, expected_and_p90
 
 ROUNDING: Final = 1e-12  # caps have twelve decimals: a price that equals its cap must not fail by a float's last bit
 SCARCITY: Final = 0.05  # of the price: what blocks accelerators without using them had better go elsewhere
@@ -34,7 +36,7 @@ class Column:
 
     one: ClassState
     market: Market
-    need: dict[str, float]
+    need: dict[str, float | Floats]  # a column of its own where the pools' variants need different amounts
     fits: Bools
     excluded: Counter[str]
     offer: Ints
@@ -53,6 +55,23 @@ class Column:
     weights: Weights
     ways: tuple[Way, Way]
     long: Bools
+    kinds: Sequence[Mapping[str, Any]]  # the class's need as each of the variants that pools were held against
+    variant: Ints  # of the manifest's variants the one that each pool would run
+
+    @property
+    def typical(self) -> dict[str, float]:
+        """The need of a unit where no pool is meant: that of the first variant."""
+        return needs_of(self.one.document["need"])
+
+    def need_at(self, row: int) -> dict[str, float]:
+        """The need of a unit at one pool."""
+        amounts = {name: float(n[row]) if isinstance(n, np.ndarray) else n for name, n in self.need.items()}
+        return {name: amount for name, amount in amounts.items() if amount}
+
+    @property
+    def is_mixed(self) -> bool:
+        """Do some pools run another variant than others, with another need?"""
+        return any(isinstance(amount, np.ndarray) for amount in self.need.values())
 
     @property
     def hour(self) -> float:
@@ -113,6 +132,8 @@ class Column:
             "finish_s": finish,
         }
         shown: dict[str, Any] = {"pool": pool.identifier, "region": pool.region}
+        if len(self.one.document["variants"]) > 1:
+            shown["variant"] = int(self.variant[row])
         shown |= {name: round(value, 9) for name, value in named.items()}
         shown |= {name: round(float(value), 3) for name, value in seconds.items()}
         return shown | {"carbon_g": round(float(self.carbon_g[row]), 6), "trust": round(float(self.trust[row]), 6)}
@@ -126,7 +147,8 @@ class Column:
     @cached_property
     def parts(self) -> Bools:
         """Pools with room for a part of a unit beyond the whole ones."""
-        exact = [self.market.free[name] / amount for name, amount in self.need.items() if amount > 0 and name in self.market.free]
+        free = self.market.free
+        exact = [_rooms(free[name], amount) for name, amount in self.need.items() if np.any(amount) and name in free]
         parts: Bools = np.minimum.reduce(exact) > self.room + 1e-6
         return parts
 
@@ -143,20 +165,68 @@ class Column:
 
 
 def column(one: ClassState, market: Market) -> Column:
-    """A class over all pools."""
+    """A class over all pools: at each pool the cheapest of the variants that it could run, the first of equals."""
     doc = one.document
+    ways = way_in(doc, market), way_out(doc, market)
+    offered = market.offers(doc["offers_at"])
+    variants = doc["variants"] if any("need" in variant for variant in doc["variants"]) else doc["variants"][:1]
+    kinds = [doc] if len(variants) == 1 else [{**of_variant(doc, n), "variants": [v]} for n, v in enumerate(variants)]
+    columns = [_column(one, kind, market, ways, offered) for kind in kinds]
+    reasons = [_reasons(one) for one in columns]
+    found, reason = (columns[0], reasons[0]) if len(kinds) == 1 else _choose(columns, reasons)
+    if len(kinds) == 1 and len(doc["variants"]) > 1:
+        found.variant = _first_that_runs(doc["variants"], market)
+    _leave_out(found, reason)
+    return found
+
+
+def _first_that_runs(variants: Sequence[Mapping[str, Any]], market: Market) -> Ints:
+    """For variants that only differ in their instruction set: the first that each pool's machines understand."""
+    chosen = np.zeros(len(market), dtype=np.int64)
+    for number in reversed(range(len(variants))):
+        name = variants[number]["instruction_set"]
+        runs = np.ones(len(market), dtype=bool) if name == "any" else market.members(market.instruction_sets, {name})
+        chosen[runs] = number
+    return chosen
+
+
+def _choose(columns: Sequence[Column], reasons: Sequence[Ints]) -> tuple[Column, Ints]:
+    """One column out of those of the variants. Where none fits, the one that came furthest in the precedence says why not."""
+    costs = np.array([np.where(reason == FITS, one.cost(one.wait_s), np.inf) for one, reason in zip(columns, reasons, strict=True)])
+    told = np.array(reasons)
+    chosen = np.where((told == FITS).any(axis=0), np.argmin(costs, axis=0), np.argmax(told, axis=0))
+    rows = np.arange(len(chosen))
+    size = len(chosen)
+    names = sorted({name for one in columns for name in one.need})
+    needs = {name: np.array([np.broadcast_to(one.need.get(name, 0.0), size) for one in columns]) for name in names}
+    picked = {name: np.array([getattr(one, name) for one in columns])[chosen, rows] for name in _BY_VARIANT}
+    need = {name: _alike(table) if size and np.ptp(table) == 0 else table[chosen, rows] for name, table in needs.items()}
+    kinds = [one.kinds[0] for one in columns]
+    return replace(columns[0], need=need, kinds=kinds, variant=chosen, **picked), told[chosen, rows]
+
+
+def _alike(table: Floats) -> float:
+    return float(table[0, 0])
+
+
+_BY_VARIANT: Final = ("share", "room", "run_s", "run_p90_s", "wait_s", "price", "carbon_g", "scarcity", "long")
+
+
+def _column(
+    one: ClassState, doc: Mapping[str, Any], market: Market, ways: tuple[Way, Way], offered: tuple[Ints, dict[str, Floats]]
+) -> Column:
+    """A class over all pools, as one variant: `doc` is its need with that variant's values."""
     need = needs_of(doc["need"])
     run_s, p90 = _run_seconds(doc, market)
-    ways = way_in(doc, market), way_out(doc, market)
-    offer, rates = market.offers(doc["offers_at"])
+    offer, rates = offered
     price = _price(doc, rates, run_s, ways[0].moved)
     long = _long(ways[0].seconds + p90, market)
     room, share = _room(need, market, long), _share(need, market)
     accelerated = market.accelerated & (not any(name.startswith("accelerator") for name in need))
-    found = Column(
+    return Column(
         one=one,
         market=market,
-        need=need,
+        need=dict(need),
         fits=np.zeros(len(market), dtype=bool),
         excluded=Counter(),
         offer=offer,
@@ -172,12 +242,12 @@ def column(one: ClassState, market: Market) -> Column:
         carbon_g=_carbon(doc, run_s, market) + ways[0].carbon_g + ways[1].carbon_g,
         trust=column_of(market.trusts.get(doc["version"], {}), len(market), NEWCOMER),
         scarcity=np.where(accelerated, SCARCITY * price, 0.0),
-        weights=weights_of(doc),
+        weights=weights_of(one.document),
         ways=ways,
         long=long,
+        kinds=[doc],
+        variant=np.zeros(len(market), dtype=np.int64),
     )
-    _leave_out(found)
-    return found
 
 
 def _long(work_s: Floats, market: Market) -> Bools:
@@ -188,10 +258,17 @@ def _long(work_s: Floats, market: Market) -> Bools:
     return long
 
 
-def room_of(need: Mapping[str, float], columns: Mapping[str, Floats], size: int) -> Floats:
+def room_of(need: Mapping[str, float | Floats], columns: Mapping[str, Floats], size: int) -> Floats:
     """How many units of a need some columns of resources have room for, at every pool."""
-    rooms = [columns[name] / amount for name, amount in need.items() if amount > 0 and name in columns]
+    rooms = [_rooms(columns[name], amount) for name, amount in need.items() if np.any(amount) and name in columns]
     return np.floor(np.minimum.reduce(rooms) + 1e-9) if rooms else np.full(size, np.inf)
+
+
+def _rooms(column: Floats, amount: float | Floats) -> Floats:
+    if not isinstance(amount, np.ndarray):
+        return column / amount
+    rooms: Floats = np.divide(column, amount, out=np.full(len(column), np.inf), where=amount > 0)
+    return rooms
 
 
 def _room(need: Mapping[str, float], market: Market, long: Bools) -> Floats:
@@ -211,24 +288,22 @@ def _run_seconds(doc: Mapping[str, Any], market: Market) -> tuple[Floats, Floats
     tflop = float(doc["tflop"])
     speed = market.speed * doc["need"]["cores"]
     slope = np.divide(1.0, speed, out=np.zeros(len(market)), where=speed > 0)
-    fits = market.fits.get((doc["version"], doc["stage"]), {})
-    anywhere = fits.get(-1)
-    if anywhere is None:
+    learned = market.learned.get((doc["version"], doc["stage"], doc.get("variant", 0)))
+    if learned is None or learned.anywhere is None:
         run = tflop * slope
         run[run == 0] = UNKNOWN_RUN_S
-        unsure = np.full(len(market), UNSEEN)
+        p90 = run * UNSEEN
     else:
-        run = np.array([anywhere.at(tflop, s) for s in slope]) if len(slope) < 64 else anywhere.at_all(tflop, slope)
-        unsure = np.full(len(market), ELSEWHERE)
-    for row, fit in fits.items():
-        if row >= 0:
-            run[row], unsure[row] = fit.at(tflop, float(slope[row])), fit.unsure()
+        run, p90 = expected_and_p90(Fits.same(learned.anywhere, len(market)), tflop, slope)
+        p90 = np.maximum(p90, run * ELSEWHERE)
+    if learned is not None and len(learned.rows):
+        run[learned.rows], p90[learned.rows] = expected_and_p90(learned.fits, tflop, slope[learned.rows])
     most = float(doc["run_s"])
-    return np.clip(run, MIN_RUN_S, most), np.clip(run * unsure, MIN_RUN_S, most)
+    return np.clip(run, MIN_RUN_S, most), np.clip(p90, MIN_RUN_S, most)
 
 
 UNSEEN: Final = 2.0  # P90 over the expected time, when only the manifest's model speaks
-ELSEWHERE: Final = 1.5  # and when units were seen, but on other pools
+ELSEWHERE: Final = 1.5  # and at least, when units were seen, but on other pools
 
 
 def _price(doc: Mapping[str, Any], rates: Mapping[str, Floats], run_s: Floats, moved: Floats) -> Floats:
@@ -250,14 +325,22 @@ def _carbon(doc: Mapping[str, Any], run_s: Floats, market: Market) -> Floats:
     return grams
 
 
-def _leave_out(found: Column) -> None:
-    """Every pool fits or is counted for the first dimension, in the fixed precedence, that speaks against it."""
-    open_rows = np.ones(len(found.market), dtype=bool)
+FITS: Final = len(DIMENSIONS)  # among the numbers of dimensions: none speaks against it
+
+
+def _reasons(found: Column) -> Ints:
+    """For every pool the number of the first dimension, in the fixed precedence, that speaks against it."""
+    reasons = np.full(len(found.market), FITS, dtype=np.int64)
     for dimension, fits in checks(found):
-        refused = open_rows & ~fits
-        if refused.any():
-            found.excluded[dimension] += int(refused.sum())
-            open_rows &= fits
+        reasons[(reasons == FITS) & ~fits] = DIMENSIONS.index(dimension)
+    return reasons
+
+
+def _leave_out(found: Column, reasons: Ints) -> None:
+    """Every pool fits or is counted for what speaks against it."""
+    for number in np.unique(reasons[reasons != FITS]):
+        found.excluded[DIMENSIONS[number]] += int((reasons == number).sum())
+    open_rows = reasons == FITS
     fresh = open_rows.copy()
     fresh[[found.market.row[pool] for pool in found.one.avoid if pool in found.market.row]] = False
     # pools that failed these units before are left out only while another could take them
@@ -268,8 +351,18 @@ def _leave_out(found: Column) -> None:
 
 
 def checks(found: Column) -> list[tuple[str, Bools]]:
-    """The dimensions in their order, each with the pools that pass it."""
-    m, doc, everywhere = found.market, found.one.document, np.ones(len(found.market), dtype=bool)
+    """The dimensions in their order, each with the pools that pass it, as the variant that they would run."""
+    tables = [_checks(found, kind) for kind in found.kinds]
+    if len(tables) == 1:
+        return tables[0]
+    rows = np.arange(len(found.market))
+    passed = [np.array([table[n][1] for table in tables])[found.variant, rows] for n in range(len(tables[0]))]
+    return [(dimension, fits) for (dimension, _), fits in zip(tables[0], passed, strict=True)]
+
+
+def _checks(found: Column, doc: Mapping[str, Any]) -> list[tuple[str, Bools]]:
+    """The same for one variant: `doc` is the class's need with that variant's values."""
+    m, everywhere = found.market, np.ones(len(found.market), dtype=bool)
     need = doc["need"]
     sets = {v["instruction_set"] for v in doc["variants"]}
     listed = {

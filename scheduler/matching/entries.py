@@ -26,7 +26,7 @@ class Entries:
     def __init__(self, found: Sequence[Column], market: Market, dues: Sequence[Due]) -> None:
         self.found, self.market, self.dues, self.pools = found, market, dues, len(market)
         self.names = sorted({name for one in found for name in one.need})
-        self.unit = {name: _typical([one.need.get(name, 0.0) for one in found]) for name in self.names}
+        self.unit = {name: _typical([float(np.max(one.need.get(name, 0.0), initial=0.0)) for one in found]) for name in self.names}
         snapshot, self.rows = market.snapshot, len(found)
         binding = self._binding()
         self.resource_at = {name: self._number(binding[name]) for name in self.names}
@@ -51,8 +51,10 @@ class Entries:
     def _binding(self) -> dict[str, Bools]:
         """Resource → the pools where it may be used up before every other one, by what any class needs of it."""
         free = np.maximum(np.array([self.market.column(self.market.free, name) for name in self.names]), 1e-9)
-        needs = np.array([[one.need.get(name, 0.0) for one in self.found] for name in self.names])
         binds = {name: np.ones(self.pools, dtype=bool) for name in self.names}
+        if any(one.is_mixed for one in self.found):  # what is used up first would differ from pool to pool
+            return binds
+        needs = np.array([[one.need.get(name, 0.0) for one in self.found] for name in self.names])
         for i, name in enumerate(self.names):
             for j in range(len(self.names)):
                 most = _largest_ratio(needs[i], needs[j])  # of need of this to need of the other, over the classes
@@ -84,7 +86,7 @@ class Entries:
         one, ones = self.found[number], np.ones(self.pools)
         yield self._same(number), ones
         for name, amount in one.need.items() if kind == NOW else ():
-            if amount > 0:
+            if np.any(amount):
                 yield self.resource_at[name], amount / self.unit[name] * ones
                 if self.reserved_at:
                     yield self.reserved_at[name], amount / self.unit[name] * one.long.astype(np.float64)
@@ -105,7 +107,7 @@ class Entries:
             yield self._same(self.budget_at[organization]), one.price
         for i, due in enumerate(self.dues):
             if due.organization == organization:
-                yield self._same(self.dues_at + i), np.full(self.pools, due.share_of(one.need))
+                yield self._same(self.dues_at + i), np.full(self.pools, due.share_of(one.typical))
 
     def worth(self, number: int, kind: int, duals: Floats) -> Floats:
         """What the rows that a way takes are worth, at every pool."""

@@ -74,13 +74,16 @@ def _roomiest(one: Column, rooms: Floats, size: int, first: First) -> int | None
 
 def _reserve(one: Column, units: int, room: Room, first: First) -> None:
     """Promise room on the pool where it would be over first, unless all are promised already."""
-    market, need = room.market, {name: amount * units for name, amount in one.need.items()}
+    market = room.market
     rows = [int(row) for row in np.flatnonzero(one.fits) if int(row) not in first.promised]
-    starts = {row: free_in(market.pools[row], need, {name: room.free[name][row] for name in need}) for row in rows}
+    needs = {row: {name: amount * units for name, amount in one.need_at(row).items()} for row in rows}
+    starts = {
+        row: free_in(market.pools[row], need, {name: room.free[name][row] for name in need}) for row, need in needs.items()
+    }
     if rows:
         best = min(rows, key=lambda row: (starts[row] + one.work_s[row], row))
         first.promised.add(best)
-        market.reserve(best, starts[best], need)
+        market.reserve(best, starts[best], needs[best])
 
 
 def free_in(pool: PoolState, need: Mapping[str, float], free: Mapping[str, float]) -> float:

@@ -8,19 +8,31 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scheduler.matching.values import PoolState, Snapshot
-from scheduler.pace import ANYWHERE, Fit
+from scheduler.pace import ANYWHERE, Fit, Fits
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
 DEFAULT_CARBON: Final = 536.6  # g CO2 per kWh: the national average of 2022
+
+
+class Learned(NamedTuple):
+    """The rows of the pools that ran units of a kind, their fits in that order, and the fit over all pools that ever did."""
+
+    rows: Ints
+    fits: Fits
+    anywhere: Fit | None
+
+
+def _learned(by_row: dict[int, Fit], anywhere: Fit | None) -> Learned:
+    return Learned(np.array(list(by_row), dtype=np.int64), Fits.of(list(by_row.values())), anywhere)
 
 
 class Market:
@@ -156,14 +168,16 @@ class Market:
         return ids, rates
 
     @cached_property
-    def fits(self) -> dict[tuple[int, int], dict[int, Fit]]:
-        """(version, stage) → row of the pool → its fit; the fit over all pools has the row ANYWHERE - 1."""
-        found: dict[tuple[int, int], dict[int, Fit]] = {}
-        for (version, stage, pool), fit in self.snapshot.pace.items():
-            row = -1 if pool == ANYWHERE else self.row.get(pool)
-            if row is not None:
-                found.setdefault((version, stage), {})[row] = fit
-        return found
+    def learned(self) -> dict[tuple[int, int, int], Learned]:
+        """(version, stage, variant) → what finished attempts taught, pool by pool and over all pools."""
+        found: dict[tuple[int, int, int], dict[int, Fit]] = {}
+        everywhere: dict[tuple[int, int, int], Fit] = {}
+        for (version, stage, variant, pool), fit in self.snapshot.pace.items():
+            if pool == ANYWHERE:
+                everywhere[version, stage, variant] = fit
+            elif pool in self.row:
+                found.setdefault((version, stage, variant), {})[self.row[pool]] = fit
+        return {key: _learned(found.get(key, {}), everywhere.get(key)) for key in found.keys() | everywhere.keys()}
 
     @cached_property
     def trusts(self) -> dict[int, dict[int, float]]:

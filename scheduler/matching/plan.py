@@ -109,7 +109,7 @@ def _lacks(found: Sequence[Column], given: Given, owed: Sequence[Due]) -> float:
         one = found[number]
         for due in owed:
             if due.organization == one.one.document["organization"]:
-                got[due.organization] += due.share_of(one.need) * units
+                got[due.organization] += due.share_of(one.typical) * units
     return sum(max(due.due - got[due.organization], 0.0) * due.lack_cost for due in owed)
 
 
@@ -128,7 +128,9 @@ def _decision(one: Column, given: Sequence[tuple[int, int, int]], queued: Mappin
     for row, kind, count in given:
         units.setdefault(row, [0, 0])[kind] += count
     placements = tuple(
-        Placement(state.need_id, state.avoid, pools[row].id, int(one.offer[row]), now + ahead, ahead, state.apart)
+        Placement(
+            state.need_id, state.avoid, pools[row].id, int(one.offer[row]), now + ahead, ahead, state.apart, int(one.variant[row])
+        )
         for row, (now, ahead) in units.items()
     )
     candidates = tuple(one.terms(int(row)) for row in one.best(SHOWN))

@@ -57,7 +57,7 @@ class Room:
     def take(self, found: Column, row: int, kind: int, units: float) -> None:
         """Units were given to a pool."""
         if kind == NOW:
-            for name, amount in found.need.items():
+            for name, amount in found.need_at(row).items():
                 self.free[name][row] -= units * amount
                 if self.unreserved and found.long[row]:
                     self.unreserved[name][row] -= units * amount

@@ -18,7 +18,8 @@ def run_seconds(doc: Mapping[str, Any], pool: PoolState, pace: Mapping[Key, Fit]
     tflop = float(doc["tflop"])
     speed = pool.mflops / 1e6 * doc["need"]["cores"] / max(pool.cores, 1)
     slope = 1 / speed if speed > 0 else 0.0
-    seen = pace.get((doc["version"], doc["stage"], pool.id)) or pace.get((doc["version"], doc["stage"], ANYWHERE))
+    kind = doc["version"], doc["stage"], doc.get("variant", 0)
+    seen = pace.get((*kind, pool.id)) or pace.get((*kind, ANYWHERE))
     run_s = seen.at(tflop, slope) if seen is not None else tflop * slope or UNKNOWN_RUN_S
     return min(max(run_s, MIN_RUN_S), float(doc["run_s"]))
 

@@ -60,7 +60,7 @@ def dues(found: Sequence[Column], market: Market, used: Mapping[str, float], wai
     totals = {name: float(column.sum()) for name, column in market.declared.items()}
     wants: dict[str, float] = {}
     for one in found:
-        asked = one.one.waiting * market_share(one.need, totals)
+        asked = one.one.waiting * market_share(one.typical, totals)
         organization = one.one.document["organization"]
         wants[organization] = wants.get(organization, 0.0) + asked
     everybody = {name: wants.get(name, 0.0) + used.get(name, 0.0) for name in wants.keys() | used.keys()}
@@ -87,7 +87,7 @@ def _free_share(market: Market) -> float:
 def _lack_cost(found: Sequence[Column], totals: Mapping[str, float], waiting: Floats) -> float:
     """Per share lacking: half as much again as anybody would gain by having the share instead."""
     gains = [
-        (float(leave) - float(one.cost(0.0)[one.fits].min())) / max(market_share(one.need, totals), ENOUGH)
+        (float(leave) - float(one.cost(0.0)[one.fits].min())) / max(market_share(one.typical, totals), ENOUGH)
         for one, leave in zip(found, waiting, strict=True)
     ]
     return 1.5 * max(*gains, ENOUGH)

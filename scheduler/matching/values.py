@@ -100,7 +100,7 @@ class Prices:
 class Snapshot:
     """Everything a round looks at.
 
-    offers   (pool, offers_at) → prices             pace     (version, stage, pool) → what units took
+    offers   (pool, offers_at) → prices             pace     (version, stage, variant, pool) → what units took
     routes   (region, region) → the quickest way between; wide: the one for bulk
     steady   the same by class of jitter asked for, (region, region, class)
     trust    (pool, version) → probability of a valid result
@@ -161,7 +161,7 @@ class Arc:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Units of a class for a pool; `ahead` of them are fetched before they can start."""
+    """Units of a class for a pool, as one of the manifest's variants; `ahead` of them are fetched before they can start."""
 
     need_id: int
     avoid: tuple[int, ...]
@@ -170,6 +170,7 @@ class Placement:
     units: int
     ahead: int = 0
     apart: tuple[int, ...] = ()
+    variant: int = 0
 
 
 @dataclass(frozen=True, slots=True)

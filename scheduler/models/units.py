@@ -12,6 +12,8 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 
+from marketplace.stages import VALIDATES
+
 # Rows of Unit and Attempt are written by the ten thousand from values that were just read, and what they name is never
 # deleted: checking each foreign key again (`db_constraint`) would double a lease's cost. Unit and task stay checked.
 
@@ -124,10 +126,12 @@ class Unit(models.Model):
     }
 
     class Stage(models.IntegerChoices):
+        """The first two; stages of a manifest's own go on counting, and their plan names them (`marketplace/stages.py`)."""
+
         UNIT = 0
         MERGE = 1
-        VALIDATE = 2, "Validate"  # a program that compares results of a unit of stage 0; its replicas are tries
-        VALIDATE_MERGE = 3, "Validate"
+        VALIDATE = VALIDATES, "Validate"  # a program that compares results of a unit of stage 0; its replicas are tries
+        VALIDATE_MERGE = VALIDATES + 1, "Validate"
 
     task = models.ForeignKey("marketplace.Task", models.CASCADE, db_index=False)
     stage = models.PositiveSmallIntegerField(choices=Stage.choices, default=Stage.UNIT)
@@ -148,6 +152,7 @@ class Unit(models.Model):
         models.BigIntegerField(), default=list, db_default=[], help_text="pools of owners that must not take it, ever"
     )
     not_before = models.DateTimeField(null=True)
+    variant = models.PositiveSmallIntegerField(db_default=0, help_text="of the manifest's variants the one its pool runs, from 0")
 
     class Meta:
         constraints: ClassVar = [
@@ -226,6 +231,7 @@ class Attempt(models.Model):
     agent = models.ForeignKey("marketplace.Agent", models.PROTECT, db_index=False, db_constraint=False)
     offer = models.ForeignKey("marketplace.Offer", models.PROTECT, null=True, db_index=False, db_constraint=False)
     need = models.ForeignKey(Need, models.PROTECT, db_index=False, db_constraint=False)
+    variant = models.PositiveSmallIntegerField(db_default=0, help_text="of the manifest's variants the one that ran, from 0")
     session = models.UUIDField(help_text="the agent's process it was leased to")
     fence = models.PositiveIntegerField()
     checked = models.BooleanField(default=False, db_default=False, help_text="its result waits for a verdict")
@@ -306,23 +312,44 @@ class LogChunk(models.Model):
         ]
 
 
+class Prediction(models.Model):
+    """What the planner's model promised of a task when it was expanded: seconds from the submit, expected and P90.
+
+    Never changed: held against what came, it says how far predictions can be trusted (`scheduler/calibration.py`).
+    """
+
+    task = models.OneToOneField("marketplace.Task", models.CASCADE, primary_key=True)
+    made_at = models.DateTimeField()
+    start_p50_s = models.FloatField(help_text="until its first unit starts")
+    start_p90_s = models.FloatField()
+    finish_p50_s = models.FloatField(help_text="until its result is there")
+    finish_p90_s = models.FloatField()
+    price = models.DecimalField(max_digits=20, decimal_places=6, help_text="expected, fees included; an estimate, never charged")
+    tflop = models.DecimalField(max_digits=30, decimal_places=12, help_text="FP32 work of all units")
+
+
 class Pace(models.Model):
-    """How long a capability version's units take on a pool: sums over finished attempts (`scheduler/pace.py`).
+    """What a capability version's units take on a pool: sums over finished attempts (`scheduler/pace.py`).
 
     Once more than a few hundred samples are in, older ones count less, so that a pool that changed is noticed.
     """
 
     capability_version = models.ForeignKey("marketplace.CapabilityVersion", models.CASCADE)
     stage = models.PositiveSmallIntegerField()
+    variant = models.PositiveSmallIntegerField(db_default=0, help_text="its number in the manifest, from 0")
     pool = models.ForeignKey("marketplace.Pool", models.CASCADE)
     samples = models.FloatField()
     tflop = models.FloatField(help_text="sum, FP32 TFLOP")
     seconds = models.FloatField(help_text="sum of wall times")
     tflop_squared = models.FloatField()
     product = models.FloatField(help_text="sum of TFLOP x seconds")
+    seconds_squared = models.FloatField(db_default=0)
+    memory_mib = models.FloatField(db_default=0, help_text="sum of the units' peaks, as agents claim, at most what was reserved")
+    memory_most = models.PositiveIntegerField(db_default=0, help_text="the highest of these peaks, MiB")
+    bytes_out = models.FloatField(db_default=0, help_text="sum of the outputs' bytes, as stored")
     updated_at = models.DateTimeField()
 
     class Meta:
         constraints: ClassVar = [
-            models.UniqueConstraint(fields=["capability_version", "stage", "pool"], name="pace_once")
+            models.UniqueConstraint(fields=["capability_version", "stage", "variant", "pool"], name="pace_once")
         ]

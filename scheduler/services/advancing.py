@@ -1,5 +1,6 @@
 """Between settle and deliver: what a task does next, decided from its rows, one task at a time, may run twice.
 
+    what its next units wait for is there → they may exist (`opening.py`)
     all units done, a merge blocked   → the merge waits for a pool
     everything done                   → deliver
     a unit failed for good            → the task is failing: the rest is cancelled, then FAILED
@@ -21,21 +22,25 @@ import orjson
 from django.db import transaction
 from django.utils import timezone
 
-from core.errors import Conflict
+from core.errors import Conflict, DomainError
 from core.wake import wake
 from marketplace.models import Task
+from marketplace.stages import MERGE, VALIDATES, stage_name
 from scheduler.models import Attempt, Unit
 from scheduler.services.delivering import deliver_task
 from scheduler.services.events import add_events
+from scheduler.services.opening import open_more, tasks_waiting_for
+from scheduler.services.pioneering import PROBE_BOUND
 from scheduler.services.placing import notify_pool
+from scheduler.services.referring import hopeless
 from scheduler.specs import units_index
 from scheduler.sql import dicts, rows
 from scheduler.stores import store_bytes
 
-_COUNTS: Final = """
+_COUNTS: Final = f"""
 SELECT count(*) FILTER (WHERE state = 'failed') AS failed,
        count(*) FILTER (WHERE stage = 0 AND state = 'done') AS units_done,
-       count(*) FILTER (WHERE stage = 1 AND state = 'done') AS merges_done,
+       count(*) FILTER (WHERE stage < {VALIDATES} AND state = 'done') AS done,
        count(*) FILTER (WHERE stage = 1 AND state = 'blocked' AND fence = 0 AND replica = 0) AS merges_blocked
 FROM scheduler_unit WHERE task_id = %s
 """
@@ -91,9 +96,21 @@ def advance_task(task_id: UUID | str) -> str | None:
         if ending is not None:
             return _end_badly(task, ending)
         counts = dicts(_COUNTS, [task.pk])[0] if _maybe_whole(task) else None
-    if counts is None:
-        return task.state
-    return _forward(task, counts)
+    if counts is not None:
+        return _forward(task, counts)
+    return task.state if task.units_open is None else _open_more(task)
+
+
+def _open_more(task: Task) -> str:
+    """Its next units, if what they wait for is there; a task whose inputs came and cannot be used fails."""
+    try:
+        open_more(task)
+    except DomainError as refused:
+        with transaction.atomic():
+            locked = _lock_open(task.pk)
+            if locked is not None:
+                return _end_badly(locked, Ending("capability_error", refused.detail[:500]))
+    return task.state
 
 
 def _lock_open(task_id: UUID | str) -> Task | None:
@@ -113,17 +130,21 @@ def _ending_of(task: Task) -> Ending | None:
         return Ending("user_cancel", "cancelled by the user")
     if task.deadline is not None and task.deadline <= timezone.now():
         return Ending("deadline", "the deadline passed before the result was there")
+    if task.units_open == 0 and (reason := hopeless(task)) is not None:
+        return Ending("capability_error", reason[:500])
     found = dicts(_FAILURE, [task.pk]) if _any_failed(task.pk) else []
-    return _failure(found[0]) if found else None
+    return _failure(found[0], task) if found else None
 
 
 def _any_failed(task_id: UUID) -> bool:
     return Unit.objects.filter(task_id=task_id, state=Unit.State.FAILED).exists()
 
 
-def _failure(row: dict[str, Any]) -> Ending:
-    part = "the merge" if row["stage"] % 2 else f"unit {row['index']}"
-    part = f"the validator of {part}" if row["stage"] >= Unit.Stage.VALIDATE else part
+def _failure(row: dict[str, Any], task: Task) -> Ending:
+    validates, stage = divmod(row["stage"], VALIDATES)
+    name = stage_name(task.plan, stage)
+    part = f"the {MERGE}" if name == MERGE else f"{name} {row['index']}"
+    part = f"the validator of {part}" if validates else part
     untold = "given back by its pools, again and again" if row["id"] else "no pool of another owner can run it"
     told = row["detail"] or row["code"] or row["reason_class"] or untold
     return Ending(row["reason_class"] or "platform_fault", f"{part}: {told}"[:500])
@@ -163,14 +184,15 @@ def after_end(task_id: UUID) -> None:
     wake("metering.measure")
     wake("billing.charge", str(task_id))
     wake("scheduler.conclude", str(task_id))
+    for waiting in tasks_waiting_for(task_id):
+        wake("scheduler.advance", str(waiting))
 
 
 def _forward(task: Task, counts: dict[str, Any]) -> str:
     if counts["merges_blocked"] and counts["units_done"] == task.plan["units"]:
         _unblock_merge(task)
         return task.state
-    merges = bool(task.plan["merge_stage"])
-    if counts["units_done"] == task.plan["units"] and counts["merges_done"] == int(merges):
+    if counts["done"] == task.units_total:
         if deliver_task(task):
             after_end(task.pk)
         task.refresh_from_db(fields=["state"])  # somebody may have been quicker, or wished to cancel
@@ -208,8 +230,13 @@ def tasks_to_advance(now: datetime, limit: int = 500) -> list[UUID]:
     sql = """
         SELECT t.id FROM marketplace_task t WHERE t.state IN ('queued', 'running') AND (
             t.cancel_requested_at IS NOT NULL OR t.reason_class <> '' OR t.deadline <= %s
-            OR t.units_done >= (t.plan->>'units')::int
+            OR t.units_done >= (t.plan->>'units')::int AND t.units_done >= coalesce(t.units_open, 0)
+            OR t.units_open > 0 AND t.units_done >= t.units_open
+            OR t.units_open = 1 AND NOT t.probing_until BETWEEN %s AND %s
+            OR t.units_open = 0 AND NOT EXISTS (
+                SELECT 1 FROM marketplace_taskreference r JOIN marketplace_task n ON n.id = r.needs_id
+                WHERE r.task_id = t.id AND n.ended_at IS NULL)
             OR EXISTS (SELECT 1 FROM scheduler_unit u WHERE u.task_id = t.id AND u.state = 'failed')
         ) ORDER BY t.id LIMIT %s
     """
-    return [task_id for (task_id,) in rows(sql, [now, limit])]
+    return [task_id for (task_id,) in rows(sql, [now, now, now + PROBE_BOUND, limit])]

@@ -16,6 +16,7 @@ from django.db import transaction
 
 from marketplace.models import CapabilityVersion, Pool, Task
 from marketplace.policies import Policy
+from marketplace.stages import stages_of
 from scheduler.matching import ClassState, could_take
 from scheduler.scene import state_of
 from scheduler.services.drafting import Asker, Draft, Request, draft_task
@@ -67,10 +68,14 @@ def is_due(pool: Pool, work: dict[str, Any]) -> bool:
 
 
 def known_answers() -> list[Task]:
-    """Delivered tests of published versions whose results are compared exactly, the newest first."""
+    """Delivered tests of published versions whose results are compared exactly, the newest first.
+
+    Not of programs with stages: units that come into being later could not be kept to the one pool.
+    """
     tests = Task.objects.filter(kind=Task.Kind.TEST, state=Task.State.DELIVERED, labels__has_key="test")
     tests = tests.filter(capability_version__state=CapabilityVersion.State.PUBLISHED, plan__verify__compare="exact")
-    return list(tests.select_related("capability_version__capability__organization").order_by("-pk")[:100])
+    tests = tests.exclude(plan__has_key="stages").select_related("capability_version__capability__organization")
+    return list(tests.order_by("-pk")[:100])
 
 
 def _plant(pool: Pool, answers: Iterable[Task]) -> bool:
@@ -82,7 +87,7 @@ def _plant(pool: Pool, answers: Iterable[Task]) -> bool:
         request = Request(str(version), answer.inputs, labels={"canary": pool.identifier}, name=answer.name)
         draft = draft_task(asker, request, version=version)
         draft.task.plan |= {"verify": ONE_RESULT.document(), "known": str(answer.pk)}
-        stages = range(1 + bool(draft.task.plan["merge_stage"]))
+        stages = range(len(stages_of(draft.task.plan)))
         needs = [ClassState(0, need_of(draft.task, stage=n, inputs=draft.inputs), 1) for n in stages]
         if all(could_take(one, state) for one in needs):
             _hand_in(pool, draft)

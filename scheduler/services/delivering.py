@@ -14,6 +14,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from marketplace.models import Result, Task
+from marketplace.stages import stage_name, stages_of
 from scheduler.services.events import add_events
 from scheduler.sql import dicts
 from scheduler.stores import store_bytes
@@ -50,13 +51,21 @@ def deliver_task(task: Task) -> bool:
 
 
 def result_files(task: Task) -> Iterator[dict[str, Any]]:
-    """The files of a task's result. Units' own files stand below units/<index>/ where there are several units."""
-    merge = task.plan["merge_stage"]
-    stages = [0] if merge is None else [1, 0] if merge["keep_units"] else [1]
-    for row in dicts(_FILES, [task.pk, stages]):
-        nested = row["stage"] == 0 and (merge is not None or task.plan["units"] > 1)
-        path = f"units/{row['index']:06d}/{row['path']}" if nested else row["path"]
+    """The files of a task's result. Those of one last unit stand at its top, others below units/ or their stage's name."""
+    parts = stages_of(task.plan)
+    for row in dicts(_FILES, [task.pk, _kept(task.plan, parts)]):
+        alone = row["stage"] == len(parts) - 1 and parts[-1]["units"] == 1
+        folder = "units" if row["stage"] == 0 else stage_name(task.plan, row["stage"])
+        path = row["path"] if alone else f"{folder}/{row['index']:06d}/{row['path']}"
         yield {"path": path, "bytes": row["bytes"], "sha256": row["sha256"], "media_type": row["media_type"]}
+
+
+def _kept(plan: dict[str, Any], parts: list[dict[str, Any]]) -> list[int]:
+    """The stages whose files belong to the result: the last one, and those that are asked to be kept."""
+    last = len(parts) - 1
+    if plan["merge_stage"]:
+        return [1, 0] if plan["merge_stage"]["keep_units"] else [1]
+    return [number for number, part in enumerate(parts) if number == last or part.get("keep")]
 
 
 def manifest_of(task: Task, files: list[dict[str, Any]]) -> dict[str, Any]:

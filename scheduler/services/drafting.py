@@ -16,6 +16,7 @@ from semantic_version import Version
 
 from core.errors import Invalid
 from marketplace.inputs import artifact_fields, validate_inputs
+from marketplace.manifest import PLACEHOLDER
 from marketplace.models import (
     ApiKey,
     Artifact,
@@ -24,13 +25,17 @@ from marketplace.models import (
     Region,
     Task,
     TaskArtifact,
+    TaskReference,
     User,
 )
 from marketplace.policies import Policy, parse_policy, strengthen
 from marketplace.services.artifacts import resolve_artifacts
 from marketplace.splitting import plan_of
+from marketplace.stages import open_border, total_units
+from scheduler.demand import learned_bytes, with_results
 from scheduler.matching.goals import check_weights
 from scheduler.needs import canonical
+from scheduler.services.references import check_needed, rows_of, take_out
 from scheduler.snapshots import offers_epoch
 
 
@@ -73,6 +78,7 @@ class Draft:
 
     task: Task
     files: list[TaskArtifact]
+    references: list[TaskReference] = field(default_factory=list)
 
     @property
     def inputs(self) -> list[tuple[str, int]]:
@@ -102,11 +108,10 @@ def draft_task(asker: Asker, request: Request, *, version: CapabilityVersion) ->
     constraints = check_constraints(request.constraints)
     if request.deadline is not None and request.deadline <= now:
         raise Invalid("deadline_in_the_past", "the deadline has passed", field="deadline")
-    inputs = validate_inputs(version.manifest, request.inputs)
-    named = _named_artifacts(asker.organization, version.manifest, inputs)
-    paths = {name: [path for path, _ in pairs] for name, pairs in named.items()}
-    bytes_in = sum(artifact.blob.bytes for pairs in named.values() for _, artifact in pairs)
-    plan = plan_of(version.manifest, inputs, paths, program=version.program_id, input_bytes=bytes_in)
+    plain, references = take_out(version.manifest, request.inputs)
+    check_needed(asker.organization, references)
+    planned = plan_with(asker.organization, version, plain)
+    plan = planned.plan
     if request.verify is not None:
         policy = strengthen(Policy.of(plan["verify"]), parse_policy(request.verify))
         if policy.compares and plan.get("gang"):
@@ -119,23 +124,54 @@ def draft_task(asker: Asker, request: Request, *, version: CapabilityVersion) ->
         request_digest=request.digest(),
         capability_version=version,
         name=request.name,
-        inputs=inputs,
+        inputs=planned.inputs | {one.field: request.inputs[one.field] for one in references},
         objective=request.objective,
         constraints=constraints,
         labels=request.labels,
         plan=plan,
         terms=terms_of(plan),
         priced_at=offers_epoch(now),
-        units_total=plan["units"] + bool(plan["merge_stage"]),
+        units_total=total_units(plan),
+        units_open=0 if references else open_border(plan),
         deadline=request.deadline,
         created_at=now,
     )
-    files = [
-        TaskArtifact(task=task, artifact=artifact, path=path, field=name)
-        for name, pairs in named.items()
-        for path, artifact in pairs
-    ]
-    return Draft(task, files)
+    return Draft(task, planned.files_of(task), rows_of(task, references))
+
+
+@dataclass(frozen=True)
+class Planned:
+    """Checked inputs, the plan that follows, and the artifacts they name: input → [(path, artifact)]."""
+
+    inputs: dict[str, Any]
+    plan: dict[str, Any]
+    named: dict[str, list[tuple[str, Artifact]]]
+
+    def files_of(self, task: Task) -> list[TaskArtifact]:
+        """The rows that give the artifacts to a task."""
+        return [
+            TaskArtifact(task=task, artifact=artifact, path=path, field=name)
+            for name, pairs in self.named.items()
+            for path, artifact in pairs
+        ]
+
+
+def plan_with(organization: Organization, version: CapabilityVersion, given: dict[str, Any]) -> Planned:
+    """Inputs against the version's manifest, and the plan they make. Placeholders count as one file each."""
+    inputs = validate_inputs(version.manifest, given)
+    named = _named_artifacts(organization, version.manifest, inputs)
+    paths = {name: [path for path, _ in pairs] for name, pairs in named.items()}
+    for name, path in _placeholders(version.manifest, inputs):
+        paths.setdefault(name, []).append(path)
+    bytes_in = sum(artifact.blob.bytes for pairs in named.values() for _, artifact in pairs)
+    plan = plan_of(version.manifest, inputs, paths, program=version.program_id, input_bytes=bytes_in)
+    return Planned(inputs, with_results(plan, learned_bytes(version.pk)), named)
+
+
+def _placeholders(manifest: dict[str, Any], inputs: dict[str, Any]) -> list[tuple[str, str]]:
+    """(input, path) of the files that are not there yet."""
+    values = ((name, _as_list(inputs.get(name))) for name, _ in artifact_fields(manifest))
+    return [(name, f"in/{name}/{n}") for name, listed in values for n, one in enumerate(listed) if one == PLACEHOLDER]
 
 
 def terms_of(plan: dict[str, Any]) -> dict[str, Any]:
@@ -174,7 +210,8 @@ def _named_artifacts(
     organization: Organization, manifest: dict[str, Any], inputs: dict[str, Any]
 ) -> dict[str, list[tuple[str, Artifact]]]:
     """The artifacts that inputs name, as `field → [(in/field/name, artifact)]`, all read in one statement."""
-    ids = {name: [UUID(str(one)) for one in _as_list(inputs.get(name))] for name, _ in artifact_fields(manifest)}
+    given = {name: _as_list(inputs.get(name)) for name, _ in artifact_fields(manifest)}
+    ids = {name: [UUID(str(one)) for one in values if one != PLACEHOLDER] for name, values in given.items()}
     wanted = {one: f"inputs.{name}" for name, values in ids.items() for one in values}
     found = resolve_artifacts(organization, wanted) if wanted else {}
     named: dict[str, list[tuple[str, Artifact]]] = defaultdict(list)

@@ -1,4 +1,8 @@
-"""Step 2 of the river, expand (拆解): a task's plan becomes unit rows, 100,000 per statement. May run twice."""
+"""Step 2 of the river, expand (拆解): a task's plan becomes unit rows, 100,000 per statement. May run twice.
+
+A task's units come into being by and by, up to `units_open`: none while it waits for another task's result, one while a probe
+runs, the units of the next stage when those of the stage before are done (`advancing.py` opens them). Without a bound all at once.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +16,10 @@ from django.db import transaction
 from core.wake import wake
 from marketplace.models import Task
 from marketplace.policies import Policy
-from scheduler.models import Need, Unit
+from marketplace.stages import borders
+from scheduler.models import Need
 from scheduler.needs import key_of, need_document
+from scheduler.services.pioneering import begin_probe
 from scheduler.sql import rows
 
 CHUNK: Final = 100_000
@@ -27,14 +33,21 @@ ON CONFLICT (task_id, stage, index, replica) DO NOTHING
 
 
 def expand_task(task_id: UUID | str) -> int:
-    """Write the units a task still lacks, chunk by chunk. Returns how many units exist now."""
+    """Write the units that a task lacks and that may exist by now, chunk by chunk. Returns how many units exist now."""
     while True:
         with transaction.atomic():
             task = _locked(task_id)
-            if task is None or task.units_expanded >= task.units_total:
-                return task.units_expanded if task else 0
+            if task is None:
+                return 0
+            begin_probe(task)
+            if task.units_expanded >= _may_exist(task):
+                return task.units_expanded
             _expand_chunk(task)
             wake("scheduler.match")
+
+
+def _may_exist(task: Task) -> int:
+    return task.units_total if task.units_open is None else min(task.units_open, task.units_total)
 
 
 def _locked(task_id: UUID | str) -> Task | None:
@@ -44,16 +57,14 @@ def _locked(task_id: UUID | str) -> Task | None:
 
 
 def _expand_chunk(task: Task) -> None:
-    units, start = task.plan["units"], task.units_expanded
-    stop = min(units, start + CHUNK)
-    if start < units:
-        need = _need(task, stage=Unit.Stage.UNIT)
-        _insert(task, Unit.Stage.UNIT, need, "waiting", start, stop)
-    if stop == units and task.plan["merge_stage"]:
-        need = _need(task, stage=Unit.Stage.MERGE)
-        _insert(task, Unit.Stage.MERGE, need, "blocked", 0, 1)
-        stop += 1
-    Task.objects.filter(pk=task.pk, units_expanded=start).update(units_expanded=stop)
+    """The next units of the stage that is not whole yet. A merge is made with the others, and waits for them."""
+    made, listed = task.units_expanded, borders(task.plan)
+    stage = next(number for number, border in enumerate(listed) if made < border)
+    first = listed[stage - 1] if stage else 0
+    stop = min(listed[stage], _may_exist(task), made + CHUNK)
+    state = "blocked" if stage and task.plan["merge_stage"] else "waiting"
+    _insert(task, stage, _need(task, stage=stage), state, made - first, stop - first)
+    Task.objects.filter(pk=task.pk, units_expanded=made).update(units_expanded=stop)
 
 
 def _insert(task: Task, stage: int, need: int, state: str, start: int, stop: int) -> None:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, Q
 from django.utils import timezone
 
 from core.wake import wake
@@ -64,6 +64,7 @@ def sweep() -> dict[str, list[Any]]:
     """Rows whose wake was lost: tasks without all their units, tasks with a step that nobody took."""
     now = timezone.now()
     lacking = Task.objects.filter(state__in=["queued", "running"], units_expanded__lt=F("units_total"))
+    lacking = lacking.filter(Q(units_open=None) | Q(units_expanded__lt=F("units_open")))
     lacking = lacking.filter(cancel_requested_at=None, reason_class="")
     return {
         "expand": list(lacking.order_by("id").values_list("id", flat=True)[:500]),

@@ -12,10 +12,13 @@ from django.db.models import Max
 from django.utils import timezone
 
 from marketplace.models import Pool, Task
+from marketplace.stages import stage_name
 from scheduler.matching import DIMENSIONS, Arc, ClassState, Snapshot, feasible_arcs
 from scheduler.matching.gangs import roomiest
 from scheduler.matching.misses import Miss, nearest
 from scheduler.models import Decision, Unit
+from scheduler.services.opening import held_back
+from scheduler.services.predicting import explain_prediction
 from scheduler.snapshots import documents_of, market
 from scheduler.sql import dicts, rows, scalar
 
@@ -31,8 +34,9 @@ WHERE u.task_id = %s GROUP BY 1, 2, 3, 4 ORDER BY 3, 1, 4
 
 def explain_task(task: Task) -> dict[str, Any]:
     """Where a task's units are and why; for those that wait, one primary reason and the pools left out by dimension."""
-    where = dicts(_BY_POOL, [task.pk])
-    return {"where": where, "decisions": _decisions(task), "waiting": _waiting(task)}
+    where = [row | {"part": stage_name(task.plan, row["stage"])} for row in dicts(_BY_POOL, [task.pk])]
+    waiting = _waiting(task) or held_back(task)
+    return {"where": where, "decisions": _decisions(task), "waiting": waiting, "prediction": explain_prediction(task)}
 
 
 def _decisions(task: Task) -> list[dict[str, Any]]:
@@ -45,7 +49,7 @@ def _decisions(task: Task) -> list[dict[str, Any]]:
     return [
         {
             "at": decision.round.at,
-            "stage": Unit.Stage(decision.need.document["stage"]).label.lower(),
+            "stage": stage_name(task.plan, decision.need.document["stage"]),
             "decided_by": decision.round.decided_by,
             "placed": [{"pool": pools[pool_id], "units": units} for pool_id, units in decision.placed],
             "candidates": decision.candidates,

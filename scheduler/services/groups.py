@@ -9,23 +9,23 @@ from uuid import UUID
 
 from marketplace.models import Task
 from marketplace.policies import Policy
-from scheduler.models import Unit
+from marketplace.stages import VALIDATES
 from scheduler.sql import dicts
 
 OPEN: Final = ("waiting", "placed")
 PENDING: Final = ("blocked", "waiting", "placed", "leased")
 
-_MEMBERS: Final = """
+_MEMBERS: Final = f"""
 SELECT m.id, m.task_id, m.stage, m.index, m.replica, m.state, m.need_id, m.pool_id, m.apart,
        r.attempt_id AS rechecks
-FROM (SELECT DISTINCT task_id, stage %% 2 AS stage, index FROM scheduler_unit WHERE id = ANY(%s)) g
-JOIN scheduler_unit m ON m.task_id = g.task_id AND m.stage IN (g.stage, g.stage + 2) AND m.index = g.index
+FROM (SELECT DISTINCT task_id, stage %% {VALIDATES} AS stage, index FROM scheduler_unit WHERE id = ANY(%s)) g
+JOIN scheduler_unit m ON m.task_id = g.task_id AND m.stage IN (g.stage, g.stage + {VALIDATES}) AND m.index = g.index
 LEFT JOIN scheduler_recheck r ON r.unit_id = m.id
 ORDER BY m.task_id, m.stage, m.index, m.replica
 """
 _ATTEMPTS: Final = """
-SELECT a.id, a.unit_id, a.task_id, a.pool_id, a.state, a.reason_class, a.code, p.organization_id AS owner, p.instruction_set,
-       c.state AS commitment, c.at < now() - interval '10 minutes' AS waited
+SELECT a.id, a.unit_id, a.task_id, a.pool_id, a.state, a.reason_class, a.code, a.variant,
+       p.organization_id AS owner, p.instruction_set, c.state AS commitment, c.at < now() - interval '10 minutes' AS waited
 FROM scheduler_attempt a JOIN marketplace_pool p ON p.id = a.pool_id
 LEFT JOIN scheduler_commitment c ON c.attempt_id = a.id
 WHERE a.checked AND a.unit_id = ANY(%s) ORDER BY a.id
@@ -109,7 +109,7 @@ def groups_of(units: list[int]) -> list[Group]:
     """The groups that these units belong to, with what decides them: four statements, however many there are."""
     members: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
     for row in dicts(_MEMBERS, [units]):
-        members[row["task_id"], row["stage"] % 2, row["index"]].append(row)
+        members[row["task_id"], row["stage"] % VALIDATES, row["index"]].append(row)
     contexts = _contexts({task for task, _, _ in members})
     groups = [Group(key[0], contexts[key[0]], *_apart(listed)) for key, listed in members.items()]
     lists = {member["id"]: group.attempts for group in groups for member in group.members}
@@ -121,8 +121,8 @@ def groups_of(units: list[int]) -> list[Group]:
 
 def _apart(rows_of_group: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """(siblings, validators) of a group."""
-    validators = [row for row in rows_of_group if row["stage"] >= Unit.Stage.VALIDATE]
-    return [row for row in rows_of_group if row["stage"] < Unit.Stage.VALIDATE], validators
+    validators = [row for row in rows_of_group if row["stage"] >= VALIDATES]
+    return [row for row in rows_of_group if row["stage"] < VALIDATES], validators
 
 
 def _contexts(tasks: set[UUID]) -> dict[UUID, Context]:

@@ -61,10 +61,7 @@ FROM unnest(%s::bigint[], %s::text[], %s::bigint[], %s::int[], %s::int[]) AS v(i
 JOIN scheduler_unit first ON first.id = v.id
 ON CONFLICT (task_id, stage, index, replica) DO NOTHING
 """
-# Whoever won or confirmed teaches the paces; a wall time is a claim, clamped as metering does.
-_TOOK: Final = """
-    SELECT need_id, pool_id, count(*) AS samples, sum(least(claimed_ms, held_ms)) / 1000.0 AS seconds
-    FROM judged WHERE state = 'valid' OR reason_class = '' GROUP BY need_id, pool_id"""
+# Whoever won or confirmed teaches the paces; a wall time and a peak are claims, clamped as in reports.
 _JUDGE: Final = f"""
 WITH v AS (
     SELECT * FROM unnest(%(id)s::bigint[], %(state)s::text[], %(reason)s::text[], %(code)s::text[], %(detail)s::text[])
@@ -74,12 +71,15 @@ WITH v AS (
     FROM v WHERE a.id = v.id AND a.state = 'reported'
     RETURNING a.id, a.task_id, a.pool_id, a.need_id, a.state, a.reason_class, a.code, a.detail,
               extract(epoch FROM a.ended_at - a.leased_at) * 1000 AS held_ms,
-              CASE jsonb_typeof(a.usage->'wall_ms') WHEN 'number'
-                   THEN least(greatest((a.usage->>'wall_ms')::numeric, 0), 1e12) ELSE 0 END AS claimed_ms
+              a.variant, CASE jsonb_typeof(a.usage->'wall_ms') WHEN 'number'
+                   THEN least(greatest((a.usage->>'wall_ms')::numeric, 0), 1e12) ELSE 0 END AS wall_ms,
+              CASE jsonb_typeof(a.usage->'peak_memory_mib') WHEN 'number'
+                   THEN least(greatest((a.usage->>'peak_memory_mib')::numeric, 0), 2147483647)::int ELSE 0 END AS peak_mib,
+              (SELECT coalesce(sum(o.bytes), 0) FROM scheduler_output o WHERE o.attempt_id = a.id) AS bytes_out
 ), queued AS (
     INSERT INTO scheduler_ended (attempt_id, at) SELECT id, now() FROM judged
 ), paced AS (
-    {teach_pace(_TOOK)}
+    {teach_pace("judged", "state = 'valid' OR reason_class = ''")}
 )
 SELECT id, task_id, pool_id, state, reason_class AS reason, code, detail FROM judged ORDER BY id
 """

@@ -45,22 +45,22 @@ WITH picked AS (
 ), leased AS (
     UPDATE scheduler_unit u SET state = 'leased', fence = u.fence + 1
     FROM picked WHERE u.id = picked.id
-    RETURNING u.id, u.task_id, u.stage, u.index, u.need_id, u.offer_id, u.fence, u.checked
+    RETURNING u.id, u.task_id, u.stage, u.index, u.need_id, u.offer_id, u.fence, u.variant, u.checked
 ), made AS (
-    INSERT INTO scheduler_attempt (unit_id, task_id, pool_id, agent_id, offer_id, need_id, session, fence, checked,
+    INSERT INTO scheduler_attempt (unit_id, task_id, pool_id, agent_id, offer_id, need_id, variant, session, fence, checked,
                                    state, reason_class, code, detail, leased_at)
-    SELECT id, task_id, %(pool)s, %(agent)s, offer_id, need_id, %(session)s, fence, coalesce(checked, false),
+    SELECT id, task_id, %(pool)s, %(agent)s, offer_id, need_id, variant, %(session)s, fence, coalesce(checked, false),
            'leased', '', '', '', now()
-    FROM leased RETURNING id, unit_id, fence, task_id
+    FROM leased RETURNING id, unit_id, fence, task_id, variant
 ), to_judge AS (
     INSERT INTO scheduler_unjudged (unit_id, at) SELECT id, now() FROM leased WHERE checked
 )
-SELECT made.id AS attempt, made.fence, made.task_id, u.id AS unit, u.stage, u.index, u.checked
+SELECT made.id AS attempt, made.fence, made.task_id, made.variant, u.id AS unit, u.stage, u.index, u.checked
 FROM made JOIN scheduler_unit u ON u.id = made.unit_id ORDER BY u.id
 """
 # Live attempts the agent did not name: of this session an answer was lost, of an older one it has forgotten them.
 _UNNAMED: Final = """
-SELECT a.id AS attempt, a.id, a.fence, a.agent_id, a.task_id, a.session, u.stage, u.index
+SELECT a.id AS attempt, a.id, a.fence, a.agent_id, a.task_id, a.variant, a.session, u.stage, u.index
 FROM scheduler_attempt a JOIN scheduler_unit u ON u.id = a.unit_id
 WHERE a.id <> ALL(%s::bigint[]) AND a.agent_id = %s AND a.state IN ('leased', 'running') ORDER BY a.id
 """

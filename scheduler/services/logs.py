@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,19 +13,20 @@ from django.db import transaction
 
 from core.errors import Invalid
 from marketplace.models import Agent
+from marketplace.stages import VALIDATE, VALIDATES
 from scheduler.models import LogChunk
-from scheduler.sql import dicts, rows
+from scheduler.sql import PART, dicts, rows
 
 STREAMS: Final = ("stdout", "stderr", "agent")
 MAX_CHUNKS: Final = 1_000
 SLACK_BYTES: Final = 65_536  # above log_kib: the agent's own lines and the line that counts what was left out
 
 # Only attempts of this agent, with this fence, that live or have just ended (the last lines follow the report).
-_STREAM_ENDS: Final = """
+_STREAM_ENDS: Final = f"""
 SELECT a.id, a.fence, coalesce(max(c.offset + length(c.data)) FILTER (WHERE c.stream = 'stdout'), 0) AS stdout,
        coalesce(max(c.offset + length(c.data)) FILTER (WHERE c.stream = 'stderr'), 0) AS stderr,
        coalesce(max(c.offset + length(c.data)) FILTER (WHERE c.stream = 'agent'), 0) AS agent,
-       ((CASE WHEN u.stage = 1 THEN t.plan->'merge_stage' ELSE t.plan END)->'limits'->>'log_kib')::bigint * 1024 AS quota
+       ({PART}->'limits'->>'log_kib')::bigint * 1024 AS quota
 FROM scheduler_attempt a JOIN marketplace_task t ON t.id = a.task_id JOIN scheduler_unit u ON u.id = a.unit_id
 LEFT JOIN scheduler_logchunk c ON c.attempt_id = a.id
 WHERE a.id = ANY(%s) AND a.agent_id = %s AND (a.ended_at IS NULL OR a.ended_at > now() - interval '10 minutes')
@@ -105,10 +107,12 @@ def _announce(attempts: list[int]) -> None:
         )
 
 
-def read_logs(task_id: Any, *, after: int, limit: int, **only: Any) -> dict[str, Any]:
+def read_logs(
+    task_id: Any, *, after: int, limit: int, names: Sequence[str] = ("unit", "merge"), **only: Any
+) -> dict[str, Any]:
     """Pieces in the order they came, after a chunk number; `next` is what to ask for afterwards.
 
-    `only`: attempt, unit (index), stage (0 or 1), stream; None = all.
+    `only`: attempt, unit (index), stage (its number), stream; None = all. `names`: what the task's stages are called.
     """
     params: dict[str, Any] = defaultdict(lambda: None, only)
     filters = {name: params[name] for name in ("attempt", "unit", "stage", "stream")}
@@ -117,7 +121,7 @@ def read_logs(task_id: Any, *, after: int, limit: int, **only: Any) -> dict[str,
         {
             "attempt": row["attempt"],
             "unit": row["unit"],
-            "stage": "merge" if row["stage"] else "unit",
+            "stage": VALIDATE if row["stage"] >= VALIDATES else names[row["stage"]],
             "stream": row["stream"],
             "offset": row["offset"],
             "text": bytes(row["data"]).decode("utf-8", "replace"),

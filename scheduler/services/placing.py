@@ -32,8 +32,9 @@ KEEP_ROUNDS: Final = 2_000
 _COMMIT = """
 WITH plan AS (
     SELECT * FROM unnest(%(need)s::bigint[], %(avoid)s::text[], %(apart)s::text[], %(pool)s::bigint[], %(offer)s::bigint[],
-                         %(decision)s::bigint[], %(after)s::bigint[], %(upto)s::bigint[], %(whole)s::bool[])
-        AS p(need_id, avoid, apart, pool_id, offer_id, decision_id, after, upto, whole)
+                         %(decision)s::bigint[], %(after)s::bigint[], %(upto)s::bigint[], %(whole)s::bool[],
+                         %(variant)s::smallint[])
+        AS p(need_id, avoid, apart, pool_id, offer_id, decision_id, after, upto, whole, variant)
 ), picked AS (
     SELECT w.id, c.need_id, c.avoid, c.apart, row_number() OVER class AS n, count(*) OVER class_whole AS there
     FROM (SELECT need_id, avoid, apart, max(upto) AS total FROM plan GROUP BY need_id, avoid, apart) c
@@ -47,7 +48,8 @@ WITH plan AS (
     WINDOW class_whole AS (PARTITION BY c.need_id, c.avoid, c.apart), class AS (class_whole ORDER BY w.id)
 )
 UPDATE scheduler_unit u
-SET state = 'placed', pool_id = plan.pool_id, offer_id = plan.offer_id, decision_id = plan.decision_id
+SET state = 'placed', pool_id = plan.pool_id, offer_id = plan.offer_id, decision_id = plan.decision_id,
+    variant = plan.variant
 FROM picked JOIN plan ON plan.need_id = picked.need_id AND plan.avoid = picked.avoid AND plan.apart = picked.apart
                      AND picked.n > plan.after AND picked.n <= plan.upto
                      AND (NOT plan.whole OR picked.there >= plan.upto)
@@ -92,7 +94,7 @@ def _commit(known: Scene, snapshot: Snapshot, planned: Plan, micros: int) -> int
 def _parameters(placing: list[ClassDecision], ids: list[int], gangs: set[int]) -> dict[str, list[Any]]:
     """The plan as columns; `after` and `upto` number the units of a class from 1 in the order of their ids."""
     columns: dict[str, list[Any]] = {
-        name: [] for name in ("need", "avoid", "apart", "pool", "offer", "decision", "after", "upto", "whole")
+        name: [] for name in ("need", "avoid", "apart", "pool", "offer", "decision", "after", "upto", "whole", "variant")
     }
     for decision, decision_id in zip(placing, ids, strict=True):
         after = 0
@@ -112,6 +114,7 @@ def _append(columns: dict[str, list[Any]], placement: Placement, decision_id: in
         "decision": decision_id,
         "after": after,
         "upto": after + placement.units,
+        "variant": placement.variant,
         "whole": whole,
     }
     for name, value in row.items():

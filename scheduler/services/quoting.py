@@ -10,6 +10,7 @@ from typing import Any, Final
 from django.utils import timezone
 
 from core.errors import Invalid
+from marketplace.stages import stages_of
 from scheduler.matching import ClassState, Snapshot, fitting
 from scheduler.matching.estimates import Estimate, estimate
 from scheduler.matching.goals import OBJECTIVES
@@ -47,13 +48,12 @@ def quote_task(asker: Asker, request: Request) -> Quote:
 def _classes(draft: Draft, objective: str, without: tuple[str, ...] = ("weights",)) -> list[ClassState]:
     """The classes of a task's units and of its merge, as one who asks for this objective would have them."""
     task = draft.task
-    stages = range(1 + bool(task.plan["merge_stage"]))
-    documents = [need_of(task, stage=stage, inputs=draft.inputs) for stage in stages]
+    units = [part["units"] for part in stages_of(task.plan)]
+    documents = [need_of(task, stage=stage, inputs=draft.inputs) for stage in range(len(units))]
     if objective != OWN:
         kept = [{name: value for name, value in one.items() if name not in without} for one in documents]
         documents = [one | {"objective": objective} for one in kept]
-    units = [task.plan["units"], 1]
-    return [ClassState(-1 - stage, documents[stage], units[stage]) for stage in stages]
+    return [ClassState(-1 - stage, documents[stage], count) for stage, count in enumerate(units)]
 
 
 def _option(draft: Draft, objective: str, snapshot: Snapshot) -> dict[str, Any] | None:

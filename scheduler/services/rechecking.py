@@ -136,12 +136,13 @@ def _run_again(chosen: list[dict[str, Any]]) -> None:
 def _task_again(original: Task, units: int) -> Task:
     """A task that runs some units of another one again, all of them written at once."""
     kept = ("organization_id", "capability_version_id", "inputs", "objective", "constraints", "terms", "priced_at")
+    first_stage = {name: value for name, value in original.plan.items() if name != "stages"}
     return Task(
         **{name: getattr(original, name) for name in (*kept, "request_digest")},
         kind=Task.Kind.TEST,
         name=f"{units} units of {original.pk} again",
         labels={"recheck": str(original.pk)},
-        plan=original.plan | {"verify": ONE_RESULT.document(), "merge": False, "merge_stage": None},
+        plan=first_stage | {"verify": ONE_RESULT.document(), "merge": False, "merge_stage": None},
         units_total=units,
         units_expanded=units,
         created_at=timezone.now(),

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from core.errors import Invalid
 from marketplace.policies import Policy
+from marketplace.stages import stages_of
 from scheduler.matching import ClassState, fitting
 from scheduler.services.drafting import Draft
 from scheduler.services.expanding import need_of
@@ -29,7 +30,7 @@ def refuse_hopeless(draft: Draft) -> None:
     Pools that are full or away for the moment count as able: waiting for them is what a queue is for.
     """
     counts: dict[str, int] = {}
-    for stage in range(1 + bool(draft.task.plan["merge_stage"])):
+    for stage in range(len(stages_of(draft.task.plan))):
         document = need_of(draft.task, stage=stage, inputs=draft.inputs)
         document.pop("deadline", None)  # has its own answer, with a better offer
         one = ClassState(0, document, int(document.get("gang", 1)))

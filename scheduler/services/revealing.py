@@ -18,6 +18,7 @@ from django.db import transaction
 
 from core.wake import wake
 from marketplace.models import Agent
+from marketplace.stages import VALIDATES
 from scheduler.reports import Report, commitment_of, result_hash_of
 from scheduler.services.groups import PENDING, Group, Steps
 from scheduler.sql import dicts, rows
@@ -26,7 +27,7 @@ REVEAL_AFTER: Final = timedelta(minutes=10)  # a sibling that is slow, or has no
 PER_SWEEP: Final = 5_000
 LIVE: Final = ("leased", "running")
 
-_COMMITS: Final = """t.plan->'verify'->'commit_reveal' = 'true' AND u.stage < 2"""
+_COMMITS: Final = f"""t.plan->'verify'->'commit_reveal' = 'true' AND u.stage < {VALIDATES}"""
 # What nobody checks is asked for at once. Whoever committed before is bound by its first word.
 _KEEP: Final = f"""
 WITH bound AS (

@@ -19,27 +19,26 @@ from django.utils import timezone
 from core.errors import Conflict
 from core.wake import wake
 from marketplace.models import Agent
+from marketplace.stages import VALIDATES
 from scheduler.models import ReportBatch, Unit
 from scheduler.reasons import RETRY_DELAY, Charge, Policy, Verdict, backoff, verdict_of, verdict_of_release
-from scheduler.reports import Report, ReportedBatch, SpecOutputs, first_of_each, judge, unasked
+from scheduler.reports import Report, ReportedBatch, SpecOutputs, first_of_each, judge, measured, unasked
 from scheduler.services.blaming import follow_accusations, runs_elsewhere
 from scheduler.services.events import add_events
 from scheduler.services.pacing import PACE_MEMORY, teach_pace
 from scheduler.services.revealing import hold_to_commitments, keep_commitments
 from scheduler.services.trusting import note_ended
-from scheduler.sql import dicts, rows
+from scheduler.sql import PART, dicts, rows
 
-_TOOK: Final = """
-    SELECT need_id, pool_id, count(*) AS samples, sum(least(wall_ms, held_ms)) / 1000.0 AS seconds
-    FROM ended WHERE state = 'valid' GROUP BY need_id, pool_id"""
 # One statement ends the attempts, moves their units, queues them for metering and teaches the pace.
 _ADOPT: Final = f"""
 WITH r AS (
     SELECT * FROM unnest(%(attempt)s::bigint[], %(fence)s::int[], %(state)s::text[], %(reason)s::text[],
                          %(code)s::text[], %(detail)s::text[], %(exit)s::int[], %(usage)s::text[],
                          %(wall_ms)s::bigint[], %(unit_state)s::text[], %(counts)s::bool[], %(avoid)s::bool[],
-                         %(delay)s::interval[])
-        AS r(attempt, fence, state, reason, code, detail, exit_code, usage, wall_ms, unit_state, counts, avoid, delay)
+                         %(delay)s::interval[], %(peak_mib)s::int[], %(bytes_out)s::bigint[])
+        AS r(attempt, fence, state, reason, code, detail, exit_code, usage, wall_ms, unit_state, counts, avoid, delay,
+             peak_mib, bytes_out)
 ), ended AS (
     UPDATE scheduler_attempt a
     SET state = CASE WHEN a.checked AND r.state = 'valid' THEN 'reported' ELSE r.state END,
@@ -51,7 +50,8 @@ WITH r AS (
     RETURNING a.id, a.fence, a.unit_id, a.task_id, a.pool_id, a.need_id, a.state, r.reason, r.code, r.detail, r.wall_ms,
               CASE WHEN NOT a.checked THEN r.unit_state WHEN r.unit_state = 'done' THEN 'reported'
                    WHEN r.unit_state = 'waiting' THEN 'blocked' ELSE r.unit_state END AS unit_state,
-              a.checked, r.counts, r.avoid, r.delay, extract(epoch FROM now() - a.leased_at) * 1000 AS held_ms
+              a.checked, r.counts, r.avoid, r.delay, extract(epoch FROM now() - a.leased_at) * 1000 AS held_ms,
+              a.variant, r.peak_mib, r.bytes_out
 ), moved AS (
     UPDATE scheduler_unit u
     SET state = e.unit_state,
@@ -65,7 +65,7 @@ WITH r AS (
 ), to_judge AS (
     INSERT INTO scheduler_unjudged (unit_id, at) SELECT unit_id, now() FROM ended WHERE checked
 ), paced AS (
-    {teach_pace(_TOOK)}
+    {teach_pace("ended", "state = 'valid'")}
 )
 SELECT id, fence, unit_id, task_id, pool_id, state, reason, code, detail, unit_state, checked, counts FROM ended
 """
@@ -77,6 +77,7 @@ WITH p AS (
 )
 UPDATE marketplace_task t SET units_done = t.units_done + p.done FROM p WHERE t.id = p.id
 RETURNING t.id, t.units_done - p.done AS before, t.units_done AS after, t.units_total AS total,
+          coalesce(t.units_open, t.units_total) AS open,
           t.plan->'merge_stage' <> 'null' AS merges, t.cancel_requested_at IS NOT NULL OR t.reason_class <> '' AS stopping
 """
 # What verdicts need to know of the attempts that did not go well.
@@ -92,14 +93,12 @@ FROM scheduler_attempt a JOIN scheduler_unit u ON u.id = a.unit_id JOIN marketpl
 JOIN marketplace_pool own ON own.id = a.pool_id
 WHERE a.id = ANY(%s)
 """
-_OUTPUTS: Final = """
-SELECT a.id, (CASE u.stage WHEN 0 THEN t.plan WHEN 1 THEN t.plan->'merge_stage' ELSE t.plan->'validate_stage' END)
-             ->'outputs' AS outputs, said.promised, said.commits
+_OUTPUTS: Final = f"""
+SELECT a.id, {PART}->'outputs' AS outputs, said.promised, said.commits
 FROM scheduler_attempt a JOIN scheduler_unit u ON u.id = a.unit_id JOIN marketplace_task t ON t.id = a.task_id
 CROSS JOIN LATERAL (
-    SELECT (CASE u.stage WHEN 0 THEN t.plan WHEN 1 THEN t.plan->'merge_stage' ELSE t.plan->'validate_stage' END)
-           ->'outputs' <> '[]'::jsonb AS promised,
-           u.stage < 2 AND t.plan->'verify'->'commit_reveal' IS NOT DISTINCT FROM 'true'::jsonb AS commits
+    SELECT {PART}->'outputs' <> '[]'::jsonb AS promised,
+           u.stage < {VALIDATES} AND t.plan->'verify'->'commit_reveal' IS NOT DISTINCT FROM 'true'::jsonb AS commits
 ) said
 WHERE a.id = ANY(%s) AND (said.promised OR said.commits)
 """
@@ -180,8 +179,9 @@ def _with_outputs(reports: list[Report], claims: list[Report], promised: dict[in
     if not promised and not any(report.outputs for report in claims):
         return reports
     digests = sorted({output.sha256 for report in claims for output in report.outputs})
-    stored = {sha for (sha,) in rows("SELECT sha256 FROM marketplace_blob WHERE sha256 = ANY(%s)", [digests])}
-    return [judge(report, SpecOutputs.of(promised.get(report.attempt, [])), stored) for report in reports]
+    stored = dict(rows("SELECT sha256, bytes FROM marketplace_blob WHERE sha256 = ANY(%s)", [digests]))
+    judged = [judge(report, SpecOutputs.of(promised.get(report.attempt, [])), stored) for report in reports]
+    return [measured(report, stored) for report in judged]
 
 
 def _loads(value: Any) -> Any:
@@ -269,6 +269,8 @@ def _column(report: Report, verdict: Verdict) -> dict[str, Any]:
         "counts": verdict.counts,
         "avoid": verdict.avoid_pool,
         "delay": timedelta(0),
+        "peak_mib": report.peak_mib,
+        "bytes_out": report.bytes_out,
     }
 
 
@@ -286,7 +288,8 @@ def tell_tasks(ended: list[dict[str, Any]]) -> None:
     events += [(task, "attempt.failed", _event_of(row)) for task, row in sorted(troubled.items())]
     add_events(events)
     for row in progress:
-        if row["after"] >= row["total"] - bool(row["merges"]) or row["stopping"] or row["id"] in troubled:
+        step = row["after"] >= min(row["total"] - bool(row["merges"]), row["open"])
+        if step or row["stopping"] or row["id"] in troubled:
             wake(_ADVANCE, str(row["id"]))
     if any(row["unit_state"] == "waiting" for row in ended):
         wake("scheduler.match", delay_s=RETRY_DELAY.total_seconds())

@@ -13,8 +13,9 @@ from typing import Any, Final
 from django.conf import settings
 
 from marketplace.models import Pool
+from marketplace.stages import VALIDATES
 from scheduler.matching import ClassState, feasible_arcs
-from scheduler.models import Need, Unit
+from scheduler.models import Need
 from scheduler.needs import key_of, narrowed
 from scheduler.services.groups import OPEN, PENDING, Group, Steps
 from scheduler.services.validating import validators_needs
@@ -53,7 +54,7 @@ def ask_for_more(groups: list[Group], words: list[Group], steps: Steps) -> None:
             _seek(group.members, group.members[0], 0, apart, needs[id(group)], steps)
     for group in words:
         apart = _as_text(_set_apart(group.no_judges(), pools))
-        _seek(group.validators, group.members[0], Unit.Stage.VALIDATE, apart, needs[id(group)], steps)
+        _seek(group.validators, group.members[0], VALIDATES, apart, needs[id(group)], steps)
 
 
 def _pools_of(groups: list[Group], words: list[Group], *, everybody: bool) -> dict[int, list[int]]:
@@ -136,7 +137,8 @@ def _needs(groups: list[Group]) -> dict[int, int]:
     if not narrow:
         return needs
     documents = documents_of({needs[id(group)] for group in narrow})
-    wanted = {id(g): narrowed(documents[needs[id(g)]], g.attempts[0]["instruction_set"]) for g in narrow}
+    ran = {id(group): group.attempts[0] for group in narrow}
+    wanted = {one: narrowed(documents[needs[one]], first["instruction_set"], first["variant"]) for one, first in ran.items()}
     keys = {group: key_of(document) for group, document in wanted.items()}
     Need.objects.bulk_create(
         [Need(key=keys[group], document=document) for group, document in wanted.items()], ignore_conflicts=True

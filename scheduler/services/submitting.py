@@ -12,7 +12,7 @@ from django.db import IntegrityError, transaction
 
 from core.errors import Conflict, Invalid, NotAllowed
 from core.wake import wake
-from marketplace.models import CapabilityVersion, Organization, Task, TaskArtifact
+from marketplace.models import CapabilityVersion, Organization, Task, TaskArtifact, TaskReference
 from scheduler.services.drafting import Asker, Draft, Request, draft_task, find_version
 from scheduler.services.events import add_events
 from scheduler.services.refusing import refuse_hopeless, refuse_late
@@ -79,6 +79,7 @@ def save_task(draft: Draft) -> Task:
     task = draft.task
     task.save(force_insert=True)
     TaskArtifact.objects.bulk_create(draft.files)
+    TaskReference.objects.bulk_create(draft.references)
     add_events([(task.pk, "task.submitted", {"units": task.units_total})])
-    wake("scheduler.expand", str(task.pk))
+    wake("scheduler.advance" if draft.references else "scheduler.expand", str(task.pk))
     return task

@@ -15,6 +15,7 @@ from typing import Any, Final
 import orjson
 
 from marketplace import storage
+from marketplace.stages import VALIDATES
 from scheduler.models import Need
 from scheduler.needs import key_of
 from scheduler.services.ballots import Ballots
@@ -120,7 +121,7 @@ def validators_needs(groups: list[Group]) -> dict[int, int]:
     if not groups:
         return {}
     kinds = {(group.task, group.members[0]["stage"]): group.context.task for group in groups}
-    documents = {kind: need_of(task, stage=kind[1] + 2, inputs=[]) for kind, task in kinds.items()}
+    documents = {kind: need_of(task, stage=VALIDATES + kind[1], inputs=[]) for kind, task in kinds.items()}
     keys = {kind: key_of(document) for kind, document in documents.items()}
     Need.objects.bulk_create(
         [Need(key=keys[kind], document=document) for kind, document in documents.items()], ignore_conflicts=True

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from scheduler.pace import Fit, Key, with_anywhere
 
-PACE_MEMORY = 200.0  # samples that what was learned before counts for, at most; as scheduler/services/settling.py has it
+PACE_MEMORY = 200.0  # samples that what was learned before counts for, at most; as scheduler/services/pacing.py has it
 
 
 class Paces:
@@ -19,7 +19,7 @@ class Paces:
     def learn(self, version: int, pool_id: int, tflop: float, seconds: float) -> None:
         """One unit of `tflop` took `seconds` on a pool."""
         fits = self.fits.setdefault(version, {})
-        key, new = (version, 0, pool_id), Fit(1.0, tflop, seconds, tflop * tflop, tflop * seconds)
+        key, new = (version, 0, 0, pool_id), Fit(1.0, tflop, seconds, tflop * tflop, tflop * seconds, seconds * seconds)
         old = fits.get(key)
         if old is not None:
             kept = min(1.0, PACE_MEMORY / old.samples)

@@ -117,7 +117,7 @@ def _by_price(found: Column) -> list[int]:
 
 
 def _fits(found: Column, row: int, units: int, room: Room) -> bool:
-    free = all(room.free[name][row] + 1e-9 >= amount * units for name, amount in found.need.items() if amount > 0)
+    free = all(room.free[name][row] + 1e-9 >= amount * units for name, amount in found.need_at(row).items())
     return free and room.most(found, row) >= units
 
 

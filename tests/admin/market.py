@@ -15,7 +15,7 @@ from django.utils import timezone
 from billing.models import CostSoFar
 from billing.services import charge_tasks
 from core.admin.cells import change_url
-from marketplace.models import Artifact, Blob, BlobPlace, Pool, Region, Task, TaskArtifact, Upload
+from marketplace.models import Artifact, Blob, BlobPlace, Pool, Region, Task, TaskArtifact, TaskReference, Upload
 from marketplace.services.availability import keep_status
 from marketplace.services.replicas import pin
 from metering.services import measure
@@ -27,6 +27,7 @@ from scheduler.models import (
     LogChunk,
     MarketPrice,
     PoolEvent,
+    Prediction,
     Probe,
     Recheck,
     RegionEndpoint,
@@ -95,6 +96,9 @@ def everything() -> Task:
     Ended.objects.create(attempt=attempt, at=timezone.now())
     MarketPrice.objects.create(at=timezone.now(), pool_id=attempt.pool_id, resource="cores", price=0.01)
     CostSoFar.objects.create(task=task)
+    TaskReference.objects.create(task=task, needs=task, field="scene", path="*.obj")
+    soon = {"start_p50_s": 1, "start_p90_s": 2, "finish_p50_s": 3, "finish_p90_s": 4}
+    Prediction.objects.get_or_create(task=task, defaults={"made_at": timezone.now(), "price": 1, "tflop": 1, **soon})
     _trust(attempt)
     _files(task)
     _network(Attempt.objects.get(pk=attempt.pk).pool)

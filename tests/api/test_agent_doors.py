@@ -9,6 +9,7 @@ import pytest
 from django.test import Client
 
 from marketplace.models import Agent, Pool, Task
+from marketplace.stages import VALIDATES
 from metering.models import UsageRecord
 from metering.services import measure
 from scheduler.models import Attempt, Unit
@@ -371,7 +372,7 @@ def test_a_validator_reads_the_results_that_it_judges_and_no_others() -> None:
     (other,) = set(pools) - {first}
     judge = HttpAgent.of(pools[other])
     leases = judge.sync(want=5).json()["leases"]
-    (lease,) = [lease for lease in leases if lease[2].endswith(":2")]
+    (lease,) = [lease for lease in leases if lease[2].endswith(f":{VALIDATES}")]
     (file,) = lease[5]
     assert file["path"] == "in/results/0/numbers.csv"
     assert b"".join(judge.blob("GET", lease[0], lease[1], file["sha256"]).streaming_content) == RIGHT

@@ -249,7 +249,7 @@ def test_why_a_task_runs_where_it_runs_is_told(alice: Any) -> None:
     run_round()
     told = alice.get(f"{URL}/{task.pk}/explain").json()
     assert told["waiting"] is None
-    where = {"pool": cheap.identifier, "region": "ningxia", "stage": 0, "state": "placed", "units": 1}
+    where = {"pool": cheap.identifier, "region": "ningxia", "stage": 0, "part": "unit", "state": "placed", "units": 1}
     assert told["where"] == [where]
     (decision,) = told["decisions"]
     assert [one["pool"] for one in decision["candidates"]] == [cheap.identifier, dear.identifier]

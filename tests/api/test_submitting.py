@@ -259,3 +259,25 @@ def test_a_quote_writes_nothing_and_is_what_submitting_costs(alice: Any) -> None
     charge_task(task.pk)
     cost = alice.get(f"{URL}/{task.pk}").json()["cost"]
     assert cost == {"amount": quote["cheapest"]["price"], "currency": "CNY", "final": True}
+
+
+def test_an_input_may_be_another_tasks_result_and_the_answer_says_that_it_waits(alice: Any, body: dict[str, Any]) -> None:
+    needed = submit(alice, body).json()["id"]
+    inputs = {"files": [{"task": needed, "path": "**/*.txt"}]}
+    taker = {"capability": str(a_version(inputs=FILES, split={"by": "files", "over": "files"}, tests=[])), "inputs": inputs}
+    first = submit(alice, taker, "once")
+    assert first.status_code == 201
+    assert submit(alice, taker, "once").json() == first.json()
+    task = first.json()
+    assert (task["state"], task["inputs"]) == ("queued", inputs)
+    told = alice.get(f"{URL}/{task['id']}/explain").json()
+    assert told["waiting"]["reason"] == "waiting_for_task"
+    assert told["prediction"] is None
+
+
+def test_a_strangers_task_is_no_input_and_nothing_is_written(alice: Any, body: dict[str, Any]) -> None:
+    theirs = submit(build.client_of(build.mallory()), body).json()["id"]
+    version = a_version(inputs=FILES, split={"by": "range", "stop": "1"}, tests=[])
+    with nothing_written():
+        answer = submit(alice, {"capability": str(version), "inputs": {"scene": {"task": theirs}}})
+    assert problem_of(answer) == (422, "unknown_task", "inputs.scene.task")

@@ -83,6 +83,30 @@ def test_inputs_are_json_or_text_or_files(run: Run, platform: Platform, tmp_path
     }
 
 
+def test_inputs_may_be_results_of_other_tasks(run: Run) -> None:
+    task = "01900000-0000-7000-8000-000000000001"
+    words = [f"one=task:{task}", f"many=task:{task}:units/**/*.png", f"many=task:{task}:a.txt", "text=task:12"]
+    inputs = run(*RENDER, *(word for each in words for word in ("-i", each)), "--json").json["inputs"]
+    assert inputs == {
+        "one": {"task": task, "path": "**"},
+        "many": [{"task": task, "path": "units/**/*.png"}, {"task": task, "path": "a.txt"}],
+        "text": "task:12",
+    }
+
+
+def test_showing_a_task_puts_what_was_predicted_beside_what_came(run: Run, platform: Platform) -> None:
+    task = run(*RENDER, "-i", "frames=1", "--json").json["id"]
+    times = {"start_p50_s": 2, "start_p90_s": 5, "finish_p50_s": 60, "finish_p90_s": 90}
+    record = {"tasks": 40, "within_p50": 0.6, "within_p90": 0.85, "factor": 1.25}
+    platform.explain["prediction"] = {
+        "predicted": {**times, "price": "0.30", "currency": "CNY"},
+        "actual": {"start_s": 1.5, "finish_s": None},
+        "calibration": {"start": record, "finish": record},
+    }
+    told = run("show", task).out
+    assert all(word in told for word in ("1 min 30 s", "1.5 s", "not yet", "0.30 CNY", "85% of the last 40 results", "x 1.25"))
+
+
 def test_inputs_may_come_from_stdin(run: Run) -> None:
     assert run(*RENDER, "--inputs", "-", "--json", given='{"frames": 3}').json["inputs"] == {"frames": 3}
 

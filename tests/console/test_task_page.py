@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -11,9 +12,10 @@ from marketplace.models import Task
 from scheduler.models import Attempt, LogChunk
 from scheduler.services.advancing import advance_task
 from scheduler.services.placing import run_round
+from scheduler.services.predicting import predict_task
 from tests import builders as build
 from tests.admin.market import a_settled_task
-from tests.builders_tasks import FakeAgent, a_task, a_version
+from tests.builders_tasks import FakeAgent, a_task, a_version, run_to_end
 from tests.builders_trust import WRONG, a_checked_version, agents_of, owners_pools, take_turns
 from tests.console.browser import a_file, browser_of, text_of
 
@@ -57,6 +59,18 @@ def test_units_are_shown_where_they_run_and_why_there() -> None:
     assert f"{agent.agent.pool.identifier} ningxia unit leased 2" in page
     assert f"unit: 2 to {agent.agent.pool.identifier}, decided just now" in page
     assert "Candidate" in page
+
+
+def test_what_was_predicted_stands_beside_what_came() -> None:
+    agent = FakeAgent.of(build.a_pool())
+    task = a_task(version=a_version(demand={"tflop": "0.125"}))
+    predict_task(task.pk)
+    page = text_of(page_of(task))
+    assert "Predicted and actual" in page
+    assert re.search(r"Result\s+10\.\d s", page)
+    assert "No task has been delivered yet" in page
+    run_to_end(task, agent)
+    assert "Of the last 1 results 100% came within" in text_of(page_of(task))
 
 
 def test_a_task_that_waits_says_why_and_whom_it_left_out() -> None:

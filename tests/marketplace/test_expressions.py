@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from decimal import Decimal
 from typing import Any
 
@@ -10,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import Invalid
+from marketplace import expressions
 from marketplace.expressions import check_expression, decimal_text, evaluate, names_in
 
 NAMES: dict[str, Any] = {
@@ -71,6 +74,48 @@ def test_no_text_makes_an_evaluation_fail_otherwise(text: str) -> None:
     except Invalid:
         return
     assert isinstance(value, int | float)
+
+
+TOWERS = st.recursive(
+    st.sampled_from(["2", "9", "1e308", "0.1", "7", "2000", "width", "n", "9" * 60]),
+    lambda inner: st.tuples(inner, st.sampled_from(["**", "*", "/", "//", "%", "+", "-"]), inner).map(
+        lambda parts: f"({''.join(parts)})"
+    ),
+    max_leaves=40,
+)
+
+
+@settings(deadline=2_000, max_examples=300)  # ms: none may take long, however high the tower
+@given(TOWERS)
+def test_towers_of_powers_end_at_once_with_a_finite_number_or_an_error(text: str) -> None:
+    try:
+        value = evaluate(text, NAMES | {"n": 10**300})
+    except Invalid:
+        return
+    assert math.isfinite(value) if isinstance(value, float) else value.bit_length() <= 4096
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "9**9**9**9**9", "2**1024*2**1024*2**1024*2**1024", "(2**1000)**(2**1000)", "(" * 240 + "1" + ")" * 240,
+        "-" * 498 + "1", "abs(" * 100 + "1" + ")" * 100, "1 if " * 90 + "1", "10**400+0.5", "ceil(1e308)**2", "0.0**-1",
+        "7//1e-308", "width**width**width",
+    ],
+)  # fmt: skip
+def test_what_would_never_end_or_overflow_is_refused_within_a_second(text: str) -> None:
+    began = time.perf_counter()
+    with pytest.raises(Invalid):
+        evaluate(text, NAMES)
+    assert time.perf_counter() - began < 1
+
+
+def test_looking_through_long_lists_again_and_again_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(expressions, "SECONDS", 0.05)
+    names = {"l": list(range(500_000))}
+    assert evaluate("max(l) - min(l)", {"l": [1, 2.5, True]}) == 1.5
+    with pytest.raises(Invalid, match="takes too long"):
+        evaluate("+".join(["max(l)"] * 60), names)
 
 
 def test_a_name_that_is_no_input_is_found_without_evaluating() -> None:

@@ -201,3 +201,10 @@ def test_the_generic_command_takes_words_outputs_and_environment_from_the_inputs
         with pytest.raises(Invalid) as caught:
             plan_of(generic, inputs, {})
         assert caught.value.field == field
+
+
+@pytest.mark.parametrize("tflop", ["9" * 400, "1e300", "-1", "n * 10**300"])
+def test_work_beyond_all_bounds_is_an_error_and_no_crash(tflop: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        plan_of(manifest(None, demand={"tflop": tflop}, tests=[]), {"n": 10**300}, {})
+    assert caught.value.code in ("amount_out_of_bounds", "invalid_expression")

@@ -91,7 +91,9 @@ def test_what_was_placed_says_where_and_what_spoke_for_it() -> None:
     task = a_task(inputs={"count": 4})
     run_round()
     told = explain_task(task)
-    assert told["where"] == [{"pool": west.identifier, "region": "ningxia", "stage": 0, "state": "placed", "units": 4}]
+    assert told["where"] == [
+        {"pool": west.identifier, "region": "ningxia", "stage": 0, "part": "unit", "state": "placed", "units": 4}
+    ]
     (decision,) = told["decisions"]
     assert [c["pool"] for c in decision["candidates"]] == [west.identifier, east.identifier]
     assert decision["candidates"][0]["cost"] < decision["candidates"][1]["cost"]

@@ -35,7 +35,7 @@ class River:
         store_bytes(b"a part")
         self.pool = a_pool(cores=1_000, memory_mib=10**6, disk_mib=10**6)
         self.agent = FakeAgent.of(self.pool)
-        version = a_version(outputs=[{"path": "part.txt", "required": False}], demand={"tflop": "0"})
+        version = a_version(outputs=[{"path": "part.txt", "required": False}])
         self.task = a_task(version=version, inputs={"count": units}, expanded=False)
         self.units = units
 
@@ -99,7 +99,7 @@ class CheckedRiver:
         machine = {"cores": 1_000, "memory_mib": 10**6, "disk_mib": 10**6}
         self.pools, self.units = owners_pools("bob", "erin", **machine), units
         self.agents = [FakeAgent.of(pool) for pool in self.pools.values()]
-        self.task = a_task(version=a_checked_version(demand={"tflop": "0"}), inputs={"count": units})
+        self.task = a_task(version=a_checked_version(), inputs={"count": units})
         self.claims = output_of(RIGHT), output_of(WRONG)
 
     def first(self) -> None:

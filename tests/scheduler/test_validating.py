@@ -12,14 +12,21 @@ from hypothesis import strategies as st
 
 from core.errors import Invalid
 from marketplace.models import Task
-from scheduler.models import Attempt, Need, Trust, Unit
+from marketplace.stages import VALIDATES
+from scheduler.api.blobs import _MAY_READ
+from scheduler.models import Attempt, Need, Pace, Trust, Unit
 from scheduler.needs import narrowed
+from scheduler.queries import units_page
 from scheduler.services.advancing import advance_task
+from scheduler.services.expanding import expand_task
 from scheduler.services.expiring import expire_leases
+from scheduler.services.explaining import explain_task
 from scheduler.services.judging import judge_units
+from scheduler.services.logs import LogPiece, read_logs, store_logs
 from scheduler.services.placing import run_round
 from scheduler.services.validating import lists_in
 from scheduler.specs import lease_rows
+from scheduler.sql import rows
 from scheduler.stores import store_bytes
 from tests.builders_tasks import FakeAgent, a_task, sha_of
 from tests.builders_trust import RIGHT, WRONG, a_checked_version, agents_of, output_of, owners_pools
@@ -51,6 +58,7 @@ def turns(task: Task, agents: dict[str, FakeAgent], claims: dict[str, bytes], sa
         judge_units()
         expire_leases()
         advance_task(task.pk)
+        expand_task(task.pk)
         task.refresh_from_db()
         if task.ended_at is not None:
             break
@@ -158,10 +166,12 @@ def test_results_that_are_not_bit_stable_come_from_one_model_of_accelerator() ->
     version = a_checked_version({"quorum": {"of": 2, "need": 2, "homogeneous": True}}, variants=variants)
     task = turns(a_task(version=version, inputs={"count": 2}), agents_of(pools), {}, None)
     assert task.state == "delivered"
-    used = set(Attempt.objects.values_list("pool_id", flat=True))
-    assert used == {pools["bob"].pk, pools["dave"].pk}
-    narrow = narrowed(Need.objects.earliest("pk").document, "x86_64")
-    assert [v["accelerator"]["model"] for v in narrow["variants"]] == ["a100"]
+    for index in range(2):
+        assert len(set(Attempt.objects.filter(unit__index=index).values_list("variant", flat=True))) == 1
+    document = Need.objects.earliest("pk").document
+    for variant in range(2):
+        narrow = narrowed(document, "x86_64", variant)
+        assert [v["instruction_set"] == "x86_64" for v in narrow["variants"]] == [variant == 0, variant == 1]
 
 
 nested = st.recursive(st.one_of(st.none(), st.integers(), st.text()), st.lists)
@@ -177,3 +187,56 @@ def test_a_verdict_names_each_result_once_and_only_results_there_are() -> None:
     assert lists_in(b'{"groups": []}', 3) == []
     for text in (b'{"groups": [[0, 0]]}', b'{"groups": [[3]]}', b'{"groups": [[true]]}', b'{"groups": {}}', b"[]", b"{}"):
         assert lists_in(text, 3) is None
+
+
+def test_every_stages_results_are_compared_before_the_next_one_begins() -> None:
+    stages = [{"name": "sum", "run": ["sum"], "outputs": [{"path": "numbers.csv"}]}]
+    agents = agents_of(owners_pools("bob", "erin", "dave"))
+    version = a_checked_version(VALIDATOR, stages=stages)
+    task = turns(a_task(version=version, inputs={"count": 2}), agents, {"erin": WRONG}, by_content)
+    assert (task.state, task.units_done, task.units_total) == ("delivered", 3, 3)
+    done = Unit.objects.filter(task=task, state="done")
+    assert sorted(done.values_list("stage", "index")) == [(0, 0), (0, 1), (1, 0)]
+    assert set(Unit.objects.filter(task=task).values_list("stage", flat=True)) == {0, 1, VALIDATES, VALIDATES + 1}
+    assert {row["part"] for row in explain_task(task)["where"]} == {"unit", "sum", "validate"}
+    assert {row["stage"] for row in units_page(task, after=0, limit=99)} == {"unit", "sum", "validate"}
+    assert set(Pace.objects.values_list("stage", flat=True)) == {0, 1, VALIDATES, VALIDATES + 1}
+
+
+def test_what_a_validator_prints_is_read_under_its_name() -> None:
+    agents = agents_of(owners_pools("bob", "erin"))
+    task = turns(a_task(version=a_checked_version(VALIDATOR)), agents, {}, by_content)
+    attempt = Attempt.objects.get(unit__task=task, unit__stage=VALIDATES)
+    assert store_logs(attempt.agent, [LogPiece(attempt.pk, attempt.fence, "stdout", 0, b"same\n")])
+    (chunk,) = read_logs(task.pk, after=0, limit=9)["chunks"]
+    assert (chunk["stage"], chunk["text"]) == ("validate", "same\n")
+
+
+def test_who_validates_may_read_the_results() -> None:
+    agents = agents_of(owners_pools("bob", "erin"))
+    task = a_task(version=a_checked_version(VALIDATOR))
+    seen = []
+
+    def says(found: list[str]) -> Any:
+        attempt = Attempt.objects.get(unit__task=task, unit__stage=VALIDATES)
+        where = {"task": task.pk, "unit": attempt.unit_id, "stage": VALIDATES}
+        seen.extend(bool(rows(_MAY_READ, where | {"sha": sha})) for sha in found)
+        return by_content(found)
+
+    assert turns(task, agents, {}, says).state == "delivered"
+    assert seen == [True]
+
+
+def test_verdicts_teach_what_memory_and_results_take_too() -> None:
+    agents = agents_of(owners_pools("bob", "erin"))
+    a_task(version=a_checked_version())
+    usage = {"wall_ms": 2_000, "peak_memory_mib": 40}
+    for _ in range(2):
+        run_round()
+        for agent in agents.values():
+            agent.beat(want=1)
+            Attempt.objects.filter(state="leased").update(leased_at="2026-01-01T00:00:00Z")
+            agent.done(outputs=[output_of(RIGHT)], usage=usage)
+        judge_units()
+    learned = Pace.objects.values_list("samples", "seconds", "seconds_squared", "memory_mib", "memory_most", "bytes_out")
+    assert list(learned) == [(1, 2, 4, 40, 40, len(RIGHT))] * 2
