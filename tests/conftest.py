@@ -37,6 +37,7 @@ def pytest_configure(config: pytest.Config) -> None:
     _let_flushes_pass()
 
 
+@pytest.hookimpl(tryfirst=True)  # before the groups are read
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Side by side (`-n`), a file is one group. So are the journeys, who share their market, with all that starts whole
     stacks; the agent's tests, of which some use up all processes that a user may have; and the capabilities, who share
