@@ -16,7 +16,7 @@ from semantic_version import Version
 
 from core.errors import NotFound
 from marketplace.api.lists import ListView
-from marketplace.api.serializers import In, Out, valid
+from marketplace.api.serializers import In, Out, TrueOrFalse, valid
 from marketplace.auth import Caller, caller_of
 from marketplace.models import Capability, CapabilityVersion
 from marketplace.permissions import Scopes
@@ -137,7 +137,7 @@ class CapabilityIn(In):
 
 
 class TrustIn(In):
-    trusted = serializers.BooleanField(default=True)
+    trusted = TrueOrFalse(default=True)
 
 
 class CapabilitiesView(ListView):

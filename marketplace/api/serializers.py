@@ -29,6 +29,15 @@ class Out(serializers.Serializer[Any]):
     """An answer."""
 
 
+class TrueOrFalse(serializers.BooleanField):
+    """A JSON boolean and nothing that looks like one."""
+
+    def to_internal_value(self, data: Any) -> bool:
+        if not isinstance(data, bool):
+            self.fail("invalid", input=data)
+        return data
+
+
 class DecimalText(serializers.RegexField):
     """An amount or price as decimal text. Numbers are refused: a float has lost digits already."""
 
