@@ -37,7 +37,6 @@ def pytest_configure(config: pytest.Config) -> None:
     _let_flushes_pass()
 
 
-@pytest.hookimpl(tryfirst=True)  # before the groups are read
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Side by side (`-n`), a file is one group. So are the journeys, who share their market, with all that starts whole
     stacks; the agent's tests, of which some use up all processes that a user may have; and the capabilities, who share
@@ -47,7 +46,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return
     for item in items:
         folder = item.path.relative_to(ROOT / "tests").parts[0]
-        item.add_marker(pytest.mark.xdist_group(GROUPS.get(folder, str(item.path))))
+        # what the mark xdist_group would become, which is read before this hook is called
+        item._nodeid = f"{item.nodeid}@{GROUPS.get(folder, item.path.stem)}"
     items.sort(key=lambda item: _rank(item.path.relative_to(ROOT / "tests").parts[0]))
 
 
