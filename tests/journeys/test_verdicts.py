@@ -11,14 +11,15 @@ from typing import Any
 import pytest
 
 from demo.market import ERIN
+from marketplace.stages import VALIDATES
 
 from .accounts import assert_bill_equals_charges, assert_ledger_balances
 from .market import Market, a_pool, an_owner, client_of, retire
 
 GUESSES = Path(__file__).parent / "guesses"
-TRIES = """
+TRIES = f"""
 SELECT p.identifier, a.state, a.code FROM scheduler_unit u JOIN scheduler_attempt a ON a.unit_id = u.id
-JOIN marketplace_pool p ON p.id = a.pool_id WHERE u.task_id = %s AND u.stage = 2 ORDER BY a.id
+JOIN marketplace_pool p ON p.id = a.pool_id WHERE u.task_id = %s AND u.stage = {VALIDATES} ORDER BY a.id
 """
 WORDS = """
 SELECT p.identifier, c.state FROM scheduler_commitment c JOIN scheduler_attempt a ON a.id = c.attempt_id
