@@ -8,6 +8,7 @@ It follows docs/manifest.md and "what a program finds" in docs/protocol.md, with
 from __future__ import annotations
 
 import argparse
+import fcntl
 import hashlib
 import json
 import math
@@ -123,6 +124,15 @@ def environment(program: Path) -> Path:
         return Path(sys.executable)
     digest = hashlib.sha256(requirements.read_bytes() + sys.version.encode()).hexdigest()[:16]
     folder = ENVIRONMENTS / digest
+    ENVIRONMENTS.mkdir(parents=True, exist_ok=True)
+    with (ENVIRONMENTS / f"{digest}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # of several processes one makes it, and the others wait
+        _make(folder, requirements)
+    return folder / "bin" / "python"
+
+
+def _make(folder: Path, requirements: Path) -> None:
+    """Make an environment unless it is ready."""
     if not (folder / "ready").exists():
         shutil.rmtree(folder, ignore_errors=True)
         subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
@@ -136,7 +146,6 @@ def environment(program: Path) -> Path:
         ]
         subprocess.run([*pip, "--require-hashes", "--only-binary", ":all:", "-r", str(requirements)], check=True)
         (folder / "ready").touch()
-    return folder / "bin" / "python"
 
 
 def command_line(stage: Stage, index: int) -> list[str]:
