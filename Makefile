@@ -12,7 +12,7 @@ LOCK = cd requirements && UV_CUSTOM_COMPILE_COMMAND="make lock" ../.venv/bin/uv 
 	--no-emit-index-url --generate-hashes --universal --python-version 3.11 $(ARGS)
 
 # Two halves of the tests at a time; a file stays in one of them. `make test SIDE_BY_SIDE=` runs all in one process.
-SIDE_BY_SIDE ?= -n 2 --dist loadgroup --no-loadscope-reorder
+SIDE_BY_SIDE ?= -n 2 --no-loadscope-reorder
 
 .PHONY: help up test lint types imports check bench env lock clean purge
 

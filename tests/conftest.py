@@ -37,18 +37,27 @@ def pytest_configure(config: pytest.Config) -> None:
     _let_flushes_pass()
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Side by side (`-n`), a file is one group. So are the journeys, who share their market, with all that starts whole
-    stacks; the agent's tests, of which some use up all processes that a user may have; and the capabilities, who share
-    their environments. The longest go first.
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest folders are begun first, whole: what is left at the end is short, and two processes end together."""
+    items.sort(key=lambda item: _rank(_folder(item.nodeid)))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Side by side (`-n 2`), a file stays in one process; so do the journeys with all that starts whole stacks, who share
+    their market; the agent's tests, of which some use up all processes that a user may have; and the capabilities, who
+    share their environments.
     """
-    if not hasattr(config, "workerinput"):
-        return
-    for item in items:
-        folder = item.path.relative_to(ROOT / "tests").parts[0]
-        # what the mark xdist_group would become, which is read before this hook is called
-        item._nodeid = f"{item.nodeid}@{GROUPS.get(folder, item.path.stem)}"
-    items.sort(key=lambda item: _rank(item.path.relative_to(ROOT / "tests").parts[0]))
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Together(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return GROUPS.get(_folder(nodeid)) or nodeid.partition("::")[0]
+
+    return Together(config, log)
+
+
+def _folder(nodeid: str) -> str:
+    return nodeid.split("/")[1]
 
 
 def _rank(folder: str) -> int:

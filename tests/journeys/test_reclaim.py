@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from decimal import Decimal
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from gridfare.sdk import errors
 from tests.agent.programs import alive, marked
 
 from .accounts import assert_bill_equals_charges, assert_ledger_balances, witness
@@ -87,7 +89,7 @@ def assert_paid_up_to_the_checkpoint(market: Market, task: Any, steps: int) -> N
 def test_a_pool_in_maintenance_gives_its_work_away_and_works_again_when_it_is_over(market: Market) -> None:
     stack, pool = market.stack, market.pools["ningxia"]
     market.bob.move_pool(market.pools["guizhou"], "drain")
-    task_id = market.run(["sh", "-c", "echo on; sleep 2; echo done > done.txt"], outputs=["done.txt"])["id"]
+    task_id = market.run(["sh", "-c", "echo on; sleep 6; echo done > done.txt"], outputs=["done.txt"])["id"]
     stack.wait(lambda: list(market.alice.logs(task_id)), "the program does not start", "agent-ningxia", 60)
     now = stack.rows("SELECT now() AS now, now() + interval '1 hour' AS later")[0]
     window = market.bob.plan_window(pool, now["now"].isoformat(), now["later"].isoformat(), category="power")
@@ -101,6 +103,8 @@ def test_a_pool_in_maintenance_gives_its_work_away_and_works_again_when_it_is_ov
         assert task["state"] == "delivered"
     finally:
         market.bob.move_pool(market.pools["guizhou"], "resume")
+        with contextlib.suppress(errors.Conflict):  # over, when all went well
+            market.bob.take_back_window(pool, window["number"])
     assert_ledger_balances(market)
 
 
