@@ -11,8 +11,8 @@ PY = .venv/bin/python
 LOCK = cd requirements && UV_CUSTOM_COMPILE_COMMAND="make lock" ../.venv/bin/uv pip compile --quiet \
 	--no-emit-index-url --generate-hashes --universal --python-version 3.11 $(ARGS)
 
-# Two halves of the tests at a time; a file stays in one of them. `make test SIDE_BY_SIDE=` runs all in one process.
-SIDE_BY_SIDE ?= -n 2 --no-loadscope-reorder
+# Three parts of the tests at a time (journeys mostly wait); a file stays in one of them. `make test SIDE_BY_SIDE=` runs all in one process.
+SIDE_BY_SIDE ?= -n 3 --no-loadscope-reorder
 
 .PHONY: help up test lint types imports check bench env lock clean purge
 

@@ -43,7 +43,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Side by side (`-n 2`), a file stays in one process; so do the journeys with all that starts whole stacks, who share
+    """Side by side (`-n 3`), a file stays in one process; so do the journeys with all that starts whole stacks, who share
     their market; the agent's tests, of which some use up all processes that a user may have; and the capabilities, who
     share their environments.
     """
