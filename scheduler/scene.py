@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from threading import Lock
@@ -19,8 +19,8 @@ from typing import Any, Final
 import orjson
 from django.db.models.functions import Lower
 
-from marketplace.models import Offer, Pool, Rate
-from scheduler.matching import PoolState, Prices
+from marketplace.models import Offer, Pool, Rate, Region
+from scheduler.matching import Market, PoolState, Prices, Snapshot
 from scheduler.sql import rows
 
 _VERSION: Final = "(SELECT count(*)::text || ':' || coalesce(sum(xmin::text::bigint * 1048573 + cmin::text::bigint), 0) FROM {})"
@@ -50,6 +50,21 @@ class Scene:
     def states(self) -> dict[int, PoolState]:
         """The pools as the planner's values, without load."""
         return {pool.pk: state_of(pool) for pool in self.pools}
+
+    @cached_property
+    def able(self) -> list[PoolState]:
+        """The same with what passes left out: who is on probation will be through."""
+        return [replace(state, probation=False) if state.probation else state for state in self.states.values()]
+
+    @cached_property
+    def columns(self) -> Market:
+        """Their columns, for what is asked of them without load."""
+        return Market(Snapshot([], self.able, {})).worked_out()
+
+    @cached_property
+    def regions(self) -> dict[str, Region]:
+        """The regions that have pools, by code."""
+        return {pool.region.code: pool.region for pool in self.pools}
 
     def priced(self, at: str) -> Mapping[int, Prices]:
         """The offer of each pool at a moment."""

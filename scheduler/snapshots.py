@@ -114,12 +114,8 @@ def market_in(
     without: UUID | None = None,
 ) -> Snapshot:
     """The same, of a scene that the caller holds."""
-    now, found = timezone.now(), _open(known, online_only=online_only)
-    closing = closings_of(found) if online_only else {}  # who is away for a while can still be waited for
-    pools = [known.states[pool.pk] for pool in found]
-    if not online_only:  # a probation passes, as an absence does
-        pools = [replace(pool, probation=False) if pool.probation else pool for pool in pools]
-    pools = [replace(p, closes_in_s=closing[p.id].closes_in_s) if p.id in closing else p for p in pools]
+    now = timezone.now()
+    pools = _here(known) if online_only else known.able  # a probation passes, as an absence does
     pace = _pace({one.document["version"] for one in classes})
     load = _load(pools, pace, without) if with_load else Held(pools, {}, [])
     large = {sha for one in classes for sha, _ in one.document.get("inputs", ())}
@@ -129,7 +125,7 @@ def market_in(
         pools=load.pools,
         offers={(pool, at): one for at in sorted(moments) for pool, one in known.priced(at).items()},
         pace=pace,
-        carbon={code: _carbon(region, now) for code, region in {p.region.code: p.region for p in found}.items()},
+        carbon={code: _carbon(region, now) for code, region in known.regions.items()},
         places=_places([*(one.document for one in classes), *(doc for _, doc, _ in load.moving)]),
         trust=trust_of({one.document["version"] for one in classes}),
         cached=_cached(large),
@@ -137,6 +133,14 @@ def market_in(
         at=round(now.timestamp(), 3),
     )
     return _with_network(snapshot, load.moving)
+
+
+def _here(known: Scene) -> list[PoolState]:
+    """Pools that may take work now, with the moments at which they close."""
+    found = _open(known, online_only=True)
+    closing = closings_of(found)
+    pools = [known.states[pool.pk] for pool in found]
+    return [replace(p, closes_in_s=closing[p.id].closes_in_s) if p.id in closing else p for p in pools]
 
 
 def _cached(sha256s: set[str]) -> frozenset[tuple[int, str]]:

@@ -23,14 +23,15 @@ def snapshot_document(snapshot: Snapshot, scene: Mapping[int, PoolState] | None 
     scene  pools without load that are stored elsewhere: of these, and of the offers, only what is live is written here
     """
     if scene is not None:
-        return {"pools": [_live(pool, scene[pool.id]) for pool in snapshot.pools]} | _surroundings(snapshot)
+        live = {str(pool.id): _live(pool, scene[pool.id]) for pool in snapshot.pools if pool is not scene[pool.id]}
+        return {"pools": [pool.id for pool in snapshot.pools], "live": live} | _surroundings(snapshot)
     offers = [[*key, prices.offer_id, dict(prices.rates)] for key, prices in snapshot.offers.items()]
     return {"pools": [asdict(pool) for pool in snapshot.pools], "offers": offers} | _surroundings(snapshot)
 
 
-def _live(pool: PoolState, idle: PoolState) -> list[Any]:
-    """A pool's id, and what of it differs from the scene."""
-    return [pool.id, {name: value for name in LIVE if (value := getattr(pool, name)) != getattr(idle, name)}]
+def _live(pool: PoolState, idle: PoolState) -> dict[str, Any]:
+    """What of a pool differs from the scene."""
+    return {name: value for name in LIVE if (value := getattr(pool, name)) != getattr(idle, name)}
 
 
 def _surroundings(snapshot: Snapshot) -> dict[str, Any]:
@@ -51,11 +52,13 @@ def _surroundings(snapshot: Snapshot) -> dict[str, Any]:
 
 
 def whole(document: Mapping[str, Any], scene: Mapping[str, Any], moments: Iterable[str]) -> dict[str, Any]:
-    """A round's document with its scene's pools and offers put back."""
+    """A round's document with its scene's pools and offers put back. Older rounds list what is live beside each pool."""
     idle, offers = {values["id"]: values for values in scene["pools"]}, offers_from(scene)
+    pools, live = document["pools"], document.get("live")
+    pairs = pools if live is None else [(pool, live.get(str(pool), {})) for pool in pools]
     listed = {at: priced(offers, at) for at in sorted(set(moments))}
     return dict(document) | {
-        "pools": [idle[pool] | live for pool, live in document["pools"]],
+        "pools": [idle[pool] | values for pool, values in pairs],
         "offers": [[pool, at, one.offer_id, dict(one.rates)] for at, found in listed.items() for pool, one in found.items()],
     }
 

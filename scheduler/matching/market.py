@@ -7,19 +7,23 @@ offers share the work, and of equally loaded ones the smaller identifier.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from copy import copy
 from functools import cached_property
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scheduler.matching.values import PoolState, Snapshot
+from scheduler.matching.values import PoolState, Prices, Snapshot
 from scheduler.pace import ANYWHERE, Fit, Fits
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
+FIXED: Final = ("regions", "providers", "instruction_sets", "sandboxed", "probation", "levels", "listed", "free", "accelerated")
+MOMENTS: Final = 64  # price lists of so many moments are kept
+_NOTHING: Final = Prices(-1, {})
 DEFAULT_CARBON: Final = 536.6  # g CO2 per kWh: the national average of 2022
 
 
@@ -56,6 +60,20 @@ class Market:
 
     def __len__(self) -> int:
         return len(self.pools)
+
+    def worked_out(self) -> Market:
+        """The same, with everything computed that follows from the pools alone: copies of it need not do so again."""
+        for name in FIXED:
+            getattr(self, name)
+        return self
+
+    def over(self, snapshot: Snapshot) -> Market:
+        """The columns of the same pools and the same offers under a snapshot that holds just these, and nothing promised."""
+        again = copy(self)
+        again.snapshot, again.reserved = snapshot, {}
+        for name in ("carbon", "learned", "trusts", "unreserved"):
+            again.__dict__.pop(name, None)
+        return again
 
     def _column(self, name: str) -> Floats:
         return np.array([getattr(pool, name) for pool in self.pools], dtype=np.float64)
@@ -153,18 +171,18 @@ class Market:
     def offers(self, at: str) -> tuple[Ints, dict[str, Floats]]:
         """At a moment: each pool's offer id (-1 where there is none) and its unit prices by meter."""
         if at not in self._offers:
+            if len(self._offers) >= MOMENTS:
+                self._offers.clear()
             self._offers[at] = self._offers_at(at)
         return self._offers[at]
 
     def _offers_at(self, at: str) -> tuple[Ints, dict[str, Floats]]:
-        ids, rates = np.full(len(self), -1, dtype=np.int64), dict[str, Floats]()
-        for i, pool in enumerate(self.pools):
-            prices = self.snapshot.offers.get((pool.id, at))
-            if prices is None:
-                continue
-            ids[i] = prices.offer_id
-            for meter, price in prices.rates.items():
-                rates.setdefault(meter, np.zeros(len(self)))[i] = price
+        found = [self.snapshot.offers.get((pool.id, at), _NOTHING) for pool in self.pools]
+        ids = np.array([prices.offer_id for prices in found], dtype=np.int64)
+        meters = dict.fromkeys(meter for prices in found for meter in prices.rates)
+        rates = {
+            meter: np.array([prices.rates.get(meter, 0.0) for prices in found], dtype=np.float64) for meter in meters
+        }
         return ids, rates
 
     @cached_property

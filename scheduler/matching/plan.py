@@ -153,9 +153,12 @@ def feasible_arcs(one: ClassState, snapshot: Snapshot) -> tuple[list[Arc], Mappi
     return [found.arc(int(row)) for row in np.flatnonzero(found.fits)], found.excluded
 
 
-def fitting(one: ClassState, snapshot: Snapshot) -> tuple[list[PoolState], Mapping[str, int]]:
-    """The pools that a class fits, and those left out counted by dimension: `feasible_arcs` without the terms."""
-    found = column(one, Market(snapshot))
+def fitting(one: ClassState, snapshot: Snapshot, like: Market | None = None) -> tuple[list[PoolState], Mapping[str, int]]:
+    """The pools that a class fits, and those left out counted by dimension: `feasible_arcs` without the terms.
+
+    like  columns of a snapshot with just these pools and offers, for who asks about the same ones often
+    """
+    found = column(one, Market(snapshot) if like is None else like.over(snapshot))
     return [found.market.pools[row] for row in np.flatnonzero(found.fits)], found.excluded
 
 

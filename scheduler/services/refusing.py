@@ -9,10 +9,11 @@ from core.errors import Invalid
 from marketplace.policies import Policy
 from marketplace.stages import stages_of
 from scheduler.matching import ClassState, fitting
+from scheduler.scene import scene
 from scheduler.services.drafting import Draft
 from scheduler.services.expanding import need_of
 from scheduler.services.quoting import refuse_late
-from scheduler.snapshots import market
+from scheduler.snapshots import market_in
 
 __all__ = ["refuse_hopeless", "refuse_late"]
 
@@ -29,12 +30,12 @@ def refuse_hopeless(draft: Draft) -> None:
 
     Pools that are full or away for the moment count as able: waiting for them is what a queue is for.
     """
-    counts: dict[str, int] = {}
+    known, counts = scene(), dict[str, int]()
     for stage in range(len(stages_of(draft.task.plan))):
         document = need_of(draft.task, stage=stage, inputs=draft.inputs)
         document.pop("deadline", None)  # has its own answer, with a better offer
         one = ClassState(0, document, int(document.get("gang", 1)))
-        pools, excluded = fitting(one, market([one], online_only=False, with_load=False))
+        pools, excluded = fitting(one, market_in(known, [one], online_only=False, with_load=False), known.columns)
         if not pools:
             counts = dict(excluded)
             break
