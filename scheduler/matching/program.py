@@ -44,7 +44,7 @@ TIE_CLASS: Final = 1e-5  # relative
 SCALE: Final = 1e4
 MOST_COST: Final = 1e8  # of scaled costs; far beyond it the dual simplex gives up, and with it the optimum
 IMPROVES: Final = 1e-6 * SCALE
-CLOSE: Final = 1e-4  # of the program's value: nearer to its optimum than this is near enough
+CLOSE: Final = 1e-3  # of the program's value: nearer to its optimum than this is near enough; `bound` counts it
 
 
 @dataclass(slots=True)
