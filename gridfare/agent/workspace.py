@@ -27,9 +27,12 @@ class Folders:
     def create(self, lease: Lease) -> str:
         """A private folder with ``task.json`` in it; returns its path."""
         folder = self.clean.pop() if self.clean else self._make()
-        descriptor = os.open(f"{folder}/task.json", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        descriptor = os.open(f"{folder}/task.json", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
-            write_all(descriptor, task_document(lease))
+            document = task_document(lease)
+            write_all(descriptor, document)
+            if os.fstat(descriptor).st_size > len(document):  # emptied first, ext4 would wait for the disk at each close
+                os.ftruncate(descriptor, len(document))
         finally:
             os.close(descriptor)
         return folder

@@ -245,6 +245,13 @@ def test_a_folder_serves_again_only_when_a_program_left_it_as_it_was(tmp_path: P
     assert folders.create(lease) != first
 
 
+def test_a_folder_that_serves_again_tells_the_new_unit_alone(tmp_path: Path) -> None:
+    folders = workspace.Folders(tmp_path)
+    long, short = (Lease(1, 1, read_spec(spec(["true"])), 0, params, ()) for params in ({"x": "y" * 500}, {"x": "z"}))
+    assert folders.take_back(folders.create(long))
+    assert Path(folders.create(short), "task.json").read_bytes() == workspace.task_document(short)
+
+
 def test_progress_is_a_number_between_0_and_1_or_nothing(tmp_path: Path) -> None:
     for text, expected in [("0.5\n", 500_000), ("1", 1_000_000), ("2", None), ("nan", None), ("x", None), ("", None)]:
         (tmp_path / "progress").write_text(text)
