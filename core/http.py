@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 import orjson
 from django.conf import settings
@@ -186,10 +186,22 @@ def json_answer(data: Any, status: int = 200) -> HttpResponse:
     return HttpResponse(orjson.dumps(data, default=str), status=status, content_type="application/json")
 
 
-def problem_answer(error: DomainError) -> HttpResponse:
-    """A domain error as an answer for doors outside DRF."""
+REFUSED: Final = (DomainError, OperationalError, InterfaceError)
+"""What doors outside DRF answer with a problem document: refusals, and a database that is away."""
+
+
+def problem_answer(error: DomainError | OperationalError | InterfaceError) -> HttpResponse:
+    """One of REFUSED as an answer for doors outside DRF."""
+    if not isinstance(error, DomainError):
+        return _outside_drf(_database_away(error))
     document = problem(error.status, error.code, error.detail, field=error.field, **error.data)
     return HttpResponse(orjson.dumps(document, default=str), status=error.status, content_type=PROBLEM_TYPE)
+
+
+def _outside_drf(answer: Response) -> HttpResponse:
+    headers = {"Retry-After": answer["Retry-After"]}
+    content = orjson.dumps(answer.data)
+    return HttpResponse(content, status=answer.status_code, content_type=PROBLEM_TYPE, headers=headers)
 
 
 def not_found(request: HttpRequest, exception: Exception) -> JsonResponse:

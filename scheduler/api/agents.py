@@ -21,8 +21,8 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
 
-from core.errors import DomainError, Invalid
-from core.http import json_answer, method_not_allowed, parse_json, problem_answer
+from core.errors import Invalid
+from core.http import REFUSED, json_answer, method_not_allowed, parse_json, problem_answer
 from marketplace.agent_auth import authenticate
 from marketplace.models import Agent
 from marketplace.services.availability import keep_status
@@ -75,7 +75,7 @@ def enrol(request: HttpRequest) -> HttpResponse:
         body = _object(parse_json(request.body))
         token, key, name, version = (str(body.get(one) or "") for one in ("token", "public_key", "name", "version"))
         agent = enrol_agent(token=token, public_key=key, name=name, version=version, facts=body.get("facts"))
-    except DomainError as error:
+    except REFUSED as error:
         return problem_answer(error)
     names = ("identifier", "name", "state", "kind", "tier")
     pool = {name: getattr(agent.pool, name) for name in names}
@@ -91,7 +91,7 @@ def selftest(request: HttpRequest) -> HttpResponse:
         agent = _caller(request, request.body)
         body = _object(parse_json(request.body))
         pool = record_selftest(agent, results=body.get("results"), benchmark=body.get("benchmark"))
-    except DomainError as error:
+    except REFUSED as error:
         return problem_answer(error)
     return json_answer({"pool_state": pool.state})
 
@@ -104,7 +104,7 @@ def logs(request: HttpRequest) -> HttpResponse:
         agent = _caller(request, request.body)
         body = _object(parse_json(request.body))
         acked = store_logs(agent, LogPiece.parse_all(body.get("chunks")))
-    except DomainError as error:
+    except REFUSED as error:
         return problem_answer(error)
     return json_answer({"acked": acked})
 
@@ -118,7 +118,7 @@ def probe(request: HttpRequest) -> HttpResponse:
         size = _object(parse_json(request.body)).get("bytes")
         if not isinstance(size, int) or isinstance(size, bool) or not 0 < size <= settings.PROBE_BYTES:
             raise Invalid("invalid_probe", f"bytes is a whole number, 1 to {settings.PROBE_BYTES}", field="bytes")
-    except DomainError as error:
+    except REFUSED as error:
         return problem_answer(error)
     return HttpResponse(os.urandom(size), content_type="application/octet-stream")
 
@@ -131,7 +131,7 @@ def checkpoints(request: HttpRequest) -> HttpResponse:
         agent = _caller(request, request.body)
         body = _object(parse_json(request.body))
         refused = save_checkpoints(agent, parse_checkpoints(body.get("checkpoints")))
-    except DomainError as error:
+    except REFUSED as error:
         return problem_answer(error)
     return json_answer({"refused": refused})
 
@@ -149,7 +149,7 @@ async def sync(request: HttpRequest) -> HttpResponse:
         if answer.silent and settled is None and wait_s > 0:
             answer = await _wait(agent, beat, answer, wait_s, since)
         document = await _run(answer.document)
-    except DomainError as error:
+    except REFUSED as error:
         return problem_answer(error)
     accepted = None if settled is None else settled.accepted
     refused = [[*one, "stale_lease"] for one in settled.refused] if settled else []

@@ -9,7 +9,7 @@ from django.http.response import HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt
 
 from core.errors import Conflict, DomainError, NotFound
-from core.http import json_answer, method_not_allowed, problem_answer
+from core.http import REFUSED, json_answer, method_not_allowed, problem_answer
 from marketplace import storage
 from marketplace.agent_auth import authenticate
 from marketplace.models import Agent, Blob
@@ -56,9 +56,9 @@ def blob(request: HttpRequest, attempt: int, fence: int, sha256: str) -> HttpRes
             return _offset(attempt, sha256)
         if request.method == "PUT":
             return _write(request, lease, attempt, sha256)
-    except DomainError as error:
+    except REFUSED as error:
         answer = problem_answer(error)
-        if "offset" in error.data:
+        if isinstance(error, DomainError) and "offset" in error.data:
             answer["Upload-Offset"] = str(error.data["offset"])
         return answer
     return method_not_allowed(request, "GET", "HEAD", "PUT")
@@ -75,7 +75,7 @@ def kept_blob(request: HttpRequest, sha256: str) -> HttpResponseBase:
         if size is None:
             raise NotFound("replica_unknown", "your pool keeps no copy of this")
         return storage.range_response(request, sha256, size)
-    except DomainError as error:
+    except REFUSED as error:
         return problem_answer(error)
 
 

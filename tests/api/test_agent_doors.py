@@ -6,6 +6,7 @@ import base64
 from typing import Any
 
 import pytest
+from django.db import OperationalError, connection
 from django.test import Client
 
 from marketplace.models import Agent, Pool, Task
@@ -205,6 +206,26 @@ def test_a_body_that_is_no_json_is_refused(pool: Pool, door: str, raw: bytes) ->
     agent = HttpAgent.of(pool)
     with nothing_written():
         assert problem_of(agent.send(f"/agent/v1/{door}", raw)) == (400, "parse_error", None)
+
+
+def away(*_: Any) -> Any:
+    """What every statement meets while PostgreSQL restarts."""
+    raise OperationalError("the connection is lost")
+
+
+@pytest.mark.parametrize("door", ["sync", "selftest", "logs", "probe", "checkpoints"])
+def test_while_the_database_is_away_an_agent_is_told_to_ask_again(pool: Pool, door: str) -> None:
+    agent = HttpAgent.of(pool)
+    with connection.execute_wrapper(away):
+        answer = agent.post(f"/agent/v1/{door}", {})
+    assert (problem_of(answer), answer["Retry-After"]) == ((503, "database_away", None), "1")
+
+
+def test_while_the_database_is_away_a_file_can_be_asked_for_again(pool: Pool) -> None:
+    agent, _ = at_work(pool)
+    attempt, fence = the_lease(agent)
+    with connection.execute_wrapper(away):
+        assert problem_of(agent.blob("PUT", attempt, fence, sha256_of(DATA), DATA))[:2] == (503, "database_away")
 
 
 ABSURD = [-1, 2**62, 1e300, "many", True, None, [], {"a": 1}]
