@@ -21,6 +21,7 @@ from scheduler.network.values import Route
 SHOWN: Final = 3
 MARGIN_S: Final = 60.0
 FADES: Final = Decimal("0.00005")  # of an expected trust, in fifteen minutes at most: its half-life is 14 days
+AGES: Final = 1.08  # what is known of a way widens with its age: this much in five minutes at most
 WORST: Final = 3  # class of jitter: best effort
 
 
@@ -124,7 +125,7 @@ def _eased(wanted: Mapping[str, Any], route: Route) -> tuple[dict[str, Any], flo
     eased = dict(wanted) | {"jitter_class": max(route.jitter_class, int(wanted["jitter_class"]))}
     size = float(eased["jitter_class"] - int(wanted["jitter_class"]))
     if "max_latency_s" in wanted and route.latency_s > (most := float(wanted["max_latency_s"])):
-        eased["max_latency_s"] = round(route.latency_s + 5e-7, 6)
+        eased["max_latency_s"] = round(route.latency_s * AGES + 5e-7, 6)
         size += 1 - most / route.latency_s
     return {"constraints.network": eased}, size
 

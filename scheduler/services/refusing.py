@@ -19,6 +19,7 @@ __all__ = ["refuse_hopeless", "refuse_late"]
 _HOPELESS: Final = {
     "price": ("price_cap_below_offers", "no offer is below this price cap", "constraints.max_price"),
     "region": ("region_without_pool", "no pool that could run this is in these regions", "constraints.regions"),
+    "trust": ("no_pool_fits", "no pool that could run this is trusted as it asks, or believed without a comparison", "capability"),
     "gang": ("gang_without_pool", "no pool could hold all of its units at once", "inputs"),
     "provider": ("provider_without_pool", "none of these providers has a pool for this", "constraints.providers"),
 }
