@@ -121,9 +121,9 @@ def the_ways() -> None:
 
 
 NEARLY: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "min_trust": ({"min_trust": "0.97"}, {"min_trust": "0.9090"}),
+    "min_trust": ({"min_trust": "0.97"}, {"min_trust": "0.8999"}),
     "min_level": ({"min_level": 3}, {"min_level": 2}),
-    "both floors": ({"min_trust": "0.97", "min_level": 4}, {"min_trust": "0.9090", "min_level": 2}),
+    "both floors": ({"min_trust": "0.97", "min_level": 4}, {"min_trust": "0.8999", "min_level": 2}),
     "network": (
         {"network": {"from": "shanghai", "jitter_class": 1}},
         {"network": {"from": "shanghai", "jitter_class": 2}},
@@ -143,11 +143,11 @@ def about(value: Any) -> Any:
 
 
 def nearly_admitted(version: Any) -> Pool:
-    """A pool in gansu of level 2 with eight right results; another one that is further from everything but it costs less."""
+    """A pool in gansu of level 2 with seven right results; another one that is further from everything but it costs less."""
     the_ways()
     near = a_pool(region="gansu", rates={"core_second": "0.001"}, level=2)
     far = a_pool(a_person("erin", an_organization("erins-pools", is_provider=True)), region="tibet", level=1)
-    a_record(near, version, 8)
+    a_record(near, version, 7.0005)  # an expected trust of 0.900005
     Trust.objects.create(pool=far, capability_version=version, invalid=2, samples=2, updated_at=timezone.now())
     return near
 
