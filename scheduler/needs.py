@@ -11,13 +11,14 @@ Document (all JSON values):
   regions, providers, exclude_providers      allowed slugs; an empty list allows all
   cap          highest price of one unit, decimal text or null
   fee          publisher's fee of one unit, decimal text (for the cap)
-  verified     only where it is true: results are compared, so pools on probation may take it
+  verified     only where it is true: results are compared, so pools on probation, and unproven ones, may take it
   offers_at    the moment whose offers price it (ISO 8601): the last change of any offer before submit
 Only where there is something to say:
   weights      own weights instead of the objective's, decimal texts (matching/goals.py)
   deadline     seconds since the epoch by which nine of ten units must be over; rounded down to ten seconds
   min_trust    lowest probability of a valid result, decimal text
   min_level    lowest level of a pool, 1 to 4
+  accept_unproven  true: nothing is compared, and unproven community pools are believed all the same
   network      {from: region, jitter_class, max_latency_s}: the class of the way from the user
   gang         units that must start together on one pool, and the task whose they are: gang_of
   inputs       [[sha256, bytes]] of input files of more than settings.LARGE_BYTES         bytes_out   predicted, of one unit
@@ -72,6 +73,8 @@ def need_document(
     """The need of a plan's units (stage 0), of the merge or a stage after them (from 1 on), or of validators of either."""
     part, units = part_of(plan, stage), total_units(plan)
     cap = constraints.get("max_price")
+    judges = stage >= VALIDATES  # nobody compares what a validator says, and others are paid or blamed by it
+    verified = plan.get("verify", "none") != "none" and not judges
     document = {
         "version": version_id,
         "stage": stage,
@@ -92,11 +95,12 @@ def need_document(
         "offers_at": offers_at,
     }
     extra = {
-        "verified": plan.get("verify", "none") != "none",
+        "verified": verified,
         "weights": constraints.get("weights"),
         "deadline": None if deadline is None else int(deadline.timestamp()) // 10 * 10,
         "min_trust": constraints.get("min_trust"),
         "min_level": constraints.get("min_level"),
+        "accept_unproven": not judges and not verified and constraints.get("accept_unproven"),
         "network": constraints.get("network"),
         "gang": plan["units"] if plan.get("gang") and not stage else None,
         "gang_of": task if plan.get("gang") and not stage else None,  # units of two tasks are never one gang

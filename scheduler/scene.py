@@ -17,6 +17,7 @@ from threading import Lock
 from typing import Any, Final
 
 import orjson
+from django.conf import settings
 from django.db.models.functions import Lower
 
 from marketplace.models import Offer, Pool, Rate, Region
@@ -110,7 +111,13 @@ def state_of(pool: Pool) -> PoolState:
         deny=tuple(pool.deny_organizations),
         probation=pool.quarantined_until is not None,
         level=pool.level,
+        unproven=is_unproven(pool),
     )
+
+
+def is_unproven(pool: Pool) -> bool:
+    """Is it a community pool below the level from which operators believe a single result?"""
+    return pool.kind == Pool.Kind.COMMUNITY and pool.level < settings.COMMUNITY_PROVEN_LEVEL
 
 
 def priced(offers: Mapping[int, Iterable[Listed]], at: str) -> dict[int, Prices]:
@@ -143,7 +150,7 @@ _kept = _Kept()
 
 def scene() -> Scene:
     """The scene as of now: one statement, or four after a change."""
-    stamp = rows(_STAMP)[0]
+    stamp = (*rows(_STAMP)[0], settings.COMMUNITY_PROVEN_LEVEL)
     with _kept.lock:
         if _kept.scene is not None and _kept.stamp == stamp:
             return _kept.scene

@@ -96,13 +96,19 @@ def _open(known: Scene, *, online_only: bool) -> list[Pool]:
 
 
 def market(
-    classes: list[ClassState], *, online_only: bool = True, with_load: bool = True, without: UUID | None = None
+    classes: list[ClassState],
+    *,
+    online_only: bool = True,
+    with_load: bool = True,
+    without: UUID | None = None,
+    eased: bool = False,
 ) -> Snapshot:
     """The snapshot of a round: pools with their load, offers, paces and surroundings for the classes given.
 
     without  a task whose own units are no load: the market as it would be if that task had not been handed in
+    eased    with the ways of worse classes of jitter than are asked for, too
     """
-    return market_in(scene(), classes, online_only=online_only, with_load=with_load, without=without)
+    return market_in(scene(), classes, online_only=online_only, with_load=with_load, without=without, eased=eased)
 
 
 def market_in(
@@ -112,6 +118,7 @@ def market_in(
     online_only: bool = True,
     with_load: bool = True,
     without: UUID | None = None,
+    eased: bool = False,
 ) -> Snapshot:
     """The same, of a scene that the caller holds."""
     now = timezone.now()
@@ -132,7 +139,7 @@ def market_in(
         used=load.used,
         at=round(now.timestamp(), 3),
     )
-    return _with_network(snapshot, load.moving)
+    return _with_network(snapshot, load.moving, eased=eased)
 
 
 def _here(known: Scene) -> list[PoolState]:
@@ -150,13 +157,15 @@ def _cached(sha256s: set[str]) -> frozenset[tuple[int, str]]:
     return frozenset(CachedBlob.objects.filter(sha256__in=sha256s).values_list("pool_id", "sha256"))
 
 
-def _with_network(snapshot: Snapshot, moving: list[tuple[int, Mapping[str, Any], int]]) -> Snapshot:
+def _with_network(snapshot: Snapshot, moving: list[tuple[int, Mapping[str, Any], int]], *, eased: bool = False) -> Snapshot:
     """The same with the ways that its classes' data may take, and with what those links still carry."""
     ends = ends_of(snapshot)
     if not ends:
         return snapshot
     known = network()
-    steady = {(*pair, level): route for level in levels_of(snapshot) for pair, route in known.routes(level).items()}
+    asked = levels_of(snapshot)
+    levels = range(min(asked), 4) if eased and asked else sorted(asked)
+    steady = {(*pair, level): route for level in levels for pair, route in known.routes(level).items()}
     routed = replace(
         snapshot,
         routes=between(known.routes(), ends, snapshot),

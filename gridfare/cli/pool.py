@@ -121,6 +121,7 @@ def trust_view(found: PoolTrust) -> list[RenderableType]:
             ("pool", found["pool"]),
             ("level", f"L{found['level']}" + (f" until {local(found['level_until'])}" if found["level_until"] else "")),
             ("next level", found["level_missing"]),
+            ("believed alone", "no" if found.get("unproven") else "yes"),
             ("reputation", reputation_text(found["reputation"])),
             ("quarantine", held),
             ("quota", "none" if quota is None else f"{quota} units a day"),

@@ -52,6 +52,10 @@ MinLevel = Annotated[
     int | None,
     typer.Option("--min-level", min=0, max=4, metavar="0..4", help="Lowest level of a pool: 2 passed its self-test, 4 is audited."),
 ]
+Unproven = Annotated[
+    bool,
+    typer.Option("--accept-unproven", help="Believe single results of community pools that have no record yet."),
+]
 Deadline = Annotated[str | None, typer.Option("--deadline", metavar="TIME", help="RFC 3339, or a duration such as 2h.")]
 Verify = Annotated[
     str | None,
@@ -93,6 +97,7 @@ def rules(
     min_trust: str | None,
     min_level: int | None,
     network: str | None,
+    accept_unproven: bool = False,
 ) -> dict[str, Any]:
     """The keyword arguments of `Client.quote` and `Client.submit` that say where and how."""
     return {
@@ -102,7 +107,7 @@ def rules(
         "exclude_providers": excluded or (),
         "max_price": max_price,
         "deadline": moment(deadline) if deadline else None,
-        "more": _more(weights, min_trust, min_level, network),
+        "more": _more(weights, min_trust, min_level, network) | _accepted(accept_unproven),
     }
 
 
@@ -121,6 +126,10 @@ def _more(weights: list[str] | None, min_trust: str | None, min_level: int | Non
     return more
 
 
+def _accepted(unproven: bool) -> dict[str, Any]:
+    return {"accept_unproven": True} if unproven else {}
+
+
 def quote(
     ctx: typer.Context,
     capability: Capability,
@@ -136,11 +145,14 @@ def quote(
     min_trust: MinTrust = None,
     min_level: MinLevel = None,
     network: NetworkClass = None,
+    accept_unproven: Unproven = False,
     as_json: AsJson = False,
 ) -> None:
     """Price and time of a task, without handing it in."""
     out = Output(as_json)
-    where = rules(objective, region, provider, exclude_provider, max_price, deadline, weight, min_trust, min_level, network)
+    where = rules(
+        objective, region, provider, exclude_provider, max_price, deadline, weight, min_trust, min_level, network, accept_unproven
+    )
     values, client = inputs_of(given or [], inputs), open_client(ctx)
     with bytes_moving(out, "uploading") as progress:
         answer = client.quote(capability, values, **where, progress=progress)
@@ -162,6 +174,7 @@ def submit(
     min_trust: MinTrust = None,
     min_level: MinLevel = None,
     network: NetworkClass = None,
+    accept_unproven: Unproven = False,
     verify: Verify = None,
     name: Name = None,
     label: Labels = None,
@@ -172,7 +185,9 @@ def submit(
     as_json: AsJson = False,
 ) -> None:
     """Hand in a task. Files are uploaded first, unless the platform has them already."""
-    where = rules(objective, region, provider, exclude_provider, max_price, deadline, weight, min_trust, min_level, network)
+    where = rules(
+        objective, region, provider, exclude_provider, max_price, deadline, weight, min_trust, min_level, network, accept_unproven
+    )
     where |= {"verify": policy_of(verify), "name": name, "labels": dict(pairs(label or [], "--label"))}
     where |= {"idempotency_key": idempotency_key}
     hand_in(
@@ -216,6 +231,7 @@ def run(
     min_trust: MinTrust = None,
     min_level: MinLevel = None,
     network: NetworkClass = None,
+    accept_unproven: Unproven = False,
     verify: Verify = None,
     name: Name = None,
     label: Labels = None,
@@ -233,7 +249,9 @@ def run(
         "env": dict(pairs(env or [], "-e")),
     }
     words["run_s"] = max(1, int(duration(limit))) if limit else None
-    where = rules(objective, region, provider, exclude_provider, max_price, deadline, weight, min_trust, min_level, network)
+    where = rules(
+        objective, region, provider, exclude_provider, max_price, deadline, weight, min_trust, min_level, network, accept_unproven
+    )
     where |= {"verify": policy_of(verify), "name": name, "labels": dict(pairs(label or [], "--label"))}
     where |= {"idempotency_key": idempotency_key}
     given = {key: value for key, value in words.items() if value}

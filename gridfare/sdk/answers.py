@@ -247,6 +247,7 @@ class PoolTrust(TypedDict):
     level: int
     level_until: str | None
     level_missing: str
+    unproven: bool
     reputation: Reputation
     quarantine: dict[str, Any] | None
     daily_quota: int | None

@@ -208,7 +208,7 @@ def _constraints(
     max_price: Decimal | str | int | None,
     more: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-    """`more`: weights, min_trust, min_level, network, and whatever else the platform knows as a constraint."""
+    """`more`: weights, min_trust, min_level, accept_unproven, network, and whatever else the platform knows as a constraint."""
     everything = {
         "regions": list(regions),
         "providers": list(providers),

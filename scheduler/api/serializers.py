@@ -44,6 +44,10 @@ class ConstraintsIn(In):
     min_level = serializers.IntegerField(
         min_value=0, max_value=4, required=False, help_text="lowest level of a pool, 0 to 4 (docs/scheduling/verification.md)"
     )
+    accept_unproven = serializers.BooleanField(
+        required=False,
+        help_text="believe single results of community pools that have no record yet (docs/scheduling/verification.md)",
+    )
     weights = serializers.DictField(
         child=serializers.FloatField(), required=False,
         help_text="own objective: price (factor), hour and kilogram (CNY for an hour, for a kilogram of CO2), risk (factor)",

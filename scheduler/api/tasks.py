@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -102,13 +103,12 @@ def task_for(request: Request, task_id: UUID) -> Task:
 
 
 def request_of(data: Any) -> TaskRequest:
-    """A validated body as the service's request; constraints keep the price as text."""
+    """A validated body as the service's request; constraints keep decimals as text."""
     form = TaskIn(data=data)
     form.is_valid(raise_exception=True)
     values = dict(form.validated_data)
-    constraints = dict(values.pop("constraints", None) or {})
-    if "max_price" in constraints:
-        constraints["max_price"] = str(constraints["max_price"])
+    given = values.pop("constraints", None) or {}
+    constraints = {name: str(value) if isinstance(value, Decimal) else value for name, value in given.items()}
     return TaskRequest(**values, constraints=constraints)
 
 

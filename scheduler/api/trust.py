@@ -48,6 +48,7 @@ class TrustOut(Out):
     level = serializers.IntegerField(help_text="0 to 4")
     level_until = serializers.DateTimeField(allow_null=True)
     level_missing = serializers.CharField(help_text="what the next level asks for")
+    unproven = serializers.BooleanField(help_text="a community pool that gets only work whose results are compared")
     reputation = ReputationOut()
     quarantine = QuarantineOut(allow_null=True)
     daily_quota = serializers.IntegerField(allow_null=True, help_text="units a day; null is no limit")

@@ -416,12 +416,18 @@ def _policies_fit(organization: str, market: Market) -> Bools:
 
 
 def _trust_fits(found: Column) -> Bools:
-    """Sandboxed unless an operator vouches for the program; as trusted as asked for; not on probation unless it is checked."""
+    """Sandboxed unless an operator vouches for the program; as trusted as asked for; not on probation unless it is checked.
+
+    Unproven pools, too, take only what is checked, or what somebody said may be believed from one of them alone.
+    """
     m, doc = found.market, found.one.document
     fits: Bools = (found.trust >= float(doc.get("min_trust", 0))) & (m.levels >= int(doc.get("min_level", 0)))
     if not doc["trusted"]:
         fits &= m.sandboxed
-    return fits if doc.get("verified") else fits & ~m.probation
+    if not doc.get("verified"):
+        fits &= ~m.probation
+        fits &= ~m.unproven | bool(doc.get("accept_unproven"))
+    return fits
 
 
 def _apart_fits(found: Column) -> Bools:

@@ -49,16 +49,16 @@ def check_weights(weights: Mapping[str, Any]) -> dict[str, str]:
     checked = {}
     for name, value in weights.items():
         if name not in NAMES:
-            raise Invalid("bad_weights", f"weights are {', '.join(NAMES)}", field=f"weights.{str(name)[:40]}")
+            raise Invalid("bad_weights", f"weights are {', '.join(NAMES)}", field=f"constraints.weights.{str(name)[:40]}")
         try:
             number = float(value)
         except (TypeError, ValueError):
             number = -1.0
         if not 0 <= number <= MOST:
-            raise Invalid("bad_weights", f"a number from 0 to {MOST:,.0f}, please", field=f"weights.{name}")
+            raise Invalid("bad_weights", f"a number from 0 to {MOST:,.0f}, please", field=f"constraints.weights.{name}")
         checked[name] = repr(number)
     if not any(float(value) for value in checked.values()):
-        raise Invalid("bad_weights", "at least one weight must be more than zero", field="weights")
+        raise Invalid("bad_weights", "at least one weight must be more than zero", field="constraints.weights")
     return checked
 
 

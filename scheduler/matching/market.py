@@ -104,6 +104,11 @@ class Market:
         return np.array([pool.probation for pool in self.pools], dtype=bool)
 
     @cached_property
+    def unproven(self) -> Bools:
+        """Is its word alone not enough, unless the task says that it is?"""
+        return np.array([pool.unproven for pool in self.pools], dtype=bool)
+
+    @cached_property
     def levels(self) -> Ints:
         return np.array([pool.level for pool in self.pools], dtype=np.int64)
 

@@ -9,15 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import ROUND_UP, Decimal
+from decimal import ROUND_DOWN, ROUND_UP, Decimal
 from typing import Any, Final
 
+from marketplace.stages import VALIDATES
 from scheduler.matching.arcs import Column, checks, column
 from scheduler.matching.market import Market
-from scheduler.matching.values import ClassState, Snapshot
+from scheduler.matching.values import ClassState, PoolState, Snapshot
+from scheduler.network.values import Route
 
 SHOWN: Final = 3
 MARGIN_S: Final = 60.0
+FADES: Final = Decimal("0.00005")  # of an expected trust, in fifteen minutes at most: its half-life is 14 days
+AGES: Final = 1.08  # what is known of a way widens with its age: this much in five minutes at most
+WORST: Final = 3  # class of jitter: best effort
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,27 +87,47 @@ def _provider(found: Column, row: int) -> Mended:
 def _trust(found: Column, row: int) -> Mended:
     """A lower floor of trust or level. What lacks a sandbox, or is on probation, no change of the task lets in."""
     doc, pool, trust = found.one.document, found.market.pools[row], float(found.trust[row])
-    if not (doc["trusted"] or found.market.sandboxed[row]) or (pool.probation and not doc.get("verified")):
+    alone = not doc.get("verified")  # its word would be all there is
+    if not (doc["trusted"] or found.market.sandboxed[row]) or (alone and (pool.probation or _judged_by_unproven(doc, pool))):
         return None
     change: dict[str, Any] = {}
     if trust < (floor := float(doc.get("min_trust", 0))):
-        change["constraints.min_trust"] = str(Decimal(str(trust)).quantize(Decimal("0.0001"), rounding="ROUND_DOWN"))
+        change["constraints.min_trust"] = _floor_below(trust)
     if pool.level < (level := doc.get("min_level", 0)):
         change["constraints.min_level"] = pool.level
+    if alone and pool.unproven and not doc.get("accept_unproven"):
+        change["constraints.accept_unproven"] = True
     return change, max(floor - trust, 0.0) + max(level - pool.level, 0)
 
 
+def _judged_by_unproven(doc: Mapping[str, Any], pool: PoolState) -> bool:
+    """A validator's word pays and blames others: no task's to risk."""
+    return bool(doc["stage"] >= VALIDATES and pool.unproven)
+
+
+def _floor_below(trust: float) -> str:
+    """Rounded to what a task may say, with room for what the record fades within a quarter of an hour."""
+    return str(max(Decimal(str(trust)) - FADES, Decimal(0)).quantize(Decimal("0.0001"), rounding=ROUND_DOWN))
+
+
 def _network(found: Column, row: int) -> Mended:
-    """A worse class, or a longer way; nothing where no way is known."""
+    """A worse class, or a longer way, whichever is less; nothing where no way is known."""
     wanted, region = found.one.document["network"], found.market.pools[row].region
-    snapshot, asked = found.market.snapshot, (wanted["from"], region, int(wanted["jitter_class"]))
-    route = snapshot.steady.get(asked) or snapshot.routes.get(asked[:2])
-    if route is None:
-        return None
-    eased = dict(wanted) | {"jitter_class": max(route.jitter_class, wanted["jitter_class"])}
-    if "max_latency_s" in wanted:
-        eased["max_latency_s"] = max(round(route.latency_s + 5e-7, 6), float(wanted["max_latency_s"]))
-    return {"constraints.network": eased}, float(eased["jitter_class"] - wanted["jitter_class"])
+    snapshot, ends = found.market.snapshot, (wanted["from"], region)
+    asked = int(wanted["jitter_class"])
+    ways = [snapshot.steady.get((*ends, level)) for level in range(asked, WORST + 1)]
+    eased = [_eased(wanted, route) for route in (*ways, snapshot.routes.get(ends)) if route is not None]
+    return min(eased, key=lambda mended: mended[1]) if eased else None
+
+
+def _eased(wanted: Mapping[str, Any], route: Route) -> tuple[dict[str, Any], float]:
+    """What the task would have to say for this way to do, and how much that is: classes, and the way's part beyond the limit."""
+    eased = dict(wanted) | {"jitter_class": max(route.jitter_class, int(wanted["jitter_class"]))}
+    size = float(eased["jitter_class"] - int(wanted["jitter_class"]))
+    if "max_latency_s" in wanted and route.latency_s > (most := float(wanted["max_latency_s"])):
+        eased["max_latency_s"] = round(route.latency_s * AGES + 5e-7, 6)
+        size += 1 - most / route.latency_s
+    return {"constraints.network": eased}, size
 
 
 def _price(found: Column, row: int) -> Mended:

@@ -5,6 +5,9 @@ pools that have them cached. The rest of `bytes_in`, and what has no place, come
 or "" when nobody said where it is). Of several places the one from which the file arrives first is taken. Files come at
 the same time, through the pool's own line; so the transfer takes as long as the slowest file, and never less than all
 missing bytes through that line.
+
+A network may have holes: where no way is known to a region, but ways to others are, the worst of those is taken for it. (No way
+at all must not look like the shortest.) Where none is known to anywhere, only the pools' own lines count.
 """
 
 from __future__ import annotations
@@ -80,6 +83,10 @@ def _add(way: Way, market: Market, places: tuple[str, ...], missing: Floats, siz
     seconds = np.array([arrival_s(route, size) for route in best])
     by_price = np.array([route.price_per_gb if route else 0.0 for route in best])
     by_carbon = np.array([route.carbon_g_per_gb if route else 0.0 for route in best])
+    lost = np.array([bool(places) and region not in places and route is None for region, route in zip(regions, best, strict=True)])
+    if any(best) and lost.any():
+        for known in (seconds, by_price, by_carbon):
+            known[lost] = known.max()
     if not len(market):
         return
     way.seconds = np.maximum(way.seconds, np.where(missing > 0, seconds[column], 0.0))

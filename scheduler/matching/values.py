@@ -45,6 +45,7 @@ class PoolState:
     closes_in_s  what would end later is not placed here (None: open for good)
     probation  its results were wrong: it takes only what is checked
     level  0 to 4, what is known of whoever runs it (scheduler/verification/levels.py)
+    unproven   a community pool without the record that operators ask for: what nobody compares is not believed from it
     """
 
     id: int
@@ -70,6 +71,7 @@ class PoolState:
     closes_in_s: float | None = None
     probation: bool = False
     level: int = 0
+    unproven: bool = False
 
 
 @dataclass(frozen=True, slots=True)

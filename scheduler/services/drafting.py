@@ -44,7 +44,7 @@ class Request:
     """A task as asked for.
 
     constraints  regions, providers, exclude_providers (slugs), max_price, min_trust (decimal text), min_level (0 to 4),
-                 weights ({term: number}), network ({from: region, jitter_class: 0-3, max_latency_s})
+                 accept_unproven (a truth), weights ({term: number}), network ({from: region, jitter_class: 0-3, max_latency_s})
     """
 
     capability: str

@@ -75,7 +75,7 @@ def _waiting(task: Task) -> dict[str, Any] | None:
     age_s = (timezone.now() - task.created_at).total_seconds()
     document = documents_of([need_id])[need_id]
     one = ClassState(need_id, document, count, tuple(avoid), tuple(apart), age_s=max(age_s, 0.0))
-    snapshot, everybody = market([one], online_only=True), market([one], online_only=False)
+    snapshot, everybody = market([one], online_only=True), market([one], online_only=False, eased=True)
     arcs, excluded = feasible_arcs(one, snapshot)
     together = bool(arcs and document.get("gang"))
     why = _gang_waits(one, snapshot, excluded) if together else _primary(one, arcs, excluded, everybody)

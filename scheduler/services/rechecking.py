@@ -150,10 +150,13 @@ def _task_again(original: Task, units: int) -> Task:
 
 
 def _needs(wanted: set[int]) -> dict[int, int]:
-    """The same needs on the platform's account: without the user's price cap, deadline and gang. Where it may run stays."""
-    own = ("deadline", "gang")
+    """The same needs on the platform's account: without the user's price cap, deadline and gang. Where it may run stays.
+
+    A difference counts against somebody else, and nobody compares a third: it is not for pools on probation or unproven ones.
+    """
+    own = ("deadline", "gang", "verified")
     free = {
-        need: {name: value for name, value in document.items() if name not in own} | {"cap": None, "verified": True}
+        need: {name: value for name, value in document.items() if name not in own} | {"cap": None}
         for need, document in documents_of(wanted).items()
     }
     keys = {need: key_of(document) for need, document in free.items()}

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from core.errors import Invalid
 from marketplace.policies import Policy
-from marketplace.stages import stages_of
+from marketplace.stages import VALIDATES, stages_of
 from scheduler.matching import ClassState, fitting
 from scheduler.scene import scene
 from scheduler.services.drafting import Draft
@@ -20,6 +20,7 @@ __all__ = ["refuse_hopeless", "refuse_late"]
 _HOPELESS: Final = {
     "price": ("price_cap_below_offers", "no offer is below this price cap", "constraints.max_price"),
     "region": ("region_without_pool", "no pool that could run this is in these regions", "constraints.regions"),
+    "trust": ("no_pool_fits", "no pool that could run this is trusted as it asks, or believed without a comparison", "capability"),
     "gang": ("gang_without_pool", "no pool could hold all of its units at once", "inputs"),
     "provider": ("provider_without_pool", "none of these providers has a pool for this", "constraints.providers"),
 }
@@ -39,12 +40,22 @@ def refuse_hopeless(draft: Draft) -> None:
         if not pools:
             counts = dict(excluded)
             break
-        _check_owners(draft.task.plan, {pool.provider for pool in pools})
+        owners = {pool.provider for pool in pools}
+        validated = Policy.of(draft.task.plan["verify"]).validator is not None
+        _check_owners(draft.task.plan, owners & _judges(draft, stage) if validated else owners)
     else:
         return
     nearest = next((d for d in ("price", "offer", "trust", "policy", "provider", "region", "gang") if counts.get(d)), "")
     code, detail, at = _HOPELESS.get(nearest, ("no_pool_fits", "no pool of the market could run this", "capability"))
     raise Invalid(code, detail, field=at, excluded=counts)
+
+
+def _judges(draft: Draft, stage: int) -> set[str]:
+    """Owners of pools that may run the validator. Only they count: whoever gives the results, one of them must be left."""
+    document = need_of(draft.task, stage=VALIDATES + stage, inputs=[])
+    document.pop("deadline", None)
+    one = ClassState(0, document, 1)
+    return {pool.provider for pool in fitting(one, market([one], online_only=False, with_load=False))[0]}
 
 
 def _check_owners(plan: dict[str, Any], owners: set[str]) -> None:

@@ -14,6 +14,7 @@ from django.utils import timezone
 from core.errors import Invalid
 from marketplace.models import Agent, Pool
 from scheduler.models import PoolEvent, Trust
+from scheduler.scene import is_unproven
 from scheduler.services.trusting import record_of, records_of
 from scheduler.sql import rows
 from scheduler.verification.levels import Level, Standing, ends_soon, level_of
@@ -54,6 +55,7 @@ def standing_of(pool: Pool) -> dict[str, Any]:
         "level": pool.level,
         "level_until": pool.level_until,
         "level_missing": pool.level_reason,
+        "unproven": is_unproven(pool),
         "reputation": reputation(joined(record for _, record in records)),
         "quarantine": _quarantine_of(pool, now),
         "daily_quota": pool.daily_quota,

@@ -145,6 +145,13 @@ def test_submit_prints_the_id_alone(run: Run, platform: Platform) -> None:
     assert (task["labels"], task["constraints"]) == ({"film": "one"}, {"regions": ["ningxia"], "max_price": "2"})
 
 
+def test_how_far_pools_are_to_be_believed_is_said_with_the_task(run: Run, platform: Platform) -> None:
+    done = run(*RENDER, "--min-trust", "0.9", "--min-level", "1", "--network", "ningxia:2", "--accept-unproven")
+    network = {"from": "ningxia", "jitter_class": "2"}
+    believed = {"min_trust": "0.9", "min_level": 1, "network": network, "accept_unproven": True}
+    assert platform.tasks[done.out.strip()]["constraints"] == believed
+
+
 @pytest.mark.parametrize(("end", "code"), [("delivered", 0), ("failed", 1), ("expired", 1), ("cancelled", 7)])
 def test_waiting_exits_with_the_end_of_the_task(run: Run, platform: Platform, end: str, code: int) -> None:
     platform.states = ["queued", "running", end]
@@ -292,6 +299,7 @@ def test_the_market_is_shown(run: Run) -> None:
 
 def test_a_pools_trust_is_shown_with_what_it_is_made_of_and_operators_have_their_word(run: Run, platform: Platform) -> None:
     shown = run("pool", "trust", POOL).out
+    assert "believed alone no" in " ".join(shown.split())
     for part in ("L2 until", "0.93 of 12", "closed until", "3 wrong results", "128 units a day", "gridfare/render@1.0.0", "8%"):
         assert part in shown
     assert run("pool", "trust", POOL, "--json").json["daily_quota"] == 128

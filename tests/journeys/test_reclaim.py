@@ -109,7 +109,10 @@ def test_a_pool_in_maintenance_gives_its_work_away_and_works_again_when_it_is_ov
 
 
 def test_a_private_machine_is_its_owners_again_and_its_work_is_done_elsewhere(market: Market, tmp_path: Path) -> None:
-    """A community pool joins with careful rules; its owner sits down at it in the middle of a program."""
+    """A community pool joins with careful rules; its owner sits down at it in the middle of a program.
+
+    Nobody compares a command's result, so nobody's desktop gets one, unless whoever asks says that it will do.
+    """
     stack, desk = market.stack, tmp_path / "owner"
     pool = market.bob.create_pool("a desktop", "ningxia", kind="community", tier="end")["identifier"]
     market.bob.create_offer(pool, "consumption", {"core_second": "0.000001"})
@@ -127,7 +130,9 @@ def test_a_private_machine_is_its_owners_again_and_its_work_is_done_elsewhere(ma
     for other in market.pools.values():
         market.bob.move_pool(other, "drain")
     try:
-        task_id = market.run(["sh", "-c", "echo on; sleep 6; echo done > done.txt"], outputs=["done.txt"])["id"]
+        command = {"argv": ["sh", "-c", "echo on; sleep 6; echo done > done.txt"], "outputs": ["done.txt"]}
+        assert market.alice.quote("gridfare/command", command)["excluded"]["trust"] == 1
+        task_id = market.alice.submit("gridfare/command", command, more={"accept_unproven": True})["id"]
         stack.wait(lambda: list(market.alice.logs(task_id)), "the program does not start", "agent-desktop", 60)
         for other in market.pools.values():
             market.bob.move_pool(other, "resume")

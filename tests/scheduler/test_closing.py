@@ -265,7 +265,7 @@ def test_only_a_pool_that_works_can_be_wanted_back(state: str) -> None:
 @db
 def test_an_agent_that_says_its_machine_is_in_use_closes_its_pool_and_opens_it_again() -> None:
     pool = a_pool(kind="community", tier="end")
-    a_task(inputs={"count": 2})
+    a_task(inputs={"count": 2}, constraints={"accept_unproven": True})
     agent = FakeAgent.of(pool)
     run_round()
     said = Beat(agent.session, 5, [], [], reclaim_in_s=0.0)
