@@ -21,7 +21,9 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
-FIXED: Final = ("regions", "providers", "instruction_sets", "sandboxed", "probation", "levels", "listed", "free", "accelerated")
+FIXED: Final = (
+    "regions", "providers", "instruction_sets", "sandboxed", "probation", "unproven", "levels", "listed", "free", "accelerated",
+)  # fmt: skip
 MOMENTS: Final = 64  # price lists of so many moments are kept
 _NOTHING: Final = Prices(-1, {})
 DEFAULT_CARBON: Final = 536.6  # g CO2 per kWh: the national average of 2022

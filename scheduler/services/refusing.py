@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
 from core.errors import Invalid
 from marketplace.policies import Policy
 from marketplace.stages import VALIDATES, stages_of
-from scheduler.matching import ClassState, fitting
-from scheduler.scene import scene
+from scheduler.matching import ClassState, PoolState, fitting
+from scheduler.scene import Scene, scene
 from scheduler.services.drafting import Draft
 from scheduler.services.expanding import need_of
 from scheduler.services.quoting import refuse_late
@@ -36,13 +37,13 @@ def refuse_hopeless(draft: Draft) -> None:
         document = need_of(draft.task, stage=stage, inputs=draft.inputs)
         document.pop("deadline", None)  # has its own answer, with a better offer
         one = ClassState(0, document, int(document.get("gang", 1)))
-        pools, excluded = fitting(one, market_in(known, [one], online_only=False, with_load=False), known.columns)
+        pools, excluded = _fitting(one, known)
         if not pools:
             counts = dict(excluded)
             break
         owners = {pool.provider for pool in pools}
         validated = Policy.of(draft.task.plan["verify"]).validator is not None
-        _check_owners(draft.task.plan, owners & _judges(draft, stage) if validated else owners)
+        _check_owners(draft.task.plan, owners & _judges(draft, stage, known) if validated else owners)
     else:
         return
     nearest = next((d for d in ("price", "offer", "trust", "policy", "provider", "region", "gang") if counts.get(d)), "")
@@ -50,12 +51,15 @@ def refuse_hopeless(draft: Draft) -> None:
     raise Invalid(code, detail, field=at, excluded=counts)
 
 
-def _judges(draft: Draft, stage: int) -> set[str]:
+def _fitting(one: ClassState, known: Scene) -> tuple[list[PoolState], Mapping[str, int]]:
+    return fitting(one, market_in(known, [one], online_only=False, with_load=False), known.columns)
+
+
+def _judges(draft: Draft, stage: int, known: Scene) -> set[str]:
     """Owners of pools that may run the validator. Only they count: whoever gives the results, one of them must be left."""
     document = need_of(draft.task, stage=VALIDATES + stage, inputs=[])
     document.pop("deadline", None)
-    one = ClassState(0, document, 1)
-    return {pool.provider for pool in fitting(one, market([one], online_only=False, with_load=False))[0]}
+    return {pool.provider for pool in _fitting(ClassState(0, document, 1), known)[0]}
 
 
 def _check_owners(plan: dict[str, Any], owners: set[str]) -> None:
