@@ -51,8 +51,11 @@ def open_ways(found: Column, kind: int) -> Bools:
 
 def fetchable(found: Column) -> Bools:
     """Pools that may be given units ahead: short ones that start soon, around no reservation, over before the pool closes."""
+    short: Bools = found.fits & (found.run_s <= AHEAD_RUN_S) & ~found.long
+    if not short.any():
+        return short
     last = found.market.backlog + np.maximum(found.run_s, HORIZON_S)
-    return found.fits & (found.run_s <= AHEAD_RUN_S) & starts_soon(found) & ~found.long & found.ends_before(last)
+    return short & starts_soon(found) & found.ends_before(last)
 
 
 def starts_soon(found: Column) -> Bools:
