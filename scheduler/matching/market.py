@@ -26,6 +26,8 @@ FIXED: Final = (
 )  # fmt: skip
 MOMENTS: Final = 64  # price lists of so many moments are kept
 _NOTHING: Final = Prices(-1, {})
+TURN_S: Final = 60.0  # a pool's turn: what waits in its line should start within
+LEAST_S: Final = 1e-6
 DEFAULT_CARBON: Final = 536.6  # g CO2 per kWh: the national average of 2022
 
 
@@ -137,6 +139,23 @@ class Market:
                 for name, column in taken.items():
                     column[i] = dict(pool.held).get(name, 0.0)
         return {name: np.maximum(column - taken[name], 0.0) for name, column in self.declared.items()}
+
+    @cached_property
+    def turning(self) -> dict[str, Floats]:
+        """What live units are expected to let go of within `TURN_S`, by resource: begun at any time, they end evenly.
+
+        Of a pool of whose units nothing is known, all that is held, if the work ahead of it is over by then.
+        """
+        columns = {name: np.zeros(len(self)) for name in self.declared}
+        for i, pool in enumerate(self.pools):
+            if not pool.running and pool.backlog_s <= TURN_S:
+                for name, column in columns.items():
+                    column[i] = self.declared[name][i]
+            for run_s, held in pool.running:
+                for name, amount in held:
+                    if name in columns:
+                        columns[name][i] += amount * min(1.0, TURN_S / max(run_s, LEAST_S))
+        return columns
 
     def reserve(self, row: int, seconds: float, need: dict[str, float]) -> None:
         """Promise part of a pool from so many seconds on: what is not over by then may take only the rest."""

@@ -7,11 +7,12 @@ from typing import Final
 import numpy as np
 
 from scheduler.matching.arcs import Column
-from scheduler.matching.market import Bools, Floats
+from scheduler.matching.market import TURN_S, Bools, Floats
 
 NOW, AHEAD, KINDS = 0, 1, 2
 HORIZON_S: Final = 2.0  # a pool is given up to this much work ahead, so that short units never starve it
-AHEAD_RUN_S: Final = 60.0  # a longer unit is not fetched ahead: another pool may be free sooner
+AHEAD_RUN_S: Final = TURN_S  # a longer unit is not fetched ahead: another pool may be free sooner
+NEARLY: Final = 1e-6
 MAX_AHEAD: Final = 2_000.0  # shares
 
 
@@ -49,6 +50,23 @@ def open_ways(found: Column, kind: int) -> Bools:
 
 
 def fetchable(found: Column) -> Bools:
-    """Pools that may be given units ahead: short ones, around no reservation, that are over before the pool closes."""
+    """Pools that may be given units ahead: short ones that start soon, around no reservation, over before the pool closes."""
+    short: Bools = found.fits & (found.run_s <= AHEAD_RUN_S) & ~found.long
+    if not short.any():
+        return short
     last = found.market.backlog + np.maximum(found.run_s, HORIZON_S)
-    return found.fits & (found.run_s <= AHEAD_RUN_S) & ~found.long & found.ends_before(last)
+    return short & starts_soon(found) & found.ends_before(last)
+
+
+def starts_soon(found: Column) -> Bools:
+    """Pools where room for a unit is expected within a turn.
+
+    One fetched to a pool of long units would stand first in its line for hours: it had better wait where any pool may take it,
+    and an agent lets others pass it for half a minute only (BACKFILL_S), then all that came after it waits with it.
+    """
+    market, soon = found.market, np.ones(len(found.market), dtype=bool)
+    for name, amount in found.need.items():
+        if np.any(amount):
+            coming = market.column(market.free, name) + market.column(market.turning, name)
+            soon &= coming + NEARLY >= amount
+    return soon

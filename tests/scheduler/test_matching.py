@@ -13,14 +13,16 @@ from hypothesis import strategies as st
 from scheduler.matching import (
     DIMENSIONS,
     ClassDecision,
+    PoolState,
     Snapshot,
     decide,
     feasible_arcs,
     plan,
 )
 from scheduler.matching.arcs import column
-from scheduler.matching.market import Market
-from scheduler.matching.ways import ahead_limit
+from scheduler.matching.gangs import free_in
+from scheduler.matching.market import TURN_S, Market
+from scheduler.matching.ways import ahead_limit, fetchable
 from tests.scheduler.values import PRICE, a_class, a_market, a_pool, markets
 
 many = settings(max_examples=60, deadline=None)
@@ -275,3 +277,46 @@ def test_a_class_that_fits_nowhere_is_a_decision_with_reasons() -> None:
 
 def replace_pools(snapshot: Snapshot, **fields: Any) -> Snapshot:
     return replace(snapshot, pools=[replace(pool, **fields) for pool in snapshot.pools])
+
+
+# What is fetched ahead should start soon, or it stands first in its pool's line and everybody waits behind it.
+
+
+def a_busy_pool(run_s: float, units: int = 8, cores: int = 1) -> PoolState:
+    """Eight cores, all of them held by units of this length."""
+    held = (("cores", float(units * cores)), ("memory_mib", 64.0 * units))
+    return replace(a_pool(), shares=1.0, backlog_s=run_s, held=held, running=((run_s, held),))
+
+
+def ahead_at(pool: PoolState, **need: Any) -> int:
+    return sum(placement.ahead for placement in only(a_market([a_class(1, 100, **need)], [pool])).placements)
+
+
+def test_a_short_unit_is_fetched_ahead_to_a_pool_of_short_units() -> None:
+    assert ahead_at(a_busy_pool(10.0)) > 0
+
+
+def test_a_short_unit_waits_where_any_pool_may_take_it_while_a_pool_is_busy_for_hours() -> None:
+    assert ahead_at(a_busy_pool(36_000.0)) == 0
+
+
+def test_a_wide_unit_does_not_get_in_line_for_the_little_that_comes_free() -> None:
+    assert ahead_at(a_busy_pool(240.0)) > 0  # a quarter of the eight cores within a minute
+    assert ahead_at(a_busy_pool(240.0), cores=4) == 0
+
+
+@many
+@given(
+    st.lists(st.tuples(st.floats(0.1, 10**5), st.integers(1, 16)), min_size=1, max_size=4),
+    st.integers(1, 64),
+    st.sampled_from(["0.001", "0.1", "5"]),
+)
+def test_whoever_is_fetched_ahead_finds_room_within_a_turn(running: list[tuple[float, int]], cores: int, tflop: str) -> None:
+    total = sum(amount for _, amount in running)
+    groups = tuple(sorted((run_s, (("cores", float(amount)),)) for run_s, amount in running))
+    pool = replace(a_pool(cores=64), shares=1.0, backlog_s=60.0, held=(("cores", float(min(total, 64))),), running=groups)
+    found = column(a_class(1, 9, cores=cores, tflop=tflop), Market(a_market([a_class(1, 9, cores=cores, tflop=tflop)], [pool])))
+    need = found.need_at(0)
+    start_s = free_in(pool, need, {name: float(found.market.free[name][0]) for name in need})
+    enough = cores <= total + 64 - min(total, 64)  # else it would only start once more is free than is known of
+    assert not fetchable(found)[0] or (enough and start_s <= TURN_S + 0.001)
