@@ -49,9 +49,25 @@ def place_first(found: Sequence[Column], room: Room, age_bound_s: float) -> Firs
         size = gang_size(one)
         if size:
             _place_gangs(number, one, size, room, first)
-        elif one.one.age_s > age_bound_s and one.fits.any() and not (room.now(one) >= 1).any():
-            _reserve(one, 1, room, first)
+        elif one.one.age_s > age_bound_s and one.fits.any():
+            _place_aged(number, one, room, first)
     return first
+
+
+def _place_aged(number: int, one: Column, room: Room, first: First) -> None:
+    """The oldest unit of an aged class takes what came free for it, before younger ones share it out among themselves.
+
+    Where it is better off to wait for another pool than to start at once, the program decides as for everybody; where it could
+    not start anywhere, it gets a reservation.
+    """
+    rooms = room.now(one) >= 1
+    if not rooms.any():
+        _reserve(one, 1, room, first)
+        return
+    best = int(one.best(1)[0])
+    if rooms[best] and best not in first.promised and room.most(one, best) >= 1:
+        room.take(one, best, NOW, 1)
+        first.given[number, best, NOW] = 1
 
 
 def _place_gangs(number: int, one: Column, size: int, room: Room, first: First) -> None:

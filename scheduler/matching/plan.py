@@ -27,7 +27,7 @@ from scheduler.matching.ways import cost_of
 OPTIMUM: Final = "optimum"
 GREEDY: Final = "greedy"
 TIME_BOX_S: Final = 2.0
-AGE_BOUND_S: Final = 86_400.0
+AGE_BOUND_S: Final = 259_200.0
 SHOWN: Final = 5
 
 
@@ -45,29 +45,37 @@ def plan(
     room = Room(market)
     first = place_first(found, room, age_bound_s)
     if first.given or first.promised:
-        found = _after(market, room, found)
-    asking = [number for number, one in enumerate(found) if one.fits.any() and not one.one.document.get("gang")]
+        found = _after(market, room, found, first.given)
+    asking = [n for n, one in enumerate(found) if one.one.waiting and one.fits.any() and not one.one.document.get("gang")]
     listed = [found[number] for number in asking]
     waiting = waits(listed, market)
     owed = dues(listed, market, snapshot.used, waiting.costs)
     optimum = _optimum(listed, market, waiting, owed, time_box_s) if by == OPTIMUM and asking else None
     given = _given(listed, Room(market), optimum, waiting)
-    everything = first.given | {(asking[place], row, kind): units for (place, row, kind), units in given.items()}
+    everything = dict(first.given)
+    for (place, row, kind), units in given.items():
+        everything[asking[place], row, kind] = everything.get((asking[place], row, kind), 0) + units
     queues = {number: waiting.queues[place] for place, number in enumerate(asking)}
     decided_by = OPTIMUM if optimum is not None or not asking else GREEDY
     early = _cost(found, first.given)
     cost = early + _cost(listed, given) + _left(listed, given, waiting) + _lacks(listed, given, owed)
     duals = {} if optimum is None else _duals(optimum, market)
     bound = 0.0 if optimum is None else optimum.bound + early
-    return Plan(_decisions(found, everything, queues), decided_by, duals, cost, bound)
+    return Plan(_decisions(snapshot.classes, found, everything, queues), decided_by, duals, cost, bound)
 
 
-def _after(market: Market, room: Room, found: Sequence[Column]) -> list[Column]:
-    """The classes held against what gangs and reservations left; gangs keep the columns they had."""
+def _after(market: Market, room: Room, found: Sequence[Column], given: Given) -> list[Column]:
+    """The classes held against what gangs, aged units and reservations left; gangs keep the columns they had."""
     market.free = room.free
     if not market.reserved:
         market.forget_unreserved()
-    return [one if one.one.document.get("gang") else column(one.one, market) for one in found]
+    placed: dict[int, int] = {}
+    for (number, _, _), units in given.items():
+        placed[number] = placed.get(number, 0) + units
+    return [
+        one if one.one.document.get("gang") else column(replace(one.one, waiting=one.one.waiting - placed.get(number, 0)), market)
+        for number, one in enumerate(found)
+    ]
 
 
 def _optimum(
@@ -114,16 +122,19 @@ def _lacks(found: Sequence[Column], given: Given, owed: Sequence[Due]) -> float:
 
 
 def _decisions(
-    found: Sequence[Column], given: Given, queues: Mapping[int, Mapping[int, float]]
+    classes: Sequence[ClassState], found: Sequence[Column], given: Given, queues: Mapping[int, Mapping[int, float]]
 ) -> tuple[ClassDecision, ...]:
     by_class: dict[int, list[tuple[int, int, int]]] = {}
     for (number, row, kind), units in sorted(given.items()):
         by_class.setdefault(number, []).append((row, kind, units))
-    return tuple(_decision(one, by_class.get(n, []), queues.get(n, {})) for n, one in enumerate(found))
+    pairs = enumerate(zip(classes, found, strict=True))
+    return tuple(_decision(state, one, by_class.get(n, []), queues.get(n, {})) for n, (state, one) in pairs)
 
 
-def _decision(one: Column, given: Sequence[tuple[int, int, int]], queued: Mapping[int, float]) -> ClassDecision:
-    pools, state = one.market.pools, one.one
+def _decision(
+    state: ClassState, one: Column, given: Sequence[tuple[int, int, int]], queued: Mapping[int, float]
+) -> ClassDecision:
+    pools = one.market.pools
     units: dict[int, list[int]] = {}
     for row, kind, count in given:
         units.setdefault(row, [0, 0])[kind] += count

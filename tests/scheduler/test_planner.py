@@ -308,8 +308,17 @@ def test_a_large_unit_that_has_waited_past_the_age_bound_gets_a_reservation() ->
     busy = a_pool(1, cores=8, shares=0.5, backlog_s=600)
     large, long = a_class(1, 1, cores=8, **HOUR), a_class(2, 9, **HOUR)
     assert placed(a_market([large, long], [busy]))[1] == {1: 4}
-    assert placed(a_market([replace(large, age_s=90_000.0), long], [busy]))[1] == {}
+    assert placed(a_market([replace(large, age_s=90_000.0), long], [busy]), age_bound_s=86_400.0)[1] == {}
     assert placed(a_market([replace(large, age_s=90_000.0), long], [busy]), age_bound_s=100_000.0)[1] == {1: 4}
+
+
+def test_what_has_waited_past_the_age_bound_takes_the_place_that_came_free_before_younger_ones_worth_more() -> None:
+    free = a_pool(1, cores=8)
+    wide, narrow = a_class(1, 2, cores=8, **HOUR), a_class(2, 8, tflop="10")
+    aged = replace(wide, age_s=90_000.0)
+    assert placed(a_market([wide, narrow], [free])) == [{}, {1: 8}]
+    assert placed(a_market([aged, narrow], [free]), age_bound_s=86_400.0) == [{1: 1}, {}]
+    assert placed(a_market([aged, narrow], [free]), age_bound_s=100_000.0) == placed(a_market([aged, narrow], [free]), age_bound_s=1e9)
 
 
 # Fair shares and budgets.
