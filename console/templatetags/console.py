@@ -97,6 +97,22 @@ def duration(seconds: Any) -> str:
 
 
 @register.filter
+def ms(seconds: Any) -> str:
+    """Seconds as milliseconds.
+
+    >>> ms(0.0123456)
+    '12.35'
+    """
+    return f"{float(seconds) * 1e3:,.2f}"
+
+
+@register.filter
+def ways(choice: Mapping[str, Any]) -> list[Any]:
+    """The paths of a choice, the best first."""
+    return [choice["path"], *choice["alternatives"]]
+
+
+@register.filter
 def compact(value: Any) -> str:
     """An input's value on one line, as JSON, cut where it is long."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
