@@ -102,13 +102,14 @@ def task_for(request: Request, task_id: UUID) -> Task:
 
 
 def request_of(data: Any) -> TaskRequest:
-    """A validated body as the service's request; constraints keep the price as text."""
+    """A validated body as the service's request; decimals of the constraints are kept as text."""
     form = TaskIn(data=data)
     form.is_valid(raise_exception=True)
     values = dict(form.validated_data)
     constraints = dict(values.pop("constraints", None) or {})
-    if "max_price" in constraints:
-        constraints["max_price"] = str(constraints["max_price"])
+    for name in ("max_price", "min_trust"):
+        if name in constraints:
+            constraints[name] = str(constraints[name])
     return TaskRequest(**values, constraints=constraints)
 
 
