@@ -42,7 +42,12 @@ def compared(candidates: Sequence[Mapping[str, Any]], placed: Sequence[Mapping[s
     shown = [name for name, (_, _, always) in _TERMS.items() if always or any(one.get(name) for one in candidates)]
     chosen = {place["pool"] for place in placed}
     rows = [
-        {"pool": one["pool"], "region": one["region"], "chosen": one["pool"] in chosen, "cells": [_cell(one, name) for name in shown]}
+        {
+            "pool": one["pool"],
+            "region": one["region"],
+            "chosen": one["pool"] in chosen,
+            "cells": [_cell(one, name) for name in shown],
+        }
         for one in candidates
     ]
     return {"titles": [_TERMS[name][0] for name in shown], "rows": rows}
