@@ -33,7 +33,8 @@ class Network(Page):
         path, problem = path_of(graph, asked)
         rows = links_of(graph, asked)
         shown = [(link, link_document(link)) for link in rows[:PAGE]]
-        context: dict[str, Any] = {"drawing": draw(graph, path["path"]["links"] if path else ()), "path": path, "problem": problem, "asked": asked}
+        drawing = draw(graph, path["path"]["links"] if path else ())
+        context: dict[str, Any] = {"drawing": drawing, "path": path, "problem": problem, "asked": asked}
         context |= {"links": shown, "more": rows[PAGE - 1].id if len(rows) > PAGE else None, "places": places_of(graph)}
         return self.show(context | {"objectives": list(OBJECTIVES), "nodes": len(graph.nodes), "total": len(graph.links)})
 
