@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from gridfare import config
 from gridfare.cli.inputs import inputs_of
@@ -134,10 +135,10 @@ def test_show_says_where_by_what_and_what_it_cost_in_the_end() -> None:
     told = console.export_text()
     assert "why there: unit: 3 to a, 1 to b by optimum; candidates, best first" in told
     assert "1 unit waits: x, y" in told
-    promised = dict.fromkeys(("start_p50_s", "start_p90_s", "finish_p50_s", "finish_p90_s"), 1.0) | {"price": "2", "currency": "CNY"}
-    prediction = {"predicted": promised, "actual": {"start_s": 1.0, "finish_s": None}}
+    seconds: dict[str, Any] = dict.fromkeys(("start_p50_s", "start_p90_s", "finish_p50_s", "finish_p90_s"), 1.0)
+    prediction = {"predicted": seconds | {"price": "2", "currency": "CNY"}, "actual": {"start_s": 1.0, "finish_s": None}}
     task: Any = {"cost": {"amount": "1.25", "currency": "CNY", "final": True}}
-    assert list(prediction_table(prediction, task).columns[3].cells)[-1] == "1.25 CNY"
+    assert list(prediction_table(prediction, task).columns[3].cells)[-1] == Text("1.25 CNY")
 
 
 @pytest.mark.parametrize(
