@@ -27,7 +27,7 @@ def test_the_newest_round_comes_to_the_same_plan_with_its_pools_named() -> None:
     run_round()
     told = replayed()
     assert f"3 to {pool.identifier}" in told
-    assert "3 units waiting, by optimum" in told
+    assert "waiting: 3, by optimum" in told
     assert told.endswith("the same plan as then\n")
 
 

@@ -23,7 +23,7 @@ class Command(BaseCommand):
         this = found(options["round"])
         then: Placed = [(one.need_id, one.placed) for one in Decision.objects.filter(round=this).order_by("id")]
         now: Placed = [(one.need_id, [[p.pool_id, p.units] for p in one.placements]) for one in replay_round(this)]
-        self.stdout.write(f"round {this.pk} of {this.at:%Y-%m-%d %H:%M:%S} UTC, {this.waiting} units waiting, by {this.decided_by}")
+        self.stdout.write(f"round {this.pk} of {this.at:%Y-%m-%d %H:%M:%S} UTC, waiting: {this.waiting}, by {this.decided_by}")
         names = dict(Pool.objects.filter(pk__in=pools_of(now)).values_list("pk", "identifier"))
         for need, places in now:
             told = ", ".join(f"{units} to {names.get(pool, f'pool {pool}')}" for pool, units in places)
