@@ -6,12 +6,13 @@ from typing import Any, Final
 
 from django.db.models import Count
 
-from marketplace.models import Task
+from marketplace.models import Task, TaskReference
 from marketplace.policies import Policy
 from marketplace.stages import MERGE, stage_name
 from scheduler.models import Attempt, LogChunk
 
 FAILURES: Final = 20
+REFERENCES: Final = 100  # as many as a task may have (scheduler/services/references.py)
 MOST_COUNTED: Final = 20_000  # units
 _LOG_ATTEMPTS: Final = 200
 _LOG_CHUNKS: Final = 60
@@ -38,6 +39,17 @@ def checks_of(task: Task) -> dict[str, Any] | None:
         checked = Attempt.objects.filter(task=task, checked=True).order_by()
         counts = dict(checked.values_list("state").annotate(number=Count("pk")))
     return {"policy": policy, "counts": sorted(counts.items())}
+
+
+def references_of(task: Task) -> dict[str, list[TaskReference]]:
+    """`needs`: the tasks whose results are inputs of this one; `needed_by`: those that have its result as an input.
+
+    All are of one organization: another's task cannot be named.
+    """
+    names = "capability_version__capability__organization"
+    needs = TaskReference.objects.filter(task=task).select_related(f"needs__{names}").order_by("field", "position")
+    used = TaskReference.objects.filter(needs=task).select_related(f"task__{names}").order_by("-task_id", "field", "position")
+    return {"needs": list(needs[:REFERENCES]), "needed_by": list(used[:REFERENCES])}
 
 
 def log_tail(task: Task) -> str:

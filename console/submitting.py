@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, ClassVar, Final, cast
 from uuid import UUID, uuid4
 
@@ -26,6 +27,14 @@ from scheduler.services.submitting import submit_task
 
 PAGE: Final = 50
 PUBLISHED: Final = CapabilityVersion.State.PUBLISHED
+OWN: Final = ("regions", "max_price", "objective", "name", "deadline", "verify")  # what the form asks besides inputs
+# How results are proved, beyond what the capability does: its words, and what the API takes.
+CHECKS: Final[dict[str, tuple[str, Any]]] = {
+    "": ("as the capability does", ""),
+    "exact": ("two owners agree", "exact"),
+    "quorum": ("two of three owners agree", {"quorum": {"of": 3, "need": 2}}),
+}
+_MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d)?")
 
 
 class CapabilityList(Page):
@@ -96,7 +105,7 @@ class OneCapability(Page):
         if filled.max_price:
             constraints["max_price"] = filled.max_price
         body = {"capability": capability, "inputs": inputs, "objective": filled.objective, "name": filled.name}
-        return body | {"constraints": constraints}
+        return body | {"constraints": constraints} | filled.promises()
 
     def _artifacts(self, one: Field) -> list[str]:
         """The ids of a field's files: those kept from before, and those that came with this form."""
@@ -123,7 +132,7 @@ class OneCapability(Page):
     ) -> HttpResponse:
         self._name_kept(filled.fields)
         regions = Region.objects.filter(pools__state=Pool.State.ACTIVE).distinct()
-        context = {"version": version, "form": filled, "regions": regions, "objectives": Task.Objective.values}
+        context = {"version": version, "form": filled, "regions": regions, "objectives": Task.Objective.values, "checks": CHECKS}
         return self.show(context | (more or {}), status)
 
     def _name_kept(self, fields: list[Field]) -> None:
@@ -143,7 +152,7 @@ class Filled:
         self.token = a_token()
         self.objective = str(Task.Objective.CHEAPEST)
         self.regions: list[str] = []
-        self.max_price = self.name = ""
+        self.max_price = self.name = self.deadline = self.verify = ""
         self.errors: dict[str, str] = {}
 
     @classmethod
@@ -153,10 +162,17 @@ class Filled:
         filled.token = post.get("token", "")[:200]
         filled.objective, filled.regions = post.get("objective") or filled.objective, post.getlist("regions")
         filled.max_price, filled.name = post.get("max_price", "").strip(), post.get("name", "").strip()
+        filled.deadline, filled.verify = post.get("deadline", "").strip(), post.get("verify", "")
         for one in filled.fields:
             one.value = post.get(one.key, "")
             one.kept = [(key, key) for key in post.getlist(f"kept.{one.name}")]
         return filled
+
+    def promises(self) -> dict[str, Any]:
+        """Deadline and checks, where some were asked for. What a browser calls a local time is meant as UTC, as the form says."""
+        until = f"{self.deadline}Z" if _MOMENT.fullmatch(self.deadline) else self.deadline
+        asked = {"deadline": until, "verify": CHECKS.get(self.verify, ("", self.verify))[1]}
+        return {name: value for name, value in asked.items() if value}
 
     @property
     def wrong(self) -> Field | None:
@@ -170,7 +186,7 @@ class Filled:
             inside = path.removeprefix(at_input.key).lstrip(".")
             at_input.error = f"{inside}: {detail}" if inside else detail
         else:
-            own = next((name for name in ("regions", "max_price", "objective", "name") if name in path.split(".")), "form")
+            own = next((name for name in OWN if name in path.split(".")), "form")
             self.errors[own] = detail
 
 

@@ -14,6 +14,7 @@ from billing.api import ChargeOut
 from billing.queries import charges_of
 from console import reads
 from console.pages import Page
+from console.reasons import compared, stages_shown
 from core.errors import NotFound
 from marketplace.auth import Caller
 from marketplace.models import Task
@@ -30,6 +31,7 @@ CHARGES: Final = 30
 FILES: Final = 100
 PICTURES: Final = 12
 FILMS: Final = 3
+DECISIONS: Final = 6
 LARGEST_PICTURE: Final = 20_000_000
 _PICTURE_TYPES: Final = {"image/png", "image/jpeg", "image/gif", "image/webp"}
 _FILM_TYPES: Final = {"video/mp4", "video/webm"}
@@ -72,10 +74,11 @@ class OneTask(Page):
     def get(self, request: HttpRequest, task_id: UUID) -> HttpResponse:
         task = task_for(self.caller, task_id)
         known = reads.last_event(task)  # before all else, so that nothing between is missed
-        context = {"task": task, "shown": TaskOut(task).data, "last_event": known, "why": explain_task(task)}
+        why = explain_task(task)
+        context = {"task": task, "shown": TaskOut(task).data, "last_event": known, "why": why} | _why(task, why)
         context["took"] = task.ended_at and (task.ended_at - (task.started_at or task.created_at)).total_seconds()
         context |= {"inputs": sorted(task.inputs.items()), "failures": reads.failed_attempts(task), "log": reads.log_tail(task)}
-        context |= {"checks": reads.checks_of(task)}
+        context |= {"checks": reads.checks_of(task), **reads.references_of(task)}
         return self.show(context | _result(task) | _charges(task, self.caller))
 
 
@@ -85,6 +88,14 @@ def task_for(caller: Caller, task_id: UUID) -> Task:
     if task is None:
         raise NotFound("not_found", "no such task")
     return task
+
+
+def _why(task: Task, why: dict[str, Any]) -> dict[str, Any]:
+    """`stages` and how far each is; `decisions`, each with its table of candidates; `waiting_for`, that of units that wait."""
+    decisions = [(one, compared(one["candidates"], one["placed"])) for one in why["decisions"][:DECISIONS]]
+    waiting = why["waiting"]
+    able = compared(waiting["candidates"]) if waiting and waiting["candidates"] else None
+    return {"stages": stages_shown(task.plan, why["where"]), "decisions": decisions, "waiting_for": able}
 
 
 def _result(task: Task) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from django.urls import path
 from console.accounts import ChooseOrganization, Keys, LogIn, RevokeKey
 from console.bills import Bill
 from console.market import JoinToken, Market, Pools
+from console.network import Network
 from console.submitting import CapabilityList, OneCapability
 from console.tasks import CancelTask, OneTask, TaskList
 
@@ -22,6 +23,7 @@ urlpatterns = [
     path("capabilities/", CapabilityList.as_view(), name="capabilities"),
     path("capabilities/<capability_slug:org>/<capability_slug:name>/", OneCapability.as_view(), name="capability"),
     path("market/", Market.as_view(), name="market"),
+    path("network/", Network.as_view(), name="network"),
     path("pools/", Pools.as_view(), name="pools"),
     path("pools/<pool:identifier>/join-token/", JoinToken.as_view(), name="join-token"),
     path("bill/", Bill.as_view(), name="bill"),

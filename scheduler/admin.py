@@ -265,7 +265,8 @@ class PacePage(Page):
 
 @admin.register(Prediction)
 class PredictionPage(Page):
-    columns = ("task", "made_at", "starts", "ends", "price", "tflop")
+    columns = ("task", "made_at", "starts", "ends", "came", "price", "tflop")
+    joins = ("task",)
     chain = ("task",)
     search_fields = ("=task",)
     huge = True
@@ -277,6 +278,11 @@ class PredictionPage(Page):
     @admin.display(description="result, P50 / P90")
     def ends(self, obj: Prediction) -> str:
         return f"{obj.finish_p50_s:,.1f} / {obj.finish_p90_s:,.1f} s"
+
+    @admin.display(description="result came in")
+    def came(self, obj: Prediction) -> str:
+        delivered = obj.task.ended_at if obj.task.state == Task.State.DELIVERED else None
+        return f"{(delivered - obj.task.created_at).total_seconds():,.1f} s" if delivered else ""
 
     def name_of(self, obj: Any) -> str:
         return f"result in {obj.finish_p50_s:,.1f} s"
@@ -433,11 +439,23 @@ def decisions_of_need(need: Need) -> Panel | None:
     return table("Decisions, newest first", ("decision", "at", "#units placed", "left out"), lines, more=more)
 
 
+_TERMS: Final = ("pool", "region", "cost", "price", "wait_s", "transfer_s", "run_s", "return_s", "finish_s")  # first, in this order
+
+
+@panel(Decision)
+def placed(one: Decision) -> Panel | None:
+    """Where it went; one query for the pools' names."""
+    names = dict(Pool.objects.filter(pk__in=[pool for pool, _ in one.placed]).values_list("pk", "identifier"))
+    lines = ((to(Pool, pool, names.get(pool, pool)), units) for pool, units in one.placed)
+    return table("Placed", ("pool", "#units"), lines)
+
+
 @panel(Decision)
 def candidates(one: Decision) -> Panel | None:
-    """The best pools, each with the terms that it was compared by: those that every candidate has become columns."""
-    names = [name for name in one.candidates[0] if all(name in c for c in one.candidates)] if one.candidates else []
-    lines = ([candidate[name] for name in names] for candidate in one.candidates)
+    """The best pools, each with the terms that it was compared by; terms that are nothing at every one are left out."""
+    known = {name for candidate in one.candidates for name, value in candidate.items() if value}
+    names = [*(name for name in _TERMS if name in known), *sorted(known.difference(_TERMS))]
+    lines = ([candidate.get(name, "") for name in names] for candidate in one.candidates)
     columns = [name if name in ("pool", "region") else f"#{name.replace('_', ' ')}" for name in names]
     return table("Best candidates", columns, lines)
 

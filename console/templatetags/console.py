@@ -20,8 +20,8 @@ from marketplace.stages import MERGE, stage_name
 register = template.Library()
 _TONES: Final = {
     "good": "delivered done valid active published owner online",
-    "busy": "running leased placed verified",
-    "wait": "queued waiting blocked draining testing registered enrolled reported",
+    "busy": "running leased placed verified open",
+    "wait": "queued waiting blocked later draining testing registered enrolled reported",
     "bad": "failed lost invalid suspended expired offline",
 }
 _TONE_OF: Final = {word: tone for tone, words in _TONES.items() for word in words.split()}
@@ -94,6 +94,32 @@ def duration(seconds: Any) -> str:
     if whole < _HOUR:
         return f"{whole // _MINUTE} min {whole % _MINUTE} s"
     return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE} min"
+
+
+@register.filter
+def ms(seconds: Any) -> str:
+    """Seconds as milliseconds.
+
+    >>> ms(0.0123456)
+    '12.35'
+    """
+    return f"{float(seconds) * 1e3:,.2f}"
+
+
+@register.filter
+def brief(amount: Any) -> str:
+    """An amount to four significant digits, for comparing.
+
+    >>> brief(0.00005174123), brief(16.59463458), brief(0)
+    ('0.00005174', '16.59', '0')
+    """
+    return f"{Decimal(f'{float(amount):.4g}'):f}"
+
+
+@register.filter
+def ways(choice: Mapping[str, Any]) -> list[Any]:
+    """The paths of a choice, the best first."""
+    return [choice["path"], *choice["alternatives"]]
 
 
 @register.filter

@@ -21,7 +21,7 @@ from gridfare.client import checked_url
 from gridfare.sdk import errors
 
 if TYPE_CHECKING:
-    from gridfare.agent import SelfTest
+    from gridfare.agent import IdleRules, SelfTest
 
 agent_app = typer.Typer(help="Lend this machine: join a pool, work, drain, test.", no_args_is_help=True)
 
@@ -200,7 +200,15 @@ def idle(
             raise typer.BadParameter(str(problem)) from None
         agent.set_idle(home, None if off else rules)
     out = Output(as_json)
-    out.show(None if off else asdict(rules), "it works at any time" if off else f"it works when idle for {min_idle}")
+    out.show(None if off else asdict(rules), "it works at any time" if off else _idle_words(rules, min_idle))
+
+
+def _idle_words(rules: IdleRules, min_idle: str) -> str:
+    """Rules of a private machine as a sentence."""
+    hours = f" between {', '.join(rules.hours)}" if rules.hours else ""
+    where = f" ({rules.timezone})" if rules.hours and rules.timezone else ""
+    load = "" if rules.max_load is None else f" and others' load is at most {rules.max_load:g}"
+    return f"it works{hours}{where} when idle for {min_idle}{load}"
 
 
 @agent_app.command("store")

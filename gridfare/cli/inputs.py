@@ -1,4 +1,4 @@
-"""Inputs of a task as they are typed: `-i frames=24 -i scene=@cube.obj -i files=@folder -i files=task:<id>:<glob>`."""
+"""Inputs of a task as they are typed: `-i frames=24 -i scene=@cube.obj -i files[]=@one.txt -i files=task:<id>:<glob>`."""
 
 from __future__ import annotations
 
@@ -47,11 +47,19 @@ def existing(text: str) -> Path:
 
 
 def inputs_of(given: Iterable[str], document: str | None = None) -> dict[str, Any]:
-    """The inputs: those of a JSON document first, then name by name. A name given twice becomes a list."""
+    """The inputs: those of a JSON document first, then name by name.
+
+    A name given twice becomes a list, and so does one that is written with [] behind it, given once or more often.
+    """
     collected: dict[str, list[Any]] = {}
-    for name, text in pairs(given, "-i"):
+    lists: set[str] = set()
+    for written, text in pairs(given, "-i"):
+        name = written.removesuffix("[]")
+        if not name:
+            raise typer.BadParameter(f"{written!r} names no input", param_hint="-i")
+        lists |= {name} if name != written else set()
         collected.setdefault(name, []).append(value_of(text))
-    single = {name: values[0] if len(values) == 1 else values for name, values in collected.items()}
+    single = {name: values if len(values) > 1 or name in lists else values[0] for name, values in collected.items()}
     return _document(document) | single
 
 

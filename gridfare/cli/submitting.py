@@ -26,7 +26,7 @@ SETTLE_S = 5.0
 Capability = Annotated[str, typer.Argument(metavar="CAPABILITY", help="org/name, or org/name@version.")]
 Input = Annotated[
     list[str] | None,
-    typer.Option("--input", "-i", metavar="NAME=VALUE", help="JSON or text; @path uploads a file or folder."),
+    typer.Option("--input", "-i", metavar="NAME=VALUE", help="JSON or text; @path uploads a file, a folder; NAME[]= is a list."),
 ]
 Inputs = Annotated[
     str | None, typer.Option("--inputs", metavar="FILE", help="All inputs as a JSON object; - is stdin.")

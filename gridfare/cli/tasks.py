@@ -52,7 +52,7 @@ def show(ctx: typer.Context, task_id: TaskId, as_json: AsJson = False) -> None:
     out, client = Output(as_json), open_client(ctx)
     task = client.task(task_id)
     why = client.explain(task_id)
-    out.show(task | {"explain": why}, task_facts(task), *explanation(why))
+    out.show(task | {"explain": why}, task_facts(task), *explanation(why, task))
 
 
 def results(

@@ -67,7 +67,7 @@ def task_facts(task: Task) -> Table:
             ("progress", bar(progress["fraction"]).append(counts)),
             ("cost", cost_of(task)),
             ("result", f"{result['files']} files, {size(result['bytes'])}" if result else None),
-            ("objective", task["objective"]),
+            ("objective", "own weights" if task["constraints"].get("weights") else task["objective"]),
             ("constraints", rules),
             ("deadline", local(task["deadline"]) if task["deadline"] else None),
             ("labels", labels),
@@ -78,35 +78,46 @@ def task_facts(task: Task) -> Table:
 
 
 def _short(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{clean(name)} {_short(one)}" for name, one in value.items())
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def explanation(why: dict[str, Any]) -> list[RenderableType]:
+def explanation(why: dict[str, Any], task: Task | None = None) -> list[RenderableType]:
     """Where the platform put the units and what it compared, or what keeps them waiting."""
     parts: list[RenderableType] = []
     if rows := _by_pool(why.get("where") or []):
         made = table(["pool", "region", "stage", "units", "states"], rows, right=["units"], whole=["pool"])
         parts += [Text("\nwhere", "bold"), made]
     for decision in why.get("decisions") or []:
-        head = Text.assemble("\n", ("why there", "bold"), f": candidates for a {clean(decision['stage'])}, best first")
+        head = Text.assemble("\n", ("why there", "bold"), f": {_placed(decision)}; candidates, best first")
         parts += [head, candidates_table(decision["candidates"]), _left_out(decision["excluded"])]
     if waiting := why.get("waiting"):
-        told = f"\n{waiting['units']} units wait: {waiting['reason']}, {waiting['detail']}"
+        units = waiting["units"]
+        told = f"\n{units} {'unit waits' if units == 1 else 'units wait'}: {waiting['reason']}, {waiting['detail']}"
         parts += [Text(clean(told), "yellow"), _left_out(waiting["excluded"])]
         parts += [Text(_miss(miss), "bright_black") for miss in waiting.get("misses", ())]
     if prediction := why.get("prediction"):
-        parts += [Text("\npredicted and actual", "bold"), prediction_table(prediction), _record(prediction["calibration"])]
+        parts += [Text("\npredicted and actual", "bold"), prediction_table(prediction, task), _record(prediction["calibration"])]
     return parts
 
 
-def prediction_table(prediction: dict[str, Any]) -> Table:
+def _placed(decision: dict[str, Any]) -> str:
+    """What was placed where, and by which way of deciding."""
+    stage, places = clean(decision["stage"]), decision.get("placed") or []
+    where = ", ".join(f"{place['units']} to {clean(place['pool'])}" for place in places)
+    return f"{stage}: {where} by {clean(decision.get('decided_by') or 'a round')}" if where else stage
+
+
+def prediction_table(prediction: dict[str, Any], task: Task | None = None) -> Table:
     """What was promised, for nine of ten too, beside what came."""
     promised, came = prediction["predicted"], prediction["actual"]
     rows = [
         (name, span(promised[f"{name}_p50_s"]), span(promised[f"{name}_p90_s"]), _came(came[f"{name}_s"]))
         for name in ("start", "finish")
     ]
-    rows.append(("price", money(promised["price"], promised["currency"]), "", ""))
+    paid = money(task["cost"]["amount"], task["cost"]["currency"]) if task and task["cost"]["final"] else ""
+    rows.append(("price", money(promised["price"], promised["currency"]), "", paid))
     return table(["", "expected", "P90", "actual"], rows, right=["expected", "P90", "actual"])
 
 

@@ -15,8 +15,11 @@ from billing.services import charge_task
 from marketplace.models import Organization, Task
 from marketplace.services.capabilities import withdraw
 from metering.services import measure
+from scheduler.api.serializers import ConstraintsIn
+from scheduler.models import Unit
 from scheduler.services import submitting
 from scheduler.services.expanding import expand_task
+from scheduler.services.placing import run_round
 from tests import builders as build
 from tests import builders_capabilities as capabilities
 from tests.builders_http import nothing_written, problem_of
@@ -63,6 +66,24 @@ def test_an_accepted_task_is_answered_as_it_can_be_read(alice: Any, body: dict[s
     assert task["cost"] == {"amount": "0.000000", "currency": "CNY", "final": False}
     counts = {"units_total": 3, "units_done": 0, "units_running": 0, "units_waiting": 3, "fraction": 0.0}
     assert task["progress"] == counts
+
+
+EACH: dict[str, Any] = {
+    "regions": ["ningxia"], "providers": [], "exclude_providers": [], "max_price": "90.5", "min_trust": "0.5",
+    "min_level": 0, "weights": {"price": 1, "hour": 5}, "network": {"from": "ningxia", "jitter_class": 3, "max_latency_s": 0.5},
+}  # fmt: skip
+
+
+def test_every_constraint_of_the_description_is_taken_and_placed_by(alice: Any, body: dict[str, Any]) -> None:
+    assert set(EACH) == set(ConstraintsIn().get_fields())
+    owners = {"providers": [build.bob().organization.slug], "exclude_providers": [build.mallory().organization.slug]}
+    for name, value in (EACH | owners).items():
+        answer = submit(alice, body | {"constraints": {name: value}})
+        assert answer.status_code == 201, (name, answer.json())
+        expand_task(answer.json()["id"])
+        assert alice.post("/api/v1/quotes", body | {"constraints": {name: value}}).json()["feasible"] == 1, name
+    run_round()
+    assert set(Unit.objects.values_list("state", flat=True)) == {"placed"}
 
 
 def test_the_same_key_and_body_is_the_same_task(alice: Any, body: dict[str, Any]) -> None:

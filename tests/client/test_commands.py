@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
+from rich.console import Console
+from rich.text import Text
 
 from gridfare import config
+from gridfare.cli.inputs import inputs_of
+from gridfare.cli.views import explanation, prediction_table
 from tests.client.conftest import Run
 from tests.client.platform import KEY, POOL, Fault, Platform, new_pool
 
@@ -109,6 +115,30 @@ def test_showing_a_task_puts_what_was_predicted_beside_what_came(run: Run, platf
 
 def test_inputs_may_come_from_stdin(run: Run) -> None:
     assert run(*RENDER, "--inputs", "-", "--json", given='{"frames": 3}').json["inputs"] == {"frames": 3}
+
+
+def test_a_list_is_a_name_given_twice_or_with_brackets_behind_it(tmp_path: Path) -> None:
+    one = tmp_path / "one.txt"
+    one.write_text("1")
+    assert inputs_of([f"files[]=@{one}", "n=1"]) == {"files": [one], "n": 1}
+    assert inputs_of(["a=1", "a=2", "b[]=1", "b[]=x", "c[]=[1]"]) == {"a": [1, 2], "b": [1, "x"], "c": [[1]]}
+    with pytest.raises(typer.BadParameter):
+        inputs_of(["[]=1"])
+
+
+def test_show_says_where_by_what_and_what_it_cost_in_the_end() -> None:
+    decision = {"stage": "unit", "decided_by": "optimum", "placed": [{"pool": "a", "units": 3}, {"pool": "b", "units": 1}]}
+    waiting = {"units": 1, "reason": "x", "detail": "y", "excluded": {}}
+    why = {"decisions": [decision | {"candidates": [], "excluded": {}}], "waiting": waiting}
+    console = Console(width=200, record=True, file=StringIO())
+    console.print(*explanation(why))
+    told = console.export_text()
+    assert "why there: unit: 3 to a, 1 to b by optimum; candidates, best first" in told
+    assert "1 unit waits: x, y" in told
+    seconds: dict[str, Any] = dict.fromkeys(("start_p50_s", "start_p90_s", "finish_p50_s", "finish_p90_s"), 1.0)
+    prediction = {"predicted": seconds | {"price": "2", "currency": "CNY"}, "actual": {"start_s": 1.0, "finish_s": None}}
+    task: Any = {"cost": {"amount": "1.25", "currency": "CNY", "final": True}}
+    assert list(prediction_table(prediction, task).columns[3].cells)[-1] == Text("1.25 CNY")
 
 
 @pytest.mark.parametrize(

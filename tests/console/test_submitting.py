@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
 from marketplace.models import Artifact, Blob, CapabilityVersion, Task
+from marketplace.policies import Policy
 from tests import builders as build
 from tests.builders_tasks import a_version
 from tests.console.browser import browser_of, hidden, text_of
@@ -52,6 +54,35 @@ def test_a_quote_says_price_and_time_of_every_objective_and_writes_nothing() -> 
     assert "2 units" in text_of(answer)
     dear = [name for name, option in answer.context["options"] if float(option["price"]) >= 1]
     assert dear == ["cheapest", "fastest", "greenest", "balanced"]
+    assert not Task.objects.exists()
+
+
+def test_a_deadline_in_utc_and_a_check_of_results_go_with_the_task() -> None:
+    url = the_form()
+    build.a_pool(owner=build.mallory())
+    client = browser_of(build.alice())
+    assert send(client, url, "submit", deadline="2099-01-02T03:04", verify="exact").status_code == 302
+    task = Task.objects.get()
+    assert task.deadline == datetime(2099, 1, 2, 3, 4, tzinfo=UTC)
+    assert Policy.of(task.plan["verify"]).need == 2
+    assert send(client, url, "submit", deadline="2099-01-02T03:04", verify="exact").status_code == 302
+    assert Task.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("deadline", "tomorrow", "Datetime has wrong format"),
+        ("deadline", "2001-01-01T00:00", "the deadline has passed"),
+        ("verify", "quorum", "different owners are needed"),
+        ("verify", "trust me", ""),
+    ],
+)
+def test_a_deadline_or_a_check_that_cannot_be_is_refused_at_its_field(field: str, value: str, said: str) -> None:
+    url = the_form()
+    answer = send(browser_of(build.alice()), url, "submit", **{field: value})
+    assert answer.status_code == 422
+    assert said in answer.context["form"].errors[field]
     assert not Task.objects.exists()
 
 

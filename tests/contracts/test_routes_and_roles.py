@@ -152,6 +152,8 @@ GET /capabilities/<org>/<name>/                                carol 302 302 200
 POST /capabilities/<org>/<name>/                               carol 302 302 200 200 200 200 200 200
 GET /market/                                                   alice 302 302 200 200 200 200 200 200
 POST /market/                                                  alice 405 405 405 405 405 405 405 405
+GET /network/                                                  alice 302 302 200 200 200 200 200 200
+POST /network/                                                 alice 405 405 405 405 405 405 405 405
 GET /pools/                                                    bob   302 302 200 200 200 200 200 200
 POST /pools/                                                   bob   405 405 405 405 405 405 405 405
 GET /pools/<identifier>/join-token/                            bob   405 405 405 405 405 405 405 405

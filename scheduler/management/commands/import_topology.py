@@ -32,7 +32,8 @@ class Command(BaseCommand):
             topology = read_topology(text_of(file), repairs=known_repairs(), defaults=Defaults(**given))
             done = import_topology(topology, replace=replace)
         except DomainError as error:
-            raise CommandError(f"{file}: {error.detail}") from error
+            how = " (--replace)" if error.code == "topology_exists" else ""
+            raise CommandError(f"{file}: {error.detail}{how}") from error
         for note in topology.notes:
             self.stdout.write(f"note: {note}")
         again = f" (in place of {done.replaced} nodes)" if done.replaced else ""
