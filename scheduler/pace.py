@@ -6,6 +6,7 @@ pool took is kept as sums (`Pace`), from which the line follows by least squares
 manifest's FP32 model and the pool's measured speed predict: with one size seen, that prediction decides alone.
 
     expected  Y = mean seconds + slope x (TFLOP - mean TFLOP)
+    beyond    REACH x (mean TFLOP + two deviations) nobody has been: there every further TFLOP takes at least what is predicted
     spread    s2 = (PRIOR x (PRIOR_CV x mean seconds)2 + squares left over around the line) / (PRIOR + samples - 1)
     next one  v = s2 x (1 + 1/samples + (TFLOP - mean TFLOP)2 / (squares of TFLOP around the mean + what pulls))
     P90       Y x exp(t x d - d2 / 2)   with   d2 = ln(1 + v / Y2),  t = Student's 0.9 quantile for PRIOR + samples - 1
@@ -29,6 +30,7 @@ Floats = NDArray[np.float64]
 
 PULL: Final = 0.05  # weight of the predicted slope: as of spread-out samples of this variance, in squared mean TFLOP
 NO_WORK: Final = 1e-9  # TFLOP; below a GFLOP's millionth the model says nothing
+REACH: Final = 2.0  # a line is believed up to so many times the largest units that were seen
 PRIOR: Final = 2.0  # samples that the assumed deviation counts for
 PRIOR_CV: Final = 0.2  # assumed deviation of run times on one pool, over their mean
 Z90: Final = 1.2815515655446004  # the normal's 0.9 quantile
@@ -54,16 +56,10 @@ class Fit(NamedTuple):
     def at(self, tflop: float, slope: float) -> float:
         """Expected seconds of a unit of `tflop`, given the predicted `slope` (seconds per TFLOP).
 
-        Neither start nor slope is ever negative: the slope stays between 0 and what the mean unit took as a whole.
+        Neither start nor slope is ever negative: the slope stays between 0 and what the mean unit took as a whole, and
+        beyond what was seen it is at least the predicted one.
         """
-        mean_tflop, mean_seconds = self.tflop / self.samples, self.seconds / self.samples
-        if mean_tflop < NO_WORK:
-            return mean_seconds
-        spread = max(self.tflop_squared / self.samples - mean_tflop**2, 0.0)
-        together = self.product / self.samples - mean_tflop * mean_seconds
-        pull = PULL * mean_tflop**2
-        fitted = (together + pull * slope) / (spread + pull)
-        return mean_seconds + min(max(fitted, 0.0), mean_seconds / mean_tflop) * (tflop - mean_tflop)
+        return float(expected_and_p90(Fits.of([self]), tflop, np.array([slope]))[0][0])
 
     def at_all(self, tflop: float, slopes: Floats) -> Floats:
         """The same for many predicted slopes at once (pools of different speed)."""
@@ -106,8 +102,9 @@ def expected_and_p90(fits: Fits, tflop: float, slopes: Floats) -> tuple[Floats, 
     pull = np.where(works, PULL * mean_tflop**2, 1.0)
     fitted = np.clip((together + pull * slopes) / (spread + pull), 0.0, mean_seconds / divisor)
     slope = np.where(works, fitted, 0.0)
-    away = np.where(works, tflop - mean_tflop, 0.0)
-    expected: Floats = np.maximum(mean_seconds + slope * away, 0.0)
+    away = np.where(works | (tflop >= NO_WORK), tflop - mean_tflop, 0.0)
+    beyond = np.maximum(away - (REACH * (mean_tflop + 2 * np.sqrt(spread)) - mean_tflop), 0.0)
+    expected: Floats = np.maximum(mean_seconds + slope * (away - beyond) + np.maximum(slope, slopes) * beyond, 0.0)
 
     scatter = np.maximum(fits.seconds_squared / n - mean_seconds**2, 0.0)
     left_over = np.maximum(scatter - 2 * slope * together + slope**2 * spread, 0.0) * n

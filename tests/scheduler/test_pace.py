@@ -127,6 +127,20 @@ def test_about_nine_of_ten_new_units_stay_within_p90(sigma: float, seen: int) ->
     assert 0.84 <= np.mean(within) <= 0.96
 
 
+def test_what_is_far_larger_than_anything_seen_takes_at_least_as_much_more_as_is_predicted() -> None:
+    tests = of_samples([(0.02, 0.2)] * 5)  # a program's test cases, which end at once
+    nothing = of_samples([(0.0, 0.2)] * 5)
+    for fit in (tests, nothing):
+        assert 395 < fit.at(8, slope=50) < 401
+    assert tests.at(0.03, slope=50) == pytest.approx(0.3)  # near what was seen the samples decide
+
+
+@given(st.lists(st.tuples(st.floats(0.01, 10), st.floats(0.1, 100)), min_size=1, max_size=9), st.floats(0, 100), st.floats(0, 50))
+def test_larger_units_never_take_less(samples: list[tuple[float, float]], slope: float, tflop: float) -> None:
+    fit = of_samples(samples)
+    assert fit.at(tflop, slope) <= fit.at(tflop * 1.5, slope) + 1e-6
+
+
 def test_far_from_what_was_seen_is_less_sure() -> None:
     fit = of_samples([(0.02, 0.3), (0.02, 0.31), (0.02, 0.29)])
     assert fit.p90(2, slope=8) / fit.at(2, slope=8) > 1.2 * fit.p90(0.02, slope=8) / fit.at(0.02, slope=8)

@@ -318,7 +318,8 @@ def test_what_has_waited_past_the_age_bound_takes_the_place_that_came_free_befor
     aged = replace(wide, age_s=90_000.0)
     assert placed(a_market([wide, narrow], [free])) == [{}, {1: 8}]
     assert placed(a_market([aged, narrow], [free]), age_bound_s=86_400.0) == [{1: 1}, {}]
-    assert placed(a_market([aged, narrow], [free]), age_bound_s=100_000.0) == placed(a_market([aged, narrow], [free]), age_bound_s=1e9)
+    younger = placed(a_market([aged, narrow], [free]), age_bound_s=100_000.0)
+    assert younger == placed(a_market([aged, narrow], [free]), age_bound_s=1e9)
 
 
 # Fair shares and budgets.
