@@ -70,7 +70,8 @@ def test_an_accepted_task_is_answered_as_it_can_be_read(alice: Any, body: dict[s
 
 EACH: dict[str, Any] = {
     "regions": ["ningxia"], "providers": [], "exclude_providers": [], "max_price": "90.5", "min_trust": "0.5",
-    "min_level": 0, "accept_unproven": True, "weights": {"price": 1, "hour": 5}, "network": {"from": "ningxia", "jitter_class": 3, "max_latency_s": 0.5},
+    "min_level": 0, "accept_unproven": True,
+    "weights": {"price": 1, "hour": 5}, "network": {"from": "ningxia", "jitter_class": 3, "max_latency_s": 0.5},
 }  # fmt: skip
 
 
