@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from scheduler.matching.arcs import Column
+from scheduler.matching.columns import Column
 from scheduler.matching.market import Bools, Floats, Ints, Market
 from scheduler.matching.shares import Due
 from scheduler.matching.ways import AHEAD, NOW, ahead_use

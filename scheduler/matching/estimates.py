@@ -11,7 +11,8 @@ from decimal import Decimal
 
 import numpy as np
 
-from scheduler.matching.arcs import Column, column
+from scheduler.matching.arcs import column
+from scheduler.matching.columns import Column
 from scheduler.matching.market import Floats, Ints, Market
 from scheduler.matching.values import ClassState, Snapshot
 from scheduler.matching.waiting import spread

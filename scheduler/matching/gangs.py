@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from scheduler.matching.arcs import Column, column
+from scheduler.matching.arcs import column
+from scheduler.matching.columns import Column
 from scheduler.matching.market import Floats, Market
 from scheduler.matching.rounding import Given, Room
 from scheduler.matching.values import ClassState, PoolState, Snapshot

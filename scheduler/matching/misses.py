@@ -13,7 +13,9 @@ from decimal import ROUND_DOWN, ROUND_UP, Decimal
 from typing import Any, Final
 
 from marketplace.stages import VALIDATES
-from scheduler.matching.arcs import Column, checks, column
+from scheduler.matching.arcs import column
+from scheduler.matching.columns import Column
+from scheduler.matching.fits import checks
 from scheduler.matching.market import Market
 from scheduler.matching.values import ClassState, PoolState, Snapshot
 from scheduler.network.values import Route

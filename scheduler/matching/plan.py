@@ -14,7 +14,8 @@ from typing import Final
 
 import numpy as np
 
-from scheduler.matching.arcs import Column, column
+from scheduler.matching.arcs import column
+from scheduler.matching.columns import Column
 from scheduler.matching.gangs import place_first
 from scheduler.matching.market import Market
 from scheduler.matching.program import Optimum, Program

@@ -29,7 +29,7 @@ import highspy
 import numpy as np
 from highspy._core import _Highs
 
-from scheduler.matching.arcs import Column
+from scheduler.matching.columns import Column
 from scheduler.matching.entries import Entries
 from scheduler.matching.market import Bools, Floats, Ints, Market
 from scheduler.matching.shares import Due

@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from scheduler.matching.arcs import Column, room_of
+from scheduler.matching.columns import Column, room_of
 from scheduler.matching.market import Floats, Market
 from scheduler.matching.program import Optimum
 from scheduler.matching.ways import AHEAD, NOW, ahead_use, ahead_wait, fetchable

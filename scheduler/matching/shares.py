@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from scheduler.matching.arcs import Column
+from scheduler.matching.columns import Column
 from scheduler.matching.market import Floats, Market
 
 ENOUGH: Final = 1e-9

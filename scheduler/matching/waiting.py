@@ -19,7 +19,7 @@ from typing import Final
 
 import numpy as np
 
-from scheduler.matching.arcs import Column
+from scheduler.matching.columns import Column
 from scheduler.matching.market import Floats, Ints, Market
 
 LATE: Final = 10.0  # what cannot wait without missing its deadline costs so many times what the dearest waiting costs

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from scheduler.matching.arcs import Column
+from scheduler.matching.columns import Column
 from scheduler.matching.market import TURN_S, Bools, Floats
 
 NOW, AHEAD, KINDS = 0, 1, 2

@@ -18,7 +18,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from scheduler.matching.arcs import Column, column
+from scheduler.matching.arcs import column
+from scheduler.matching.columns import Column
 from scheduler.matching.goals import OBJECTIVES
 from scheduler.matching.market import Market
 from scheduler.matching.plan import AGE_BOUND_S, GREEDY, OPTIMUM, plan
