@@ -1,4 +1,4 @@
-"""The sealed ledger as lines of JSON, for `gridfare verify-ledger` and for whoever wants to check it otherwise.
+"""The sealed ledger as a stream: lines of JSON for `gridfare verify-ledger`, journals for programs of accountants.
 
 An export holds what was sealed when it began, one block at a time; docs/billing/ledger.md describes its lines.
 """
@@ -8,13 +8,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from typing import Final
 
 from django.db.models import Max
 
-from billing.ledger import queries
+from billing.ledger import journals, queries
 from billing.ledger.hashing import GENESIS
+from billing.ledger.journals import Style
 from billing.ledger.queries import Json, Reader
 from billing.models import LedgerSeal
 
@@ -67,8 +69,7 @@ def ndjson(reader: Reader) -> Iterator[bytes]:
 
 
 def _block(seal: LedgerSeal, reader: Reader) -> Iterator[Json]:
-    places = queries.sealed_entries(reader).filter(position__gte=seal.first, position__lte=seal.last)
-    positions = list(places.order_by("position").values_list("position", flat=True))
+    positions = queries.positions_of(seal, reader)
     tree = queries.tree_of(seal) if reader is not None and positions else None
     head = {"type": "seal"} | queries.seal_document(seal)
     yield head if reader is not None else head | {"salt": bytes(seal.salt).hex()}
@@ -82,6 +83,23 @@ def _line(document: Json) -> bytes:
     return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 
+def _journal(style: Style, reader: Reader) -> Iterator[bytes]:
+    """A journal: its accounts, its entries, and what every account must come to, as the last seal that touched it says."""
+    up_to, names = last_seal(), queries.account_names(reader)
+    yield "".join(style.head(up_to, names.values())).encode()
+    last = None
+    for seal in seals_up_to(up_to):
+        positions = queries.positions_of(seal, reader)
+        entries = list(queries.block_entries(seal, positions, reader, None)) if positions else []
+        yield "".join(style.entry(entry, seal.number, names) for entry in entries).encode()
+        last = max([day for day in (last, *map(journals.day_of, entries)) if day is not None], default=None)
+    sums = [(names[account], currency, micros) for account, currency, micros in queries.last_balances(reader, up_to)]
+    if last is not None:
+        yield style.balances(last, sums).encode()
+
+
 FORMATS: Final = {
     "ndjson": Format(ndjson, "application/x-ndjson", "ndjson", "lines of JSON, to be checked by `gridfare verify-ledger`"),
+    "hledger": Format(partial(_journal, journals.HLEDGER), "text/plain; charset=utf-8", "journal", "a journal for hledger"),
+    "beancount": Format(partial(_journal, journals.BEANCOUNT), "text/x-beancount", "beancount", "a journal for beancount"),
 }

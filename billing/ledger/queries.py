@@ -14,8 +14,9 @@ from django.db import connection
 from django.db.models import Exists, OuterRef, QuerySet
 
 from billing.ledger.hashing import blind_of, levels_of, microseconds, path_of
+from billing.ledger.journals import account_name
 from billing.ledger.proving import balance_leaves
-from billing.models import AccountBalance, LedgerSeal, Leg, SealedEntry
+from billing.models import Account, AccountBalance, LedgerSeal, Leg, SealedEntry
 from marketplace.models import Organization
 
 Reader = Organization | None
@@ -57,6 +58,28 @@ def sealed_entries(reader: Reader) -> QuerySet[SealedEntry]:
     return rows.filter(Exists(Leg.objects.filter(entry=OuterRef("entry"), account__organization=reader)))
 
 
+def positions_of(seal: LedgerSeal, reader: Reader) -> list[int]:
+    """The places of a seal's entries that a reader may see, in order."""
+    rows = sealed_entries(reader).filter(position__gte=seal.first, position__lte=seal.last)
+    return list(rows.order_by("position").values_list("position", flat=True))
+
+
+def account_names(reader: Reader) -> dict[int, str]:
+    """The accounts that a reader may see, by number, under the names that journals give them."""
+    rows = Account.objects.all() if reader is None else Account.objects.filter(organization=reader)
+    found = rows.order_by("pk").values_list("pk", "kind", "organization__slug")
+    return {account: account_name(kind, slug) for account, kind, slug in found}
+
+
+def last_balances(reader: Reader, up_to: int) -> list[tuple[int, str, int]]:
+    """(account, currency, debits minus credits in micros) of every account that a reader may see, as of a seal."""
+    rows = AccountBalance.objects.filter(seal__lte=up_to).order_by("account_id", "-seal_id").distinct("account_id")
+    if reader is not None:
+        rows = rows.filter(account__organization=reader)
+    found = rows.values_list("account_id", "account__currency", "debit_micros", "credit_micros")
+    return [(account, currency, int(debit) - int(credit)) for account, currency, debit, credit in found]
+
+
 def inclusions(found: Sequence[SealedEntry], reader: Reader) -> list[Json]:
     """Sealed entries as documents, each with its legs, its seal, and its path to the seal's root."""
     numbers = {one.seal_id for one in found}
@@ -77,8 +100,8 @@ def tree_of(seal: LedgerSeal) -> list[list[bytes]]:
 def block_entries(seal: LedgerSeal, positions: list[int], reader: Reader, tree: list[list[bytes]] | None) -> Iterator[Json]:
     """Entries of a block as documents, by place; with a tree each has its path, and own legs have what blinds them."""
     with connection.cursor() as cursor:
-        reading = {"reader": None if reader is None else reader.pk, "salt": bytes(seal.salt)}
-        cursor.execute(_ENTRIES, {"positions": positions} | reading)
+        reading = {"positions": positions, "reader": None if reader is None else reader.pk, "salt": bytes(seal.salt)}
+        cursor.execute(_ENTRIES, reading)
         rows = cursor.fetchall()
     for position, lines in groupby(rows, key=lambda row: row[0]):
         legs = list(lines)

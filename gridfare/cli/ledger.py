@@ -25,6 +25,8 @@ class Format(StrEnum):
     """How the ledger may be written down."""
 
     NDJSON = "ndjson"
+    HLEDGER = "hledger"
+    BEANCOUNT = "beancount"
 
 
 @ledger_app.command("proof")

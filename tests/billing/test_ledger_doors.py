@@ -76,6 +76,18 @@ def test_an_export_is_streamed_and_proves_itself(who: str, entries: int) -> None
     assert verify(b"".join(answer.streaming_content).splitlines(keepends=True)).entries == entries
 
 
+@pytest.mark.usefixtures("sealed")
+@pytest.mark.parametrize(("form", "suffix"), [("hledger", "journal"), ("beancount", "beancount")])
+def test_journals_are_streamed_to_whom_they_belong(form: str, suffix: str) -> None:
+    answers = {who: get(getattr(build, who)(), f"export?format={form}") for who in ("olga", "bob")}
+    texts = {who: b"".join(answer.streaming_content).decode() for who, answer in answers.items()}
+    assert answers["bob"]["Content-Disposition"] == f'attachment; filename="ledger.{suffix}"'
+    assert "UserReceivable:Acme" in texts["olga"]
+    assert "UserReceivable" not in texts["bob"]
+    assert "Liabilities:ProviderPayable:Bobs-pools" in texts["bob"]
+    assert "-0.180000" in texts["bob"]
+
+
 @pytest.mark.django_db
 def test_a_wrong_format_is_named() -> None:
     answer = get(build.olga(), "export?format=papyrus")

@@ -35,6 +35,8 @@ def test_an_export_is_printed_or_written_to_a_file(run: Run, platform: Platform,
     done = run("ledger", "export", "--output", str(file), "--json")
     assert done.json == {"path": str(file), "bytes": len(empty_export()), "format": "ndjson"}
     assert file.read_bytes() == empty_export()
+    platform.ledgers["hledger"] = b"; a journal\n"
+    assert run("ledger", "export", "--format", "hledger").out == "; a journal\n"
     assert run("ledger", "export", "--json").code == 2
     assert run("ledger", "export", "--format", "papyrus").code == 2
 
