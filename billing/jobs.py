@@ -1,4 +1,4 @@
-"""Billing's jobs, woken when a task ends or is measured, and by a sweep. Thin: `services.py` does the work."""
+"""Billing's jobs, woken when a task ends or is measured, and by a sweep. Thin: `services.py` and `ledger/` do the work."""
 
 from __future__ import annotations
 
@@ -7,17 +7,21 @@ from uuid import UUID
 
 from celery import shared_task
 
+from billing.ledger.proving import prove
+from billing.ledger.sealing import rebuild_balances, seal_all
 from billing.services import charge_task, charge_tasks, refresh_costs, unsettled_tasks
-from core.wake import awake
+from core.wake import awake, wake
 
 SECONDS = 60  # a sweep gives its place back after this long; the next one goes on
+GATHER_SECONDS = 5  # so long a seal waits for more entries
 
 
 @shared_task(name="billing.charge")
 def charge_job(task: str) -> None:
     """Charge one ended task. Not ready yet is no error: what makes it ready wakes this again."""
     awake("billing.charge", task)
-    charge_task(UUID(task))
+    if charge_task(UUID(task)):
+        wake("billing.seal", delay_s=GATHER_SECONDS)
 
 
 @shared_task(name="billing.sweep")
@@ -30,3 +34,18 @@ def sweep_job() -> None:
         charge_tasks(tasks)
         tasks = unsettled_tasks(after=tasks[-1])
     refresh_costs()
+
+
+@shared_task(name="billing.seal")
+def seal_job() -> None:
+    """Seal what was posted; woken after charges, and by beat for what a lost wake left."""
+    awake("billing.seal")
+    seal_all(seconds=SECONDS)
+
+
+@shared_task(name="billing.prove")
+def prove_job() -> None:
+    """Every night: seal what any other way missed, put back balances that were lost, and prove the whole ledger."""
+    rebuild_balances()
+    seal_all(seconds=SECONDS, everything=True)
+    prove()

@@ -26,6 +26,10 @@ GROUPS: Final = (
             ("Journal", "billing_journalentry", "menu_book"),
             ("Legs", "billing_leg", "balance"),
             ("Accounts", "billing_account", "account_balance"),
+            ("Seals", "billing_ledgerseal", "verified"),
+            ("Sealed entries", "billing_sealedentry", "lock"),
+            ("Balances", "billing_accountbalance", "functions"),
+            ("Alarms of the ledger", "billing_ledgeralarm", "notification_important"),
         ),
     ),
     (

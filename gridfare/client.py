@@ -21,6 +21,7 @@ from gridfare.sdk.accounts import AccountCalls
 from gridfare.sdk.capabilities import CapabilityCalls
 from gridfare.sdk.errors import NotLoggedIn
 from gridfare.sdk.http import Http, Retry
+from gridfare.sdk.ledger import LedgerCalls
 from gridfare.sdk.network import NetworkCalls
 from gridfare.sdk.providers import ProviderCalls
 from gridfare.sdk.tasks import TaskCalls
@@ -28,7 +29,7 @@ from gridfare.sdk.tasks import TaskCalls
 __all__ = ["Client", "Retry", "find_access"]
 
 
-class Client(TaskCalls, CapabilityCalls, ProviderCalls, NetworkCalls, AccountCalls):
+class Client(TaskCalls, CapabilityCalls, ProviderCalls, NetworkCalls, AccountCalls, LedgerCalls):
     """A connection to one platform with one key. Safe to share between threads; close it, or use it in `with`.
 
     url, key   default: GRIDFARE_URL and GRIDFARE_KEY, then the profile stored by `gridfare login`

@@ -292,6 +292,19 @@ class Statement(TypedDict):
     lines: list[dict[str, Any]]
 
 
+class LedgerSeal(TypedDict):
+    number: int
+    first: int
+    last: int
+    entries: int
+    legs: int
+    balances: int
+    previous: str
+    root: str
+    hash: str
+    sealed_at: str
+
+
 class NetworkNode(TypedDict):
     code: str
     region: str | None

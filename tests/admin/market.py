@@ -12,7 +12,8 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from billing.models import CostSoFar
+from billing.ledger.sealing import seal_all
+from billing.models import CostSoFar, LedgerAlarm, LedgerSeal
 from billing.services import charge_tasks
 from core.admin.cells import change_url
 from marketplace.models import Artifact, Blob, BlobPlace, Pool, Region, Task, TaskArtifact, TaskReference, Upload
@@ -96,6 +97,9 @@ def everything() -> Task:
     Ended.objects.create(attempt=attempt, at=timezone.now())
     MarketPrice.objects.create(at=timezone.now(), pool_id=attempt.pool_id, resource="cores", price=0.01)
     CostSoFar.objects.create(task=task)
+    seal_all()
+    last = LedgerSeal.objects.latest("number")
+    LedgerAlarm.objects.create(kind="chain", seal=last, stands=f"{next(_serial)}", proved="0", raised_at=timezone.now())
     TaskReference.objects.create(task=task, needs=task, field="scene", path="*.obj")
     soon = {"start_p50_s": 1, "start_p90_s": 2, "finish_p50_s": 3, "finish_p90_s": 4}
     Prediction.objects.get_or_create(task=task, defaults={"made_at": timezone.now(), "price": 1, "tflop": 1, **soon})

@@ -65,6 +65,7 @@ class Platform:
     offers: list[Json] = field(default_factory=list)
     versions: dict[str, Json] = field(default_factory=dict)
     explain: Json = field(default_factory=lambda: {"where": [], "decisions": [], "waiting": None})
+    ledgers: dict[str, bytes] = field(default_factory=dict)  # exports of the ledger, by format
     states: list[str] = field(default_factory=list)  # what a new task goes through, one state per look
     steps: dict[str, int] = field(default_factory=dict)
     verdict: str = "published"  # what the tests of a capability will say
@@ -662,6 +663,23 @@ def statement(handler: Handler, _: Json) -> Json:
 @route("GET", "/statements.csv")
 def statement_csv(handler: Handler, _: Json) -> None:
     handler.send(b"task,amount\r\na,0.12\r\n")
+
+
+@route("GET", "/ledger/proof")
+def ledger_proof(handler: Handler, _: Json) -> Json:
+    seal = {"number": 1, "first": 1, "last": 2, "entries": 2, "legs": 8, "balances": 4}
+    return handler.page([seal | {"previous": "0" * 64, "root": "a" * 64, "hash": "b" * 64, "sealed_at": "2030-01-01T00:00:00Z"}])
+
+
+@route("GET", "/ledger/proof/entries")
+def ledger_entries(handler: Handler, _: Json) -> Json:
+    entry = {"seal": 1, "position": 2, "entry": 7, "kind": "fee", "key": "fee/a", "memo": "", "task": None, "posted_us": 0}
+    return handler.page([entry | {"digest": "c" * 64, "legs": [{"digest": "d" * 64}], "path": []}])
+
+
+@route("GET", "/ledger/export")
+def ledger_export(handler: Handler, _: Json) -> None:
+    handler.send(handler.platform.ledgers[handler.query["format"]])
 
 
 @contextmanager

@@ -442,6 +442,8 @@ COMMANDS = [
         for name in ("create", "show", "offer", "offers", "token", "activate", "drain", "resume", "retire", "maintain", "windows",
                      "unmaintain", "reclaim", "give-back")
     ],
+    *[("ledger", name) for name in ("proof", "entries", "export")],
+    ("verify-ledger",),
     *[("agent", name) for name in ("join", "run", "drain", "selftest", "idle", "reclaim", "give-back")],
 ]
 

@@ -58,6 +58,9 @@ POST keys                                                      alice 401 401 201
 DELETE keys/<prefix>                                           alice 401 401 404 403 403 403 204 404
 POST keys/<prefix>/rotate                                      alice 401 401 404 403 403 403 201 404
 POST keys/login                                                alice 201 201 201 201 201 201 201 201
+GET ledger/export                                              alice 401 401 200 403 200 200 200 200
+GET ledger/proof                                               alice 401 401 200 403 200 200 200 200
+GET ledger/proof/entries                                       alice 401 401 200 403 200 200 200 200
 GET ledger/trial-balance                                       alice 401 401 403 403 403 403 403 200
 GET market/pools                                               bob   401 401 200 200 200 200 200 200
 GET me                                                         alice 401 401 200 200 200 200 200 200

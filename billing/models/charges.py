@@ -1,7 +1,4 @@
-"""What is owed, to whom, and the proof: charges, and a double-entry journal that PostgreSQL keeps balanced.
-
-`migrations/sql/` holds the triggers: entries sum to zero at commit, rows are never updated or deleted.
-"""
+"""What is owed and why: charges, which the journal posts, and previews of the bills of open tasks."""
 
 from __future__ import annotations
 
@@ -11,78 +8,7 @@ from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import F, Q
 
-
-class Account(models.Model):
-    """A place where money is counted. Debits raise the left three, credits the others.
-
-    user_receivable    what a user owes            platform_cost       what the platform pays itself
-    provider_payable   owed to a resource provider publisher_payable   owed to a capability provider
-    platform_revenue   the platform's share
-    """
-
-    class Kind(models.TextChoices):
-        USER_RECEIVABLE = "user_receivable"
-        PROVIDER_PAYABLE = "provider_payable"
-        PUBLISHER_PAYABLE = "publisher_payable"
-        PLATFORM_REVENUE = "platform_revenue"
-        PLATFORM_COST = "platform_cost"
-
-    kind = models.CharField(max_length=20, choices=Kind.choices)
-    organization = models.ForeignKey("marketplace.Organization", models.PROTECT, null=True, blank=True)
-    currency = models.CharField(max_length=3)
-    created_at = models.DateTimeField(auto_now_add=True)
-
-    class Meta:
-        constraints: ClassVar = [
-            models.UniqueConstraint(
-                fields=["kind", "organization", "currency"], name="account_once", nulls_distinct=False
-            ),
-            models.CheckConstraint(
-                condition=Q(kind__startswith="platform_", organization__isnull=True)
-                | ~Q(kind__startswith="platform_") & Q(organization__isnull=False),
-                name="account_of_a_party_has_one",
-            ),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.kind}:{self.organization_id or 'platform'}:{self.currency}"
-
-
-class JournalEntry(models.Model):
-    """One balanced fact. `key` names its source, so that posting twice is impossible."""
-
-    key = models.CharField(max_length=100, unique=True)
-    kind = models.CharField(max_length=20)
-    task = models.ForeignKey("marketplace.Task", models.PROTECT, null=True, blank=True)
-    memo = models.CharField(max_length=200, blank=True)
-    posted_at = models.DateTimeField(db_index=True)
-
-    class Meta:
-        verbose_name_plural = "journal entries"
-
-    def __str__(self) -> str:
-        return self.key
-
-
-class Leg(models.Model):
-    """One line of an entry: a debit or a credit, in micro-units of the account's currency."""
-
-    entry = models.ForeignKey(JournalEntry, models.PROTECT, related_name="legs")
-    account = models.ForeignKey(Account, models.PROTECT, related_name="legs")
-    debit_micros = models.BigIntegerField(default=0)
-    credit_micros = models.BigIntegerField(default=0)
-
-    class Meta:
-        constraints: ClassVar = [
-            models.CheckConstraint(
-                condition=Q(debit_micros__gt=0, credit_micros=0) | Q(debit_micros=0, credit_micros__gt=0),
-                name="leg_is_debit_or_credit",
-            )
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.account_id}: {self.debit_micros or -self.credit_micros} micros"
-
+from billing.models.journal import JournalEntry
 
 # Without a second check in PostgreSQL, which would cost more than the charge itself: charges are only ever written
 # from the rows that they name, and those cannot go away. A usage record and an entry refuse DELETE; the parties

@@ -1,0 +1,11 @@
+DROP TRIGGER append_only_truncate ON billing_accountbalance;
+DROP TRIGGER append_only ON billing_accountbalance;
+DROP TRIGGER seal_follows ON billing_ledgerseal;
+DROP FUNCTION billing_check_seal();
+DROP TRIGGER identity_stays_truncate ON billing_account;
+DROP TRIGGER append_only_truncate ON billing_sealedentry;
+DROP TRIGGER append_only_truncate ON billing_ledgerseal;
+DROP TRIGGER append_only ON billing_sealedentry;
+DROP TRIGGER append_only ON billing_ledgerseal;
+DROP INDEX journalentry_posted_by;
+ALTER TABLE billing_journalentry DROP COLUMN posted_by;

@@ -1,0 +1,12 @@
+"""What is owed, to whom, and the proof: charges, a double-entry journal that PostgreSQL keeps balanced, and its seals.
+
+`migrations/sql/` holds the triggers: entries sum to zero at commit, rows are never updated or deleted.
+"""
+
+from __future__ import annotations
+
+from billing.models.charges import Charge, CostSoFar
+from billing.models.journal import Account, JournalEntry, Leg
+from billing.models.seals import AccountBalance, LedgerAlarm, LedgerSeal, SealedEntry
+
+__all__ = ["Account", "AccountBalance", "Charge", "CostSoFar", "JournalEntry", "LedgerAlarm", "LedgerSeal", "Leg", "SealedEntry"]
