@@ -22,6 +22,11 @@ GROUPS: Final = (
         "Money",
         (
             ("Usage records", "metering_usagerecord", "speed"),
+            ("Usage events", "metering_usageevent", "sensors"),
+            ("Usage series", "metering_usageseries", "timeline"),
+            ("Usage batches", "metering_usagebatch", "move_to_inbox"),
+            ("Quarantined events", "metering_quarantinedevent", "gpp_maybe"),
+            ("Dirty hours", "metering_usagedirty", "cleaning_services"),
             ("Charges", "billing_charge", "receipt"),
             ("Journal", "billing_journalentry", "menu_book"),
             ("Legs", "billing_leg", "balance"),

@@ -27,6 +27,7 @@ urlpatterns = [
     path("api/v1/", include("scheduler.api.market")),
     path("api/v1/", include("scheduler.api.network")),
     path("api/v1/", include("scheduler.api.trust")),
+    path("api/v1/", include("metering.api")),
     path("api/v1/", include("billing.api")),
     path("api/v1/", include("billing.ledger.api")),
     path("agent/v1/", include("scheduler.api.agents")),

@@ -25,11 +25,12 @@ from gridfare.sdk.ledger import LedgerCalls
 from gridfare.sdk.network import NetworkCalls
 from gridfare.sdk.providers import ProviderCalls
 from gridfare.sdk.tasks import TaskCalls
+from gridfare.sdk.usage import UsageCalls
 
 __all__ = ["Client", "Retry", "find_access"]
 
 
-class Client(TaskCalls, CapabilityCalls, ProviderCalls, NetworkCalls, AccountCalls, LedgerCalls):
+class Client(TaskCalls, CapabilityCalls, ProviderCalls, NetworkCalls, UsageCalls, AccountCalls, LedgerCalls):
     """A connection to one platform with one key. Safe to share between threads; close it, or use it in `with`.
 
     url, key   default: GRIDFARE_URL and GRIDFARE_KEY, then the profile stored by `gridfare login`

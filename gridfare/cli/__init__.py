@@ -19,6 +19,7 @@ from gridfare.cli.network import network_app
 from gridfare.cli.output import AsJson
 from gridfare.cli.pool import pool_app
 from gridfare.cli.session import Session
+from gridfare.cli.usage import usage_app
 
 __all__ = ["app"]
 
@@ -68,5 +69,6 @@ app.add_typer(ledger.ledger_app, name="ledger", rich_help_panel="Account")
 app.add_typer(capability_app, name="capability", rich_help_panel="Market")
 app.add_typer(artifact_app, name="artifact", rich_help_panel="Work")
 app.add_typer(network_app, name="network", rich_help_panel="Market")
+app.add_typer(usage_app, name="usage", rich_help_panel="Provider")
 app.add_typer(pool_app, name="pool", rich_help_panel="Provider")
 app.add_typer(agent_app, name="agent", rich_help_panel="Provider")

@@ -381,3 +381,29 @@ class Reservation(TypedDict):
     kind: Literal["deterministic", "burst"]
     note: str
     released_at: str | None
+
+
+class EventAnswer(TypedDict):
+    index: int
+    id: str | None
+    source: str | None
+    status: Literal["accepted", "duplicate", "conflict", "quarantined", "invalid"]
+    code: str
+    field: str | None
+    detail: str
+
+
+class UsageTaken(TypedDict):
+    counts: dict[str, int]
+    rows: list[EventAnswer]
+
+
+class QuarantinedEvent(TypedDict):
+    number: int
+    provider: str
+    reason: Literal["conflict", "too_old"]
+    state: Literal["open", "accepted", "refused"]
+    document: dict[str, Any]
+    occurred_at: str
+    received_at: str
+    decided_at: str | None

@@ -55,6 +55,7 @@ from tests.builders import (
 from tests.builders_network import a_link, a_wish
 from tests.builders_storage import a_replica
 from tests.builders_tasks import FakeAgent, a_task, a_version, run_to_end
+from tests.builders_usage import a_kept_event, an_event, sent
 
 _serial = numbers(1)
 
@@ -110,6 +111,9 @@ def everything() -> Task:
     a_join_token(a_pool(state="registered"))
     a_window(a_pool(), in_s=3600)
     keep_status(an_agent(a_pool(agent=False)), {"load1": 0.5}, [("a" * 64, 10**9)])
+    metering = a_pool()
+    a_kept_event(metering, alice().organization)
+    sent(metering, an_event(metering, alice().organization))
     LogEntry.objects.create(user=olga().user, object_repr="a pool", action_flag=CHANGE, change_message="drained")
     return task
 

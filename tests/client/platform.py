@@ -68,6 +68,7 @@ class Platform:
     ledgers: dict[str, bytes] = field(default_factory=dict)  # exports of the ledger, by format
     states: list[str] = field(default_factory=list)  # what a new task goes through, one state per look
     steps: dict[str, int] = field(default_factory=dict)
+    usage_ids: set[str] = field(default_factory=set)
     verdict: str = "published"  # what the tests of a capability will say
     pages_of: int = 500
     lock: threading.RLock = field(default_factory=threading.RLock)
@@ -680,6 +681,32 @@ def ledger_entries(handler: Handler, _: Json) -> Json:
 @route("GET", "/ledger/export")
 def ledger_export(handler: Handler, _: Json) -> None:
     handler.send(handler.platform.ledgers[handler.query["format"]])
+
+
+@route("POST", "/usage/events")
+def take_usage(handler: Handler, _: Json) -> Json:
+    seen, rows = handler.platform.usage_ids, []
+    for index, event in enumerate(json.loads(handler.body)):
+        status = "invalid" if event["id"] == "wrong" else "duplicate" if event["id"] in seen else "accepted"
+        seen.add(event["id"])
+        code = "negative" if status == "invalid" else ""
+        rows.append({"index": index, "id": event["id"], "source": "a", "status": status, "code": code, "field": None, "detail": ""})
+    counts = {status: sum(row["status"] == status for row in rows) for status in ("accepted", "duplicate", "invalid")}
+    return {"batch": 1, "counts": counts, "rows": rows}
+
+
+KEPT = {"number": 7, "provider": "bob", "reason": "too_old", "state": "open", "document": {"id": "old"}, "decided_at": None,
+        "occurred_at": "2026-01-01T00:00:00Z", "received_at": "2026-03-01T00:00:00Z"}  # fmt: skip
+
+
+@route("GET", "/usage/quarantine")
+def usage_quarantine(handler: Handler, _: Json) -> Json:
+    return {"next": None, "previous": None, "results": [KEPT]}
+
+
+@route("POST", "/usage/quarantine/(?P<number>[0-9]+)/(?P<verb>accept|refuse)")
+def decide_usage(handler: Handler, variables: Json) -> Json:
+    return KEPT | {"state": {"accept": "accepted", "refuse": "refused"}[variables["verb"]]}
 
 
 @contextmanager

@@ -313,6 +313,25 @@ def test_cancel_asks(run: Run, platform: Platform) -> None:
     assert platform.tasks[task]["cancel_requested"] is True
 
 
+def test_usage_events_are_sent_and_those_that_do_not_count_are_shown(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "events.ndjson"
+    file.write_text('{"id": "a"}\n\n{"id": "a"}\n')
+    assert "1 accepted, 1 duplicate" in run("usage", "send", str(file)).out
+    file.write_text('[{"id": "b"}, {"id": "wrong"}]')
+    refused = run("usage", "send", str(file))
+    assert (refused.code, "negative" in refused.out) == (1, True)
+    assert run("usage", "send", str(file), "--json").json["rows"][0]["index"] == 1
+    file.write_text('{"id": "c"}\n{oops\n')
+    assert "line 2 is not JSON" in run("usage", "send", str(file)).err
+    assert run("usage", "send", str(tmp_path / "none")).code == 2
+
+
+def test_what_was_kept_apart_is_listed_and_decided(run: Run) -> None:
+    assert "too_old" in run("usage", "quarantine").out
+    assert "old is accepted" in run("usage", "accept", "7").out
+    assert run("usage", "refuse", "7", "--json").json["state"] == "refused"
+
+
 def test_the_bill_adds_up(run: Run) -> None:
     assert "total 0.2885 CNY" in run("bill", "--party", "provider").out
     assert run("bill", "--from", "2030-01-01", "--json").json["from"] == "2030-01-01"
@@ -444,6 +463,7 @@ COMMANDS = [
     ],
     *[("ledger", name) for name in ("proof", "entries", "export")],
     ("verify-ledger",),
+    *[("usage", name) for name in ("send", "quarantine", "accept", "refuse")],
     *[("agent", name) for name in ("join", "run", "drain", "selftest", "idle", "reclaim", "give-back")],
 ]
 

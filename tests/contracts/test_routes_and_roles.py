@@ -31,6 +31,7 @@ from tests.builders_http import HttpAgent, answer_in_this_thread
 from tests.builders_network import a_link, a_wish
 from tests.builders_storage import a_replica
 from tests.builders_tasks import FakeAgent, a_task, a_version, run_to_end
+from tests.builders_usage import a_kept_event
 from tests.contracts.test_routes_guarded import methods_of, patterns, routes
 
 pytestmark = pytest.mark.django_db
@@ -115,6 +116,10 @@ GET tasks/<task_id>/logs                                       alice 401 401 404
 GET tasks/<task_id>/result                                     alice 401 401 404 200 200 200 200 200
 GET tasks/<task_id>/result/files/<name>                        alice 401 401 404 200 200 200 200 200
 GET tasks/<task_id>/units                                      alice 401 401 404 200 200 200 200 200
+POST usage/events                                              bob   401 401 200 403 403 200 200 200
+GET usage/quarantine                                           bob   401 401 200 200 200 200 200 200
+POST usage/quarantine/<number>/accept                          bob   401 401 403 403 403 403 403 200
+POST usage/quarantine/<number>/refuse                          bob   401 401 403 403 403 403 403 200
 POST uploads                                                   alice 401 401 201 403 403 201 201 201
 GET uploads/<id>                                               alice 401 401 404 403 403 200 200 200
 PATCH uploads/<id>                                             alice 401 401 404 403 403 200 200 200
@@ -185,6 +190,7 @@ BODIES: Final[dict[str, Any]] = {
     "POST capabilities": {"manifest": a_manifest(name="another")},
     "POST artifacts/<id>/replicate": {"regions": ["guizhou"]},
     "POST artifacts/<id>/pin": {"until": (timezone.now() + timedelta(days=3)).isoformat()},
+    "POST usage/events": [{"id": "unreadable"}],
     "POST uploads": {"name": "a", "sha256": sha256_of(b"new"), "bytes": 3},
     "PATCH uploads/<id>": b"bb",
     "POST keys": {"name": "another", "scopes": ["tasks:read"]},
@@ -261,6 +267,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
         "live": str(live.pk),
         "identifier": pool.identifier,
         "number": str(build.a_window(pool, in_s=86_400).pk),
+        "kept": str(a_kept_event(pool, alice.organization).pk),
         "org": version.capability.organization.slug,
         "program": version.capability.name,
         "draft": draft.capability.name,
@@ -301,6 +308,8 @@ def table() -> dict[str, tuple[str, list[int]]]:
 
 def filled(door: str, path: str, names: dict[str, str]) -> str:
     special = {"id": "upload" if "uploads" in path else "artifact", "name": "file" if "/result/" in path else "program"}
+    if "usage/quarantine" in door:
+        special["number"] = "kept"
     if door.endswith("/publish"):
         special["name"] = "draft"
     if door.endswith("/cancel"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from django.contrib import admin
@@ -19,7 +20,8 @@ from scheduler.reasons import REASONS
 
 @admin.register(UsageRecord)
 class UsageRecordPage(Page):
-    columns = ("id", "task", "attempt", "outcome", "organization", "pool", "wall_ms", "core_ms", "fp32_gflop", "flags", "measured_at")
+    columns = ("id", "task", "attempt", "outcome", "organization", "pool", "wall_ms", "core_ms", "fp32_gflop", "flags",
+               "measured_at")  # fmt: skip
     joins = ("organization", "pool")
     chain = ("task", "attempt__unit", "attempt")
     cards = (
@@ -71,7 +73,7 @@ def usage_of_attempt(attempt: Attempt) -> Panel | None:
     return table("Usage 计量", _COLUMNS, _lines(UsageRecord.objects.filter(attempt=attempt).order_by("revision")))
 
 
-def _lines(rows: QuerySet[UsageRecord]) -> list[tuple[Any, ...]]:
+def _lines(rows: QuerySet[UsageRecord]) -> list[Sequence[Any]]:
     return [
         (
             to(UsageRecord, u.pk),

@@ -1,0 +1,87 @@
+"""`usage`: send what pools metered, see and decide what was kept apart."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gridfare.cli.output import AsJson, Output, table
+from gridfare.cli.session import open_client
+from gridfare.cli.words import local
+from gridfare.sdk.answers import QuarantinedEvent
+
+usage_app = typer.Typer(help="What was used, as pools meter it.", no_args_is_help=True)
+SHOWN = 20
+
+
+def events_of(text: str) -> Iterator[dict[str, Any]]:
+    """The events of a file: a JSON list, one JSON object, or an object per line."""
+    try:
+        whole = json.loads(text)
+        yield from whole if isinstance(whole, list) else [whole]
+        return
+    except ValueError:
+        lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    for number, line in lines:
+        try:
+            yield json.loads(line)
+        except ValueError:
+            raise typer.BadParameter(f"line {number} is not JSON") from None
+
+
+@usage_app.command("send")
+def send(
+    ctx: typer.Context,
+    file: Annotated[Path, typer.Argument(help="CloudEvents: a JSON list, or one per line. - reads stdin.")],
+    as_json: AsJson = False,
+) -> None:
+    """Send usage events of your pools. Sending them again changes nothing."""
+    out = Output(as_json)
+    try:
+        text = sys.stdin.read() if str(file) == "-" else file.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise typer.BadParameter(f"{file} cannot be read: {error}") from None
+    taken = open_client(ctx).send_usage(list(events_of(text)))
+    rows = [(row["index"], row["id"], row["status"], row["code"], row["field"], row["detail"]) for row in taken["rows"]]
+    head = ", ".join(f"{count} {status}" for status, count in taken["counts"].items() if count) or "nothing sent"
+    wrong = table(["place", "id", "status", "code", "field", "why"], rows[:SHOWN], right=["place"])
+    out.show(taken, head, *([wrong] if rows else []))
+    if rows:
+        raise typer.Exit(1)
+
+
+@usage_app.command("quarantine")
+def quarantine(
+    ctx: typer.Context,
+    state: Annotated[str | None, typer.Option(help="open, accepted or refused.")] = "open",
+    as_json: AsJson = False,
+) -> None:
+    """Events that were not counted: too old, or at odds with one that is."""
+    out, found = Output(as_json), list(open_client(ctx).usage_quarantine(state))
+    rows = [
+        (one["number"], one["provider"], one["reason"], one["state"], one["document"].get("id"), local(one["occurred_at"]))
+        for one in found
+    ]
+    columns = ["number", "provider", "reason", "state", "id", "at"]
+    out.show(found, table(columns, rows, right=["number"]) if rows else "nothing is kept apart")
+
+
+@usage_app.command("accept")
+def accept(ctx: typer.Context, number: Annotated[int, typer.Argument(min=1)], as_json: AsJson = False) -> None:
+    """Operators: count an event that was too old to be taken unseen."""
+    _show(Output(as_json), open_client(ctx).accept_usage(number))
+
+
+@usage_app.command("refuse")
+def refuse(ctx: typer.Context, number: Annotated[int, typer.Argument(min=1)], as_json: AsJson = False) -> None:
+    """Operators: leave an event out for good."""
+    _show(Output(as_json), open_client(ctx).refuse_usage(number))
+
+
+def _show(out: Output, kept: QuarantinedEvent) -> None:
+    out.show(kept, f"{kept['document'].get('id')} is {kept['state']}")

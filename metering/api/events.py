@@ -1,0 +1,184 @@
+"""`/usage/events` and `/usage/quarantine`: thin; `metering.events` does the work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any, ClassVar
+
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
+from django.db.models import QuerySet
+from django.urls import path
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers
+from rest_framework.parsers import BaseParser
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from core.errors import Invalid
+from core.http import KeysetPages
+from marketplace.api.lists import ListView
+from marketplace.api.serializers import Out
+from marketplace.auth import Caller, caller_of
+from marketplace.permissions import Scopes
+from marketplace.scopes import OPERATOR, PROVIDERS_READ, PROVIDERS_WRITE
+from metering.events.deciding import accept_event, refuse_event
+from metering.events.parsing import either, lines, one, several
+from metering.events.storing import take
+from metering.models import QuarantinedEvent
+
+STATUSES = ("accepted", "duplicate", "conflict", "quarantined", "invalid")
+
+
+class EventParser(BaseParser):
+    """The bytes of a body, no more than a request may have, as a list of documents."""
+
+    documents: Callable[[bytes], list[Any]]
+
+    def parse(self, stream: Any, media_type: Any = None, parser_context: Any = None) -> Any:
+        most = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        body = stream.read(most + 1)
+        if len(body) > most:
+            raise RequestDataTooBig
+        return type(self).documents(body)
+
+
+class BatchParser(EventParser):
+    media_type = "application/cloudevents-batch+json"
+    documents = staticmethod(several)
+
+
+class OneParser(EventParser):
+    media_type = "application/cloudevents+json"
+    documents = staticmethod(one)
+
+
+class LinesParser(EventParser):
+    media_type = "application/x-ndjson"
+    documents = staticmethod(lines)
+
+
+class EitherParser(EventParser):
+    media_type = "application/json"
+    documents = staticmethod(either)
+
+
+class EventRowOut(Out):
+    """What became of one event; `code` and `field` say why it was not counted."""
+
+    index = serializers.IntegerField(help_text="its place in the request, from 0")
+    id = serializers.CharField(allow_null=True)
+    source = serializers.CharField(allow_null=True)  # type: ignore[assignment]
+    status = serializers.ChoiceField(STATUSES)
+    code = serializers.CharField(allow_blank=True)
+    detail = serializers.CharField(allow_blank=True)
+
+    def get_fields(self) -> dict[str, Any]:
+        return super().get_fields() | {"field": serializers.CharField(allow_null=True)}  # the base class has such an attribute
+
+
+class EventCountsOut(Out):
+    accepted = serializers.IntegerField()
+    duplicate = serializers.IntegerField()
+    conflict = serializers.IntegerField()
+    quarantined = serializers.IntegerField()
+    invalid = serializers.IntegerField()
+
+
+class EventsOut(Out):
+    batch = serializers.IntegerField(allow_null=True)
+    counts = EventCountsOut()
+    rows = EventRowOut(many=True)
+
+
+_LIST = {"type": "array", "items": {}, "description": "CloudEvents 1.0; each is answered for itself"}
+_OBJECT = {"type": "object", "description": "a CloudEvent 1.0"}
+
+
+class EventsView(APIView):
+    scopes: ClassVar[Scopes] = {"POST": PROVIDERS_WRITE}
+    parser_classes = (BatchParser, OneParser, LinesParser, EitherParser)
+
+    @extend_schema(
+        operation_id="usage_events_create",
+        request={"application/cloudevents-batch+json": _LIST, "application/cloudevents+json": _OBJECT},
+        responses=EventsOut,
+    )
+    def post(self, request: Request) -> Response:
+        """Usage that the provider's pools metered themselves; also one event per line as `application/x-ndjson`.
+
+        Each event is counted once, however often it is sent. 200 even when events were refused: read `rows`.
+        """
+        caller = caller_of(request)
+        taken = take(caller.acting_for(), request.data, api_key=caller.api_key)
+        rows = [{"index": index} | asdict(answer) for index, answer in enumerate(taken.answers)]
+        return Response({"batch": taken.batch, "counts": taken.counts, "rows": rows})
+
+
+class QuarantinedOut(Out):
+    number = serializers.IntegerField(source="pk")
+    provider = serializers.CharField(source="provider.slug")
+    reason = serializers.ChoiceField(QuarantinedEvent.Reason.choices)
+    state = serializers.ChoiceField(QuarantinedEvent.State.choices)
+    document = serializers.DictField(help_text="the event as it was sent")
+    occurred_at = serializers.DateTimeField()
+    received_at = serializers.DateTimeField()
+    decided_at = serializers.DateTimeField(allow_null=True)
+
+
+class Newest(KeysetPages):
+    ordering = "-pk"
+
+
+class QuarantineView(ListView):
+    scopes: ClassVar[Scopes] = {"GET": PROVIDERS_READ}
+    serializer_class = QuarantinedOut
+    pagination_class = Newest
+
+    def rows(self, caller: Caller) -> QuerySet[Any]:
+        rows = QuarantinedEvent.objects.select_related("provider")
+        rows = rows if caller.is_operator else rows.filter(provider=caller.acting_for())
+        state = self.request.query_params.get("state")
+        if state is not None and state not in QuarantinedEvent.State.values:
+            raise Invalid("invalid_parameter", "state is open, accepted or refused", field="state")
+        return rows.filter(state=state) if state else rows
+
+    @extend_schema(
+        operation_id="usage_quarantine_list",
+        parameters=[OpenApiParameter("state", str, enum=QuarantinedEvent.State.values)],
+    )
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Events that were not counted: too old, or at odds with one that is. Newest first; operators see all."""
+        return super().get(request, *args, **kwargs)
+
+
+NUMBER = OpenApiParameter("number", OpenApiTypes.INT, OpenApiParameter.PATH)
+
+
+class AcceptView(APIView):
+    scopes: ClassVar[Scopes] = {"POST": OPERATOR}
+
+    @extend_schema(operation_id="usage_quarantine_accept", request=None, parameters=[NUMBER], responses=QuarantinedOut)
+    def post(self, request: Request, number: int) -> Response:
+        """Count an event that was too old to be taken unseen."""
+        return Response(QuarantinedOut(accept_event(number, caller_of(request).user)).data)
+
+
+class RefuseView(APIView):
+    scopes: ClassVar[Scopes] = {"POST": OPERATOR}
+
+    @extend_schema(operation_id="usage_quarantine_refuse", request=None, parameters=[NUMBER], responses=QuarantinedOut)
+    def post(self, request: Request, number: int) -> Response:
+        """Leave an event out for good."""
+        return Response(QuarantinedOut(refuse_event(number, caller_of(request).user)).data)
+
+
+urlpatterns = [
+    path("usage/events", EventsView.as_view()),
+    path("usage/quarantine", QuarantineView.as_view()),
+    path("usage/quarantine/<int:number>/accept", AcceptView.as_view()),
+    path("usage/quarantine/<int:number>/refuse", RefuseView.as_view()),
+]

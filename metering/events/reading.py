@@ -1,0 +1,189 @@
+"""A CloudEvent as the platform understands it, or why it does not. Pure.
+
+CloudEvents 1.0, structured mode: `source` and `id` name the event, `type` is the meter, `subject` the customer,
+`time` when it happened. Further attributes of the envelope (datacontenttype, traceparent ...) are let pass.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import orjson
+
+AHEAD: Final = timedelta(minutes=5)  # a pool's clock may be this much before the platform's
+OLDEST: Final = timedelta(days=35)  # what happened before that is looked at by an operator first
+LARGEST_SEQ: Final = 2**63 - 1
+MOST_LABELS: Final = 16
+_TEXT: Final = re.compile(r"[^\x00-\x1f\x7f]{1,200}").fullmatch
+_METER: Final = re.compile(r"[a-z][a-z0-9_.-]{0,63}").fullmatch
+_UNIT: Final = re.compile(r"[A-Za-z0-9%/_.*-]{1,24}").fullmatch
+_AMOUNT: Final = re.compile(r"[0-9]{1,30}(?:\.[0-9]{1,12})?").fullmatch
+_NEGATIVE: Final = re.compile(r"-[0-9]+(?:\.[0-9]+)?").fullmatch
+_MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII).fullmatch
+_UUID7: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}").fullmatch
+_DATA: Final = frozenset({"pool", "quantity", "unit", "labels", "value", "boot_id", "seq"})
+_EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Why an event is not taken: a stable code, the member at fault, a sentence."""
+
+    code: str
+    field: str | None
+    detail: str
+
+
+@dataclass(slots=True)
+class Event:
+    """What an event says. `quantity` and `value` are decimal text without needless zeros; `labels` is canonical JSON."""
+
+    source: str
+    id: str
+    meter: str
+    time: datetime
+    subject: str
+    pool: str
+    unit: str
+    quantity: str | None
+    labels: str | None
+    value: str | None
+    boot_id: str | None
+    seq: int | None
+    document: dict[str, Any]
+
+    @property
+    def series(self) -> tuple[str, str, str, str, str]:
+        return self.source, self.pool, self.subject, self.meter, self.unit
+
+    def digest(self) -> str:
+        """128 bits, in hex, of what it says: another spelling of the same number or moment is the same event."""
+        said = f"{self.time.astimezone(UTC)}\x1f{self.meter}\x1f{self.subject}\x1f{self.pool}\x1f{self.quantity}\x1f{self.unit}"
+        said += f"\x1f{self.labels}\x1f{self.value}\x1f{self.boot_id}\x1f{self.seq}"
+        return hashlib.blake2b(said.encode(), digest_size=16).hexdigest()
+
+
+def key_of(provider: int, source: str, name: str) -> str:
+    """The event's key, 16 bytes in hex: a hash of (provider, source, id), behind the time of an id that is a UUIDv7.
+
+    Two events of one provider share a key only if they share source and id, or by an accident of 2^-80.
+    """
+    key = hashlib.blake2b(f"{provider}\x1f{source}\x1f{name}".encode(), digest_size=16).hexdigest()
+    return f"{name[:8]}{name[9:13]}{key[:20]}" if _UUID7(name) else key
+
+
+def read(document: Any) -> Event | Refused:
+    """The event, or the first thing that is wrong with it. Never raises."""
+    if not isinstance(document, dict):
+        return Refused("not_an_event", None, "an event is a JSON object")
+    if document.get("specversion") != "1.0":
+        return Refused("specversion", "specversion", "this door speaks CloudEvents 1.0")
+    for name, fits in _ENVELOPE:
+        value = document.get(name)
+        if not isinstance(value, str) or not fits(value):
+            return Refused("invalid", name, _WANTED[name])
+    moment = moment_of(document["time"])
+    if moment is None:
+        return Refused("invalid", "time", _WANTED["time"])
+    data = document.get("data")
+    if not isinstance(data, dict):
+        return Refused("invalid", "data", "an object with pool, quantity and unit")
+    wrong = _wrong_with(data)
+    return wrong or _event(document, data, moment)
+
+
+_ENVELOPE: Final = (("id", _TEXT), ("source", _TEXT), ("type", _METER), ("subject", _TEXT), ("time", _MOMENT))
+_WANTED: Final = {
+    "id": "text of 1 to 200 characters, none of them a control character",
+    "source": "text of 1 to 200 characters, none of them a control character",
+    "type": "the meter: lower-case letters, digits, _ . -, at most 64",
+    "subject": "the customer organization's short name",
+    "time": "a moment with its zone, RFC 3339, since 1970",
+}
+
+
+def moment_of(text: str) -> datetime | None:
+    """RFC 3339; beyond microseconds it is cut. None for a moment that no calendar has."""
+    try:
+        moment = datetime.fromisoformat(text)
+        return moment if moment >= _EARLIEST else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def _wrong_with(data: dict[str, Any]) -> Refused | None:
+    if not _DATA.issuperset(data):
+        return Refused("unknown_field", f"data.{min(map(str, set(data) - _DATA))}", "there is no such field")
+    for name, fits, wanted in (("pool", _TEXT, "a pool's identifier"), ("unit", _UNIT, "a unit, at most 24 characters")):
+        if not isinstance(data.get(name), str) or not fits(data[name]):
+            return Refused("invalid", f"data.{name}", wanted)
+    if data.get("labels") is not None and not _are_labels(data["labels"]):
+        return Refused("invalid", "data.labels", f"at most {MOST_LABELS} labels, text to text")
+    if ("quantity" in data) == ("value" in data):
+        return Refused("quantity_or_value", "data.quantity", "either a quantity, or a counter's value with boot_id and seq")
+    if "quantity" in data:
+        return _wrong_with_amount(data, "quantity") or _wrong_with_leftovers(data)
+    return _wrong_with_amount(data, "value") or _wrong_with_counter(data)
+
+
+def _wrong_with_amount(data: dict[str, Any], name: str) -> Refused | None:
+    text = data[name]
+    if isinstance(text, str) and _AMOUNT(text):
+        return None
+    if isinstance(text, str) and _NEGATIVE(text):
+        return Refused("negative", f"data.{name}", "usage is never negative")
+    return Refused("invalid", f"data.{name}", "decimal text, at most 30 digits and 12 places, for example \"0.25\"")
+
+
+def _wrong_with_leftovers(data: dict[str, Any]) -> Refused | None:
+    name = next((name for name in ("boot_id", "seq") if name in data), None)
+    return Refused("invalid", f"data.{name}", "only a counter's value has it") if name else None
+
+
+def _wrong_with_counter(data: dict[str, Any]) -> Refused | None:
+    boot, seq = data.get("boot_id"), data.get("seq")
+    if not isinstance(boot, str) or not _TEXT(boot) or len(boot) > 64:
+        return Refused("invalid", "data.boot_id", "text of 1 to 64 characters, another one after each start from 0")
+    if isinstance(seq, bool) or not isinstance(seq, int) or not 0 <= seq <= LARGEST_SEQ:
+        return Refused("invalid", "data.seq", "a whole number that grows by one with each reading of a boot")
+    return None
+
+
+def _are_labels(labels: Any) -> bool:
+    if not isinstance(labels, dict) or len(labels) > MOST_LABELS:
+        return False
+    return all(_TEXT(name) and len(name) <= 63 and isinstance(value, str) and _TEXT(value) for name, value in labels.items())
+
+
+def plain(amount: str) -> str:
+    """Decimal text in its shortest form.
+
+    >>> plain("007.500"), plain("0.0")
+    ('7.5', '0')
+    """
+    whole, _, part = amount.partition(".")
+    whole, part = whole.lstrip("0") or "0", part.rstrip("0")
+    return f"{whole}.{part}" if part else whole
+
+
+def _event(document: dict[str, Any], data: dict[str, Any], moment: datetime) -> Event:
+    labels = data.get("labels") or None
+    return Event(
+        document["source"],
+        document["id"],
+        document["type"],
+        moment,
+        document["subject"],
+        data["pool"],
+        data["unit"],
+        plain(data["quantity"]) if "quantity" in data else None,
+        orjson.dumps(labels, option=orjson.OPT_SORT_KEYS).decode() if labels else None,
+        plain(data["value"]) if "value" in data else None,
+        data.get("boot_id"),
+        data.get("seq"),
+        document,
+    )
