@@ -7,7 +7,7 @@
     settle     a peak -> what is billed: day factor, floor, review
     evidence   what a customer needs to find the same peak
 
-docs/billing/peaks.md has the formulas and their sources.
+`metering/peaks_sql.py` says `statistic` in SQL. docs/billing/peaks.md has the formulas and their sources.
 """
 
 from __future__ import annotations

@@ -253,6 +253,7 @@ def test_an_active_day_without_use_counts_and_an_unused_one_does_not() -> None:
 def test_a_month_without_use_has_no_peak() -> None:
     days, calendar = month([0, 0], [None, 0])
     assert [peaks_of(Policy(kind), days, calendar) for kind in KINDS] == [[]] * len(KINDS)
+    assert [peaks_of(Policy(kind), [], calendar) for kind in KINDS] == [[]] * len(KINDS)
 
 
 def test_days_outside_of_the_calendar_do_not_count() -> None:
