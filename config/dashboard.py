@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 
+from billing.models import LedgerAlarm
 from config.gauges import ledger_imbalance
 from config.river import COUNTED, Backlog, river
 from core.admin import limited, money
@@ -110,7 +111,10 @@ def _midnight() -> datetime:
 
 
 def ledger() -> Gauge:
-    """Debits minus credits: anything but zero is an alarm."""
+    """Debits minus credits: anything but zero is an alarm, and so is a proof that failed."""
+    if LedgerAlarm.objects.exists():
+        told = "the ledger is not what was sealed"
+        return Gauge("Ledger", "alarm", told, "bad", reverse("admin:billing_ledgeralarm_changelist"))
     url = reverse("admin:billing_account_changelist")
     sums = ledger_imbalance()
     if sums is None:

@@ -25,6 +25,7 @@ _LEDGER: Final = """
 SELECT a.currency, (sum(l.debit_micros) - sum(l.credit_micros))::bigint
 FROM billing_leg l JOIN billing_account a ON a.id = l.account_id GROUP BY a.currency
 """
+_ALARMS: Final = "SELECT count(*) FROM billing_ledgeralarm"
 
 
 def ledger_imbalance() -> dict[str, int] | None:
@@ -42,6 +43,7 @@ def metrics() -> Iterator[Metric]:
     yield _number("gridfare_agents_online", "agents whose leases run", _AGENTS)
     yield from _river(river())
     off = ledger_imbalance() or {}
+    yield _number("gridfare_ledger_alarms", "proofs of the ledger that failed, must be 0", _ALARMS)
     yield _gauge("gridfare_ledger_imbalance_micros", "debits minus credits, must be 0", "currency", off.items())
 
 

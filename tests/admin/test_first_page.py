@@ -136,8 +136,13 @@ def test_the_first_page_asks_no_more_for_more_rows() -> None:
 
 
 def test_the_ledger_balances() -> None:
-    everything()
+    a_settled_task()
     assert ledger().state == "good"
+
+
+def test_a_proof_of_the_ledger_that_failed_is_an_alarm() -> None:
+    everything()  # with an alarm
+    assert (ledger().state, ledger().value) == ("bad", "alarm")
 
 
 def test_a_read_that_takes_too_long_is_given_up() -> None:

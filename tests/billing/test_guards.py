@@ -87,12 +87,27 @@ def test_an_entry_balances_in_each_currency() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_balanced_entry_can_be_committed_and_is_then_closed_to_single_legs() -> None:
+def test_a_balanced_entry_can_be_committed_and_is_then_closed_even_to_balanced_legs() -> None:
     cost, revenue = accounts()
     with transaction.atomic():
         post((cost, 9_000_000_000_000_000, 0), (revenue, 0, 9_000_000_000_000_000))
+    entry = JournalEntry.objects.get()
+    with pytest.raises(IntegrityError, match="is closed"), transaction.atomic():
+        Leg.objects.create(entry=entry, account=cost, debit_micros=1)
+    pair = [Leg(entry=entry, account=cost, debit_micros=1), Leg(entry=entry, account=revenue, credit_micros=1)]
+    with pytest.raises(IntegrityError, match="is closed"), transaction.atomic():
+        Leg.objects.bulk_create(pair)
+    assert Leg.objects.count() == 2
+
+
+@pytest.mark.django_db
+def test_a_single_leg_more_does_not_balance_even_in_the_same_transaction() -> None:
+    cost, revenue = accounts()
+    post((cost, 5, 0), (revenue, 0, 5))
     with pytest.raises(IntegrityError, match="does not balance"), transaction.atomic():
         Leg.objects.create(entry=JournalEntry.objects.get(), account=cost, debit_micros=1)
+        with connection.cursor() as cursor:
+            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
 
 
 @pytest.mark.django_db

@@ -9,12 +9,17 @@ from typing import Any
 
 import pytest
 from django.conf import LazySettings
+from django.core.management import call_command
+from django.core.management.base import CommandError
 from django.db import IntegrityError, connection, connections, transaction
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from billing.ledger.hashing import GENESIS, levels_of, path_of, root_of
 from billing.ledger.proving import prove
 from billing.ledger.sealing import Impossible, rebuild_balances, seal_all, seal_block
 from billing.models import Account, AccountBalance, JournalEntry, LedgerAlarm, LedgerSeal, Leg, SealedEntry
+from config.dashboard import ledger
 from tests.billing.test_guards import refused
 from tests.builders_billing import START
 
@@ -236,6 +241,33 @@ def test_a_lie_below_the_guards_raises_one_alarm_however_often_it_is_found(table
     raised = LedgerAlarm.objects.count()
     prove()
     assert LedgerAlarm.objects.count() == raised >= 1
+
+
+@pytest.mark.django_db
+def test_a_block_costs_the_same_statements_whatever_its_size() -> None:
+    def statements(entries: int) -> int:
+        for number in range(entries):
+            post(f"{entries}/{number}")
+        with CaptureQueriesContext(connection) as queries:
+            assert seal_block() is not None
+        return len(queries)
+
+    assert statements(1) < statements(2) == statements(40)  # the first has no last seal to look at
+
+
+@pytest.mark.django_db
+def test_an_operator_proves_the_ledger_at_once_and_sees_what_is_wrong(capsys: pytest.CaptureFixture[str]) -> None:
+    call_command("prove_ledger")
+    post("a")
+    call_command("prove_ledger")
+    assert "proved: 1 seals over 1 entries" in capsys.readouterr().out
+    assert ledger().state == "good"
+    with unguarded("billing_leg"):
+        sql("UPDATE billing_leg SET credit_micros = 6 WHERE credit_micros = 5")
+    with pytest.raises(CommandError, match="proofs failed"):
+        call_command("prove_ledger")
+    assert (ledger().state, ledger().value) == ("bad", "alarm")
+    assert "gridfare_ledger_alarms 2.0" in Client().get("/metrics").content.decode()
 
 
 @pytest.mark.django_db
