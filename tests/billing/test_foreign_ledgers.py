@@ -30,6 +30,7 @@ def test_beancount_balances_the_whole_ledger(market: Market) -> None:  # noqa: F
     assert len(transactions) == JournalEntry.objects.count() == 5
     sums: dict[tuple[str, str], Decimal] = {}
     for posting in (posting for entry in transactions for posting in entry.postings):
+        assert isinstance(posting.units.number, Decimal)
         place = (posting.account, posting.units.currency)
         sums[place] = sums.get(place, Decimal(0)) + posting.units.number
     assert sums == proved_sums()
