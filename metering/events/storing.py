@@ -16,6 +16,7 @@ import orjson
 from django.db import connection, transaction
 from django.utils import timezone
 
+from core.wake import wake
 from marketplace.models import ApiKey, Organization, Pool
 from metering.events import sql
 from metering.events.reading import Event, Refused
@@ -52,6 +53,7 @@ def take(
         batch = UsageBatch.objects.create(provider=provider, api_key=api_key, received_at=now, rows=len(events))
         verdicts = list(sorted_.verdicts(store(provider, list(sorted_.rows.values()), batch, pools, customers)))
         quarantine(provider, verdicts, now)
+        wake("metering.rollup")
     return Taken(_answered(sorted_, verdicts), batch.pk)
 
 
@@ -104,7 +106,7 @@ def _text(rows: list[Row], series: dict[tuple[str, str, str, str, str], int]) ->
     for row in rows:
         event = row.event
         line = (
-            f"{row.key}\t{row.digest}\t{series[event.series]}\t{event.id}\t{event.time}\t{event.quantity or _NULL}\t"
+            f"{row.key}\t{row.digest}\t{series[event.series]}\t{event.id}\t{event.at}\t{event.quantity or _NULL}\t"
             f"{event.labels or _NULL}\t{event.value or _NULL}\t{event.boot_id or _NULL}\t"
             f"{_NULL if event.seq is None else event.seq}\t{row.old}\n"
         )
