@@ -19,6 +19,7 @@ from django.utils import timezone
 from core.wake import wake
 from marketplace.models import ApiKey, Organization, Pool
 from metering.events import sql
+from metering.events.collector import without_collector
 from metering.events.reading import Event, Refused
 from metering.events.sorting import Answer, Batch, Row, named, read_all, sort
 from metering.models import UsageBatch
@@ -37,6 +38,7 @@ class Taken:
         return {status: found[status] for status in ("accepted", "duplicate", "conflict", "quarantined", "invalid")}
 
 
+@without_collector()
 def take(
     provider: Organization, documents: Iterable[Any], *, api_key: ApiKey | None = None, now: datetime | None = None
 ) -> Taken:
