@@ -13,6 +13,7 @@ NAMES = {
     "submit": "one task at a time, until it is placed",
     "fused": "placement with the network beside placement without",
     "charge": "measuring and charging alone, beside a plain copy",
+    "s5": "usage events with repetitions and contradictions, beside COPY of the same rows",
     "s3": "the planner: a round of 200 classes over 1,000 pools, beside HiGHS on the whole program",
     "crowded": "the planner: a market at 85 % and 95 % load, beside a cheapest-first greedy",
 }

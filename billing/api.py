@@ -27,6 +27,7 @@ from billing.queries import COLUMNS, FIRST, GROUPS, PARTIES, Statement
 from core.errors import NotFound
 from core.http import KeysetPages
 from core.money import text_of
+from core.spreadsheets import safe_cell
 from marketplace.api.artifacts import AnyAccept
 from marketplace.api.lists import ListView
 from marketplace.api.serializers import In, Out, valid
@@ -171,17 +172,6 @@ def _csv(rows: list[list[Any]]) -> bytes:
     text = io.StringIO()
     csv.writer(text).writerows(rows)
     return text.getvalue().encode()
-
-
-def safe_cell(value: Any) -> str:
-    """Text for a spreadsheet: what would be run as a formula is quoted by an apostrophe, numbers stay numbers.
-
-    >>> safe_cell("=1+1"), safe_cell("-2.5"), safe_cell(None)
-    ("'=1+1", '-2.5', '')
-    """
-    text = "" if value is None else str(value)
-    is_number = text.removeprefix("-").replace(".", "", 1).isdecimal()
-    return f"'{text}" if text[:1] in {"=", "+", "-", "@", "\t", "\r", "\n"} and not is_number else text
 
 
 class ChargeLineOut(Out):

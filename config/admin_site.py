@@ -26,6 +26,8 @@ GROUPS: Final = (
             ("Usage series", "metering_usageseries", "timeline"),
             ("Usage batches", "metering_usagebatch", "move_to_inbox"),
             ("Quarantined events", "metering_quarantinedevent", "gpp_maybe"),
+            ("Usage by hour", "metering_usagehour", "schedule"),
+            ("Usage by day", "metering_usageday", "calendar_today"),
             ("Dirty hours", "metering_usagedirty", "cleaning_services"),
             ("Charges", "billing_charge", "receipt"),
             ("Journal", "billing_journalentry", "menu_book"),

@@ -177,6 +177,7 @@ ROUND_SECONDS = 0.05  # matching rounds are at least this far apart
 CHUNK = 20_000  # rows that one statement of a background step moves
 PLATFORM_FEE_BASIS_POINTS = env_int("GRIDFARE_PLATFORM_FEE_BASIS_POINTS", 500)
 CURRENCY = "CNY"
+USAGE_ZONE = env("GRIDFARE_USAGE_ZONE") or "Asia/Shanghai"  # whose days the rollups of usage are of
 STORE_REGION = env("GRIDFARE_STORE_REGION") or ""  # where the market's store is; transfers are then counted from there
 PLANNER_TIME_BOX_S = float(env("GRIDFARE_PLANNER_TIME_BOX_S") or 2.0)  # for the optimum; then greedy
 PLANNER_AGE_BOUND_S = env_int("GRIDFARE_PLANNER_AGE_BOUND_S", 259_200)  # a unit that waited longer goes first
@@ -207,6 +208,7 @@ CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "scheduler.sweep", "schedule": timedelta(seconds=2), "options": {"expires": 2}},
     "expire": {"task": "scheduler.expire_leases", "schedule": timedelta(seconds=3), "options": {"expires": 3}},
     "measure": {"task": "metering.sweep", "schedule": timedelta(seconds=3), "options": {"expires": 3}},
+    "rollup": {"task": "metering.rollup", "schedule": timedelta(seconds=30), "options": {"expires": 30}},
     "charge": {"task": "billing.sweep", "schedule": timedelta(seconds=3), "options": {"expires": 3}},
     "seal": {"task": "billing.seal", "schedule": timedelta(seconds=30), "options": {"expires": 30}},
     "prove": {"task": "billing.prove", "schedule": crontab(hour=3, minute=0), "options": {"expires": 3600}},

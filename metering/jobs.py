@@ -9,6 +9,7 @@ from celery import shared_task
 from django.conf import settings
 
 from core.wake import awake, wake
+from metering.events.rollups import MOST, rebuild
 from metering.services import ended_among, measure
 
 SECONDS = 60  # a job gives its place back after this long; the queue keeps what is left
@@ -47,3 +48,14 @@ def _ask_for_bills(tasks: list[UUID]) -> None:
         return
     for task in tasks:
         wake("billing.charge", str(task))
+
+
+@shared_task(name="metering.rollup")
+def rollup_job() -> None:
+    """Build the rollups of hours in which events came. Woken by events, and by a sweep."""
+    awake("metering.rollup")
+    until = time.monotonic() + SECONDS
+    while time.monotonic() < until:
+        if rebuild().taken < MOST:
+            return
+    wake("metering.rollup")

@@ -1,10 +1,11 @@
-"""`usage`: send what pools metered, see and decide what was kept apart."""
+"""`usage`: what was used; send what pools metered, see and decide what was kept apart."""
 
 from __future__ import annotations
 
 import json
 import sys
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,8 +16,58 @@ from gridfare.cli.session import open_client
 from gridfare.cli.words import local
 from gridfare.sdk.answers import QuarantinedEvent
 
-usage_app = typer.Typer(help="What was used, as pools meter it.", no_args_is_help=True)
+usage_app = typer.Typer()
 SHOWN = 20
+
+
+@usage_app.callback(invoke_without_command=True)
+def usage(
+    ctx: typer.Context,
+    group_by: Annotated[
+        str, typer.Option("--by", help="organization, project, label:NAME, capability, pool, region, api_key, day, hour, month.")
+    ] = "",
+    party: Annotated[str, typer.Option(help="user, provider, or all for operators.")] = "user",
+    since: Annotated[str | None, typer.Option("--from", metavar="DATE")] = None,
+    until: Annotated[str | None, typer.Option("--to", metavar="DATE", help="Up to before this day.")] = None,
+    zone: Annotated[str | None, typer.Option(help="Time zone of days and months, for example Asia/Shanghai.")] = None,
+    meter: Annotated[str | None, typer.Option(help="Only this one.")] = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """What was used; and sending what pools metered themselves."""
+    if ctx.invoked_subcommand is not None:
+        return
+    if as_csv and as_json:
+        raise typer.BadParameter("choose one of --csv and --json")
+    groups = [name for name in group_by.split(",") if name]
+    window: dict[str, Any] = {"party": party, "since": since, "until": until, "zone": zone, "meter": meter}
+    client = open_client(ctx)
+    if as_csv:
+        typer.echo(client.usage_csv(groups, **window), nl=False)
+        return
+    found = list(client.usage(groups, **window))
+    columns = [*(name for name in groups if name != "meter"), "meter", "quantity", "unit", "fp32_tflop", "facts"]
+    rows = [[row.get(name) for name in columns] for row in found]
+    lines = table(columns, rows, right=["quantity", "fp32_tflop", "facts"])
+    Output(as_json).show(found, lines if rows else "nothing was used")
+
+
+@usage_app.command("days")
+def days(
+    ctx: typer.Context,
+    meter: Annotated[str | None, typer.Option(help="Only this one.")] = None,
+    since: Annotated[str | None, typer.Option("--from", metavar="DATE")] = None,
+    until: Annotated[str | None, typer.Option("--to", metavar="DATE", help="Up to before this day.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Days of what pools reported, with the largest five minutes of each."""
+    found = list(open_client(ctx).usage_days(meter=meter, since=since, until=until))
+    rows = []
+    for day in found:
+        known = [slot for slot in day["slots"] if slot is not None]
+        rows.append((day["day"], day["meter"], day["unit"], len(known), max(known, key=Decimal, default=None)))
+    lines = table(["day", "meter", "unit", "slots", "largest"], rows, right=["slots", "largest"])
+    Output(as_json).show(found, lines if rows else "nothing was reported")
 
 
 def events_of(text: str) -> Iterator[dict[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -15,7 +15,50 @@ BATCH = {"Content-Type": "application/cloudevents-batch+json"}
 
 
 class UsageCalls(Calls):
-    """What was used, as pools meter it."""
+    """What was used: asked for, and as pools meter it."""
+
+    def usage(
+        self,
+        group_by: Sequence[str] = (),
+        *,
+        party: str = "user",
+        since: str | None = None,
+        until: str | None = None,
+        zone: str | None = None,
+        meter: str | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """Sums of usage over [since, until), a day or a moment each, in `zone`; `meter`, `unit`, `quantity` in every row.
+
+        group_by  organization, project, label:NAME, capability, pool, region, api_key, day, hour, month; several
+        party     user: used by the organization; provider: done by its pools; all: operators only
+        """
+        params = _window(group_by, party, since, until, zone, meter)
+        while True:
+            page = self.http.get("/usage", **params)
+            yield from page["rows"]
+            if not page["next"]:
+                return
+            params = params | {"after": page["next"], "from": page["from"], "to": page["to"]}
+
+    def usage_csv(
+        self,
+        group_by: Sequence[str] = (),
+        *,
+        party: str = "user",
+        since: str | None = None,
+        until: str | None = None,
+        zone: str | None = None,
+        meter: str | None = None,
+    ) -> str:
+        """The same as CSV text."""
+        return self.http.send("GET", "/usage.csv", params=_window(group_by, party, since, until, zone, meter)).text
+
+    def usage_days(
+        self, *, meter: str | None = None, since: str | None = None, until: str | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """Local days of what pools reported, in slots of five minutes; None in a slot: nothing was reported."""
+        window: dict[str, Any] = {"meter": meter, "from": since, "to": until}
+        return self.http.pages("/usage/days", **window)
 
     def send_usage(self, events: Iterable[dict[str, Any]]) -> UsageTaken:
         """Send CloudEvents, however many, in batches. Each is counted once, so sending again is always safe.
@@ -45,6 +88,13 @@ class UsageCalls(Calls):
         """Operators only: leave an event out for good."""
         answer: QuarantinedEvent = self.http.post(f"/usage/quarantine/{number}/refuse")
         return answer
+
+
+def _window(
+    group_by: Sequence[str], party: str, since: str | None, until: str | None, zone: str | None, meter: str | None
+) -> dict[str, Any]:
+    window = {"from": since, "to": until, "zone": zone, "meter": meter}
+    return window | {"party": party, "group_by": ",".join(group_by) or None}
 
 
 def _add(taken: UsageTaken, answer: Any, before: int) -> None:

@@ -13,7 +13,7 @@ from core.admin.cells import list_url
 from core.admin.panels import SHOWN, table
 from marketplace.models import User
 from metering.events.deciding import accept_event, refuse_event
-from metering.models import QuarantinedEvent, UsageBatch, UsageDirty, UsageEvent, UsageSeries
+from metering.models import QuarantinedEvent, UsageBatch, UsageDay, UsageDirty, UsageEvent, UsageHour, UsageSeries
 
 
 @admin.register(UsageSeries)
@@ -46,6 +46,25 @@ class UsageEventPage(Page):
     list_filter = (exact("series"), exact("batch"))
     search_fields = ("=pk",)
     search_help_text = "an event's key"
+    huge = True
+
+
+@admin.register(UsageHour)
+class UsageHourPage(Page):
+    columns = ("id", "customer", "meter", "unit", "hour", "quantity", "events", "gaps", "digest")
+    joins = ("customer",)
+    list_filter = (exact("customer__slug", "customer"), exact("meter"))
+    search_fields = ("=pk", "=meter")
+    huge = True
+
+
+@admin.register(UsageDay)
+class UsageDayPage(Page):
+    columns = ("id", "customer", "meter", "unit", "zone", "day", "digest")
+    joins = ("customer",)
+    cards = (("Day", ("customer", "meter", "unit", "zone", "day", "slots", "digest")),)
+    list_filter = (exact("customer__slug", "customer"), exact("meter"))
+    search_fields = ("=pk", "=meter")
     huge = True
 
 

@@ -1,5 +1,5 @@
 """Usage's doors: events in, decisions on what was kept apart, usage out."""
 
-from metering.api import events
+from metering.api import events, usage
 
-urlpatterns = [*events.urlpatterns]
+urlpatterns = [*events.urlpatterns, *usage.urlpatterns]

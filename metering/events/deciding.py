@@ -8,6 +8,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from core.errors import Conflict, NotFound
+from core.wake import wake
 from marketplace.models import Organization, Pool, User
 from metering.events.reading import Event, read
 from metering.events.sorting import Row
@@ -29,6 +30,7 @@ def accept_event(number: int, user: User) -> QuarantinedEvent:
         customers = dict(Organization.objects.filter(slug=event.subject).values_list("slug", "pk"))
         if store(kept.provider, [row], stored, pools, customers):
             raise Conflict("usage_first_stands", "another event with its source and id was counted meanwhile")
+        wake("metering.rollup")
     return kept
 
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 import orjson
 
 from core.errors import Invalid, Malformed, TooLarge
+from metering.events.collector import without_collector
 from metering.events.reading import Refused
 
 MOST: Final = 10_000  # events of one request
@@ -32,6 +33,7 @@ def either(body: bytes) -> list[Any]:
     return _few(found) if isinstance(found, list) else [_object(found)]
 
 
+@without_collector()
 def lines(body: bytes) -> list[Any]:
     """`application/x-ndjson`. A line that is not JSON is refused alone; empty lines are nothing."""
     return [_line(line) for line in _few([line for line in body.split(b"\n") if line.strip()])]
@@ -44,6 +46,7 @@ def _line(line: bytes) -> Any:
         return UNREADABLE
 
 
+@without_collector()
 def _json(body: bytes) -> Any:
     try:
         return orjson.loads(body)

@@ -16,8 +16,10 @@ import orjson
 from django.db import connection, transaction
 from django.utils import timezone
 
+from core.wake import wake
 from marketplace.models import ApiKey, Organization, Pool
 from metering.events import sql
+from metering.events.collector import without_collector
 from metering.events.reading import Event, Refused
 from metering.events.sorting import Answer, Batch, Row, named, read_all, sort
 from metering.models import UsageBatch
@@ -36,6 +38,7 @@ class Taken:
         return {status: found[status] for status in ("accepted", "duplicate", "conflict", "quarantined", "invalid")}
 
 
+@without_collector()
 def take(
     provider: Organization, documents: Iterable[Any], *, api_key: ApiKey | None = None, now: datetime | None = None
 ) -> Taken:
@@ -52,6 +55,7 @@ def take(
         batch = UsageBatch.objects.create(provider=provider, api_key=api_key, received_at=now, rows=len(events))
         verdicts = list(sorted_.verdicts(store(provider, list(sorted_.rows.values()), batch, pools, customers)))
         quarantine(provider, verdicts, now)
+        wake("metering.rollup")
     return Taken(_answered(sorted_, verdicts), batch.pk)
 
 
@@ -104,7 +108,7 @@ def _text(rows: list[Row], series: dict[tuple[str, str, str, str, str], int]) ->
     for row in rows:
         event = row.event
         line = (
-            f"{row.key}\t{row.digest}\t{series[event.series]}\t{event.id}\t{event.time}\t{event.quantity or _NULL}\t"
+            f"{row.key}\t{row.digest}\t{series[event.series]}\t{event.id}\t{event.at}\t{event.quantity or _NULL}\t"
             f"{event.labels or _NULL}\t{event.value or _NULL}\t{event.boot_id or _NULL}\t"
             f"{_NULL if event.seq is None else event.seq}\t{row.old}\n"
         )

@@ -2,5 +2,15 @@
 
 from metering.models.events import QuarantinedEvent, UsageBatch, UsageDirty, UsageEvent, UsageSeries
 from metering.models.records import UsageRecord
+from metering.models.rollups import UsageDay, UsageHour
 
-__all__ = ["QuarantinedEvent", "UsageBatch", "UsageDirty", "UsageEvent", "UsageRecord", "UsageSeries"]
+__all__ = [
+    "QuarantinedEvent",
+    "UsageBatch",
+    "UsageDay",
+    "UsageDirty",
+    "UsageEvent",
+    "UsageHour",
+    "UsageRecord",
+    "UsageSeries",
+]

@@ -19,6 +19,7 @@ from core.admin.cells import change_url
 from marketplace.models import Artifact, Blob, BlobPlace, Pool, Region, Task, TaskArtifact, TaskReference, Upload
 from marketplace.services.availability import keep_status
 from marketplace.services.replicas import pin
+from metering.events.rollups import rebuild
 from metering.services import measure
 from scheduler.models import (
     Attempt,
@@ -112,6 +113,8 @@ def everything() -> Task:
     a_window(a_pool(), in_s=3600)
     keep_status(an_agent(a_pool(agent=False)), {"load1": 0.5}, [("a" * 64, 10**9)])
     metering = a_pool()
+    sent(metering, an_event(metering, alice().organization))
+    rebuild()
     a_kept_event(metering, alice().organization)
     sent(metering, an_event(metering, alice().organization))
     LogEntry.objects.create(user=olga().user, object_repr="a pool", action_flag=CHANGE, change_message="drained")

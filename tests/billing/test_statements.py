@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from billing.api import safe_cell
 from billing.queries import Statement, all_lines
 from billing.services import charge_task
+from core.spreadsheets import safe_cell
 from marketplace.models import Task
 from tests import builders as build
 from tests.builders_billing import (

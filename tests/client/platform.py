@@ -695,6 +695,25 @@ def take_usage(handler: Handler, _: Json) -> Json:
     return {"batch": 1, "counts": counts, "rows": rows}
 
 
+@route("GET", "/usage")
+def read_usage(handler: Handler, _: Json) -> Json:
+    row = {"project": "film", "unit": "hour", "fp32_tflop": "0", "facts": 1, "gaps": 0}
+    if "after" in handler.query:
+        return {"from": "a", "to": "b", "next": None, "rows": [row | {"meter": "wall", "quantity": "1"}]}
+    return {"from": "a", "to": "b", "next": "more", "rows": [row | {"meter": "gpu_hour", "quantity": "2.5"}]}
+
+
+@route("GET", "/usage.csv")
+def usage_csv(handler: Handler, _: Json) -> None:
+    handler.send(b"meter,quantity\r\nwall,1\r\n")
+
+
+@route("GET", "/usage/days")
+def usage_days(handler: Handler, _: Json) -> Json:
+    day = {"day": "2026-03-01", "meter": "gpu_hour", "unit": "hour", "slots": [None, "9", "12.5"]}
+    return {"next": None, "previous": None, "results": [day]}
+
+
 KEPT = {"number": 7, "provider": "bob", "reason": "too_old", "state": "open", "document": {"id": "old"}, "decided_at": None,
         "occurred_at": "2026-01-01T00:00:00Z", "received_at": "2026-03-01T00:00:00Z"}  # fmt: skip
 

@@ -326,6 +326,16 @@ def test_usage_events_are_sent_and_those_that_do_not_count_are_shown(run: Run, t
     assert run("usage", "send", str(tmp_path / "none")).code == 2
 
 
+def test_usage_is_shown_by_what_one_asks(run: Run) -> None:
+    shown = run("usage", "--by", "project,meter", "--from", "2026-03-01", "--zone", "Asia/Shanghai").out
+    assert "film" in shown
+    assert "2.5" in shown
+    assert [row["meter"] for row in run("usage", "--json").json] == ["gpu_hour", "wall"]
+    assert run("usage", "--csv").out.splitlines() == ["meter,quantity", "wall,1"]
+    assert run("usage", "--csv", "--json").code == 2
+    assert "12.5" in run("usage", "days").out
+
+
 def test_what_was_kept_apart_is_listed_and_decided(run: Run) -> None:
     assert "too_old" in run("usage", "quarantine").out
     assert "old is accepted" in run("usage", "accept", "7").out
@@ -463,7 +473,8 @@ COMMANDS = [
     ],
     *[("ledger", name) for name in ("proof", "entries", "export")],
     ("verify-ledger",),
-    *[("usage", name) for name in ("send", "quarantine", "accept", "refuse")],
+    *[("usage", name) for name in ("send", "quarantine", "accept", "refuse", "days")],
+    ("usage",),
     *[("agent", name) for name in ("join", "run", "drain", "selftest", "idle", "reclaim", "give-back")],
 ]
 

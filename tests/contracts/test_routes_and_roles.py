@@ -116,6 +116,9 @@ GET tasks/<task_id>/logs                                       alice 401 401 404
 GET tasks/<task_id>/result                                     alice 401 401 404 200 200 200 200 200
 GET tasks/<task_id>/result/files/<name>                        alice 401 401 404 200 200 200 200 200
 GET tasks/<task_id>/units                                      alice 401 401 404 200 200 200 200 200
+GET usage                                                      alice 401 401 200 403 200 200 200 200
+GET usage.csv                                                  alice 401 401 200 403 200 200 200 200
+GET usage/days                                                 alice 401 401 200 403 200 200 200 200
 POST usage/events                                              bob   401 401 200 403 403 200 200 200
 GET usage/quarantine                                           bob   401 401 200 200 200 200 200 200
 POST usage/quarantine/<number>/accept                          bob   401 401 403 403 403 403 403 200

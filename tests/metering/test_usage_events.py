@@ -21,7 +21,7 @@ from core.errors import Conflict
 from core.ids import uuid7
 from marketplace.models import Pool
 from metering.events.deciding import accept_event, refuse_event
-from metering.events.reading import Event, Refused, key_of, plain, read
+from metering.events.reading import Event, Refused, key_of, plain, read, read_any, read_usual
 from metering.events.storing import take
 from metering.models import QuarantinedEvent, UsageBatch, UsageDirty, UsageEvent, UsageSeries
 from tests import builders as build
@@ -170,6 +170,20 @@ def test_what_is_wrong_is_said_and_nothing_of_it_kept(pool: Pool, change: dict[s
     st.sampled_from(["specversion", "id", "source", "type", "time", "subject", "data", "pool", "unit", "value", "seq"]), c)))
 def test_whatever_is_sent_reading_never_raises(document: Any) -> None:
     assert isinstance(read(document), Event | Refused)
+
+
+@given(st.data())
+def test_the_quick_way_of_reading_finds_what_the_thorough_one_finds(data: st.DataObject) -> None:
+    event = an_event()
+    odd: Any = st.sampled_from([None, 1, True, "", "a", "A b", "x" * 201, "a\x00", [], {}, "1.0", "-1", "2026-01-01T00:00:00Z"])
+    event |= data.draw(st.dictionaries(st.sampled_from(sorted(event)), odd, max_size=2))
+    if isinstance(event["data"], dict):
+        event["data"] = event["data"] | data.draw(st.dictionaries(
+            st.sampled_from(["pool", "quantity", "unit", "labels", "value", "boot_id", "seq", "more"]), odd, max_size=2))
+    thorough, quick = read_any(event), read_usual(event)
+    assert quick is None or quick == thorough
+    assert read(event) == thorough
+    assert isinstance(read_usual(an_event(labels={"a": "b"})), Event)
 
 
 def test_sums_go_beyond_64_bits(pool: Pool) -> None:
