@@ -67,6 +67,11 @@ VALUES = {
 }
 
 
+def first(frame: pd.DataFrame, keys: list[str]) -> Any:
+    """The rows of the maxima, with their slots."""
+    return frame.loc[frame.groupby(keys)["value"].idxmax()].set_index(keys)["value"]
+
+
 def nth(frame: pd.DataFrame, keys: list[str], rank: int) -> Any:
     return frame.sort_values("value", ascending=False).groupby(keys)["value"].nth(rank - 1)
 
@@ -77,10 +82,10 @@ def kth_days(frame: pd.DataFrame) -> Any:
 
 
 PANDAS: dict[str, Callable[[Any], Any]] = {
-    "day_max": lambda s: s.groupby(["subject", "day"])["value"].max(),
+    "day_max": lambda s: first(s, ["subject", "day"]),
     "day_kth": lambda s: nth(s, ["subject", "day"], 5),
     "day_p95": lambda s: nth(s, ["subject", "day"], 15),
-    "month_max": lambda s: s.groupby("subject")["value"].max(),
+    "month_max": lambda s: first(s, ["subject"]),
     "month_mean_day_peak": lambda s: s.groupby(["subject", "day"])["value"].max().groupby("subject").sum(),
     "month_topk_mean": lambda s: kth_days(s).groupby("subject").nlargest(5).groupby(level=0).sum(),
     "month_p95": lambda s: nth(s, ["subject"], 433),
@@ -116,14 +121,13 @@ def keep(database: Any, query: str) -> None:
 
 
 def best(step: Any, repeats: int) -> dict[str, float]:
-    """The least wall seconds, and the least processor seconds of all threads."""
-    walls, cpus = [], []
+    """The least wall seconds, and the processor seconds of all threads on average."""
+    walls, busy = [], time.process_time()
     for _ in range(repeats):
-        began, busy = time.perf_counter(), time.process_time()
+        began = time.perf_counter()
         step()
         walls.append(time.perf_counter() - began)
-        cpus.append(time.process_time() - busy)
-    return {"wall": min(walls), "cpu": min(cpus)}
+    return {"wall": min(walls), "cpu": (time.process_time() - busy) / repeats}
 
 
 def flat(row: tuple[Any, ...]) -> list[int]:
