@@ -53,7 +53,7 @@ SELECT day.subject, day.meter, day.local_day, day.slots,
 
 def ranked(source: str) -> str:
     """A source of bare slots, as one with the columns of a rolled-up day (a subquery)."""
-    return f"({RANKED.format(source=source)})"
+    return f"({RANKED.format(source=source)})"  # for many subjects: into a table with a key first
 
 
 def statement(policy: Policy, source: str) -> str:
@@ -197,7 +197,7 @@ WITH kept AS NOT MATERIALIZED ({kept}), seen AS ("""
          SELECT array_agg(value ORDER BY value DESC) AS values
            FROM kept AS day
           CROSS JOIN unnest(day.ranked[1:{STEP} * ({TALLEST // STEP} - width_bucket(lows.low - 1, day.ladder)) - 1]) AS value
-          WHERE day.subject = lows.subject AND day.meter = lows.meter AND value >= lows.low) AS high
+          WHERE day.subject = lows.subject AND day.meter = lows.meter AND day.top[1] >= lows.low AND value >= lows.low) AS high
 )
 SELECT found.subject, found.meter, NULL::date, found.value::numeric, 1, ARRAY[first.local_day], ARRAY[first.slot],
        ARRAY[found.value], ARRAY[found.rank], found.samples, found.valid_days,
