@@ -148,16 +148,16 @@ def test_paths_that_may_leave_their_folder_are_refused(path: str) -> None:
 
 
 def test_nothing_is_opened_through_a_link(tmp_path: Path) -> None:
-    (tmp_path / "root" / "folder").mkdir(parents=True)
+    (tmp_path / "top" / "folder").mkdir(parents=True)
     (tmp_path / "secret").write_text("secret")
-    (tmp_path / "root" / "link").symlink_to(tmp_path / "secret")
-    (tmp_path / "root" / "away").symlink_to(tmp_path)
-    (tmp_path / "root" / "folder" / "file").write_text("mine")
-    os.mkfifo(tmp_path / "root" / "pipe")
-    root = os.open(tmp_path / "root", os.O_RDONLY | os.O_DIRECTORY)
+    (tmp_path / "top" / "link").symlink_to(tmp_path / "secret")
+    (tmp_path / "top" / "away").symlink_to(tmp_path)
+    (tmp_path / "top" / "folder" / "file").write_text("mine")
+    os.mkfifo(tmp_path / "top" / "pipe")
+    root = os.open(tmp_path / "top", os.O_RDONLY | os.O_DIRECTORY)
     for path in ("link", "away/secret", "folder/../../secret"):
         with pytest.raises(OSError, match=r".*"):
-            os.close(open_beneath(root, path) if ".." not in path else open_beneath(root, "away/root/link"))
+            os.close(open_beneath(root, path) if ".." not in path else open_beneath(root, "away/top/link"))
     with pytest.raises(ValueError, match="regular"):
         open_file_beneath(root, "pipe")
     with os.fdopen(open_file_beneath(root, "folder/file")) as reading:

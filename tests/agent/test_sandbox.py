@@ -83,7 +83,7 @@ def test_the_sandbox_hides_the_agents_home_other_attempts_and_host_files(
     (sandboxed.home.work / "other").mkdir()
     code = f"""
 import os
-for f in ({str(sandboxed.home.key)!r}, {str(sandboxed.home.path)!r}, {str(secret)!r}, '/root/.ssh', '/etc/shadow',
+for f in ({str(sandboxed.home.key)!r}, {str(sandboxed.home.path)!r}, {str(secret)!r}, {str(Path.home() / ".ssh")!r}, '/etc/shadow',
           '/etc/hostname', {str(sandboxed.home.work / "other")!r}, '/home', '/var'):
     assert not os.path.exists(f), f
 pids = [int(p) for p in os.listdir('/proc') if p.isdigit()]

@@ -3,33 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-from gridfare.cli import app
 from marketplace.models import Pin, Replica
 from marketplace.services.replicas import place_replicas
-from tests.builders import Person, a_key, alice, mallory
+from tests.builders import alice, mallory
 from tests.builders_capabilities import an_artifact
 from tests.builders_storage import a_store
+from tests.command_line import Say, speaker
 
 pytestmark = pytest.mark.django_db(transaction=True)
-Say = Callable[..., Any]
 
 
 @pytest.fixture
 def say(live_server: Any, monkeypatch: pytest.MonkeyPatch) -> Say:
-    monkeypatch.setenv("GRIDFARE_URL", live_server.url)
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def run(*words: str, by: Person | None = None) -> Any:
-        monkeypatch.setenv("GRIDFARE_KEY", a_key(by or alice()))
-        return CliRunner().invoke(app, ["artifact", *words])
-
-    return run
+    return speaker(live_server, monkeypatch, "artifact")
 
 
 def test_an_artifact_is_listed_copied_pinned_shown_and_let_go(say: Say) -> None:

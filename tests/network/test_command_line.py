@@ -3,31 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-from gridfare.cli import app
 from scheduler.models import NetworkNode, Reservation
-from tests.builders import Person, a_key, a_pool, alice, olga
+from tests.builders import a_pool, olga
 from tests.builders_network import a_link
+from tests.command_line import Say, speaker
 
 pytestmark = pytest.mark.django_db(transaction=True)
-Say = Callable[..., Any]
 
 
 @pytest.fixture
 def say(live_server: Any, monkeypatch: pytest.MonkeyPatch) -> Say:
-    monkeypatch.setenv("GRIDFARE_URL", live_server.url)
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def run(*words: str, by: Person | None = None) -> Any:
-        monkeypatch.setenv("GRIDFARE_KEY", a_key(by or alice()))
-        return CliRunner().invoke(app, ["network", *words])
-
-    return run
+    return speaker(live_server, monkeypatch, "network")
 
 
 def test_links_nodes_paths_and_metrics_are_shown_and_printed_as_json(say: Say) -> None:
