@@ -25,7 +25,17 @@ SELECT placed.position, entry.id AS entry_id, count(leg.id) AS legs,
 """
 
 LOCK: Final = "SELECT pg_try_advisory_xact_lock(%s)"
-HORIZON: Final = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text"
+
+# Below it every transaction of this database has ended. Those that run in other databases of the server write nothing here and
+# hold up nothing; one that nobody can be named for (prepared, or just ending) counts as ours.
+HORIZON: Final = """
+SELECT least(pg_snapshot_xmax(now.seen), pg_current_xact_id_if_assigned(), (
+         SELECT running FROM pg_snapshot_xip(now.seen) running
+          WHERE NOT EXISTS (SELECT FROM pg_stat_activity other
+                             WHERE other.datname <> current_database() AND other.backend_xid = running::xid)
+          ORDER BY running LIMIT 1))::text
+  FROM (SELECT pg_current_snapshot() AS seen OFFSET 0) now
+"""
 
 # Entries that are not sealed, of transactions that had ended below the horizon. Two more are as safe: those of this very
 # transaction, and those whose number no transaction here has had yet: they came with a dump from another server.

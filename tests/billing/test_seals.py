@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import psycopg
 import pytest
 from django.conf import LazySettings
 from django.core.management import call_command
@@ -130,6 +131,17 @@ def test_an_entry_that_commits_late_never_falls_behind_a_seal() -> None:
     seal_all()
     assert places() == ["late", "after it"]
     assert prove() == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_runs_in_another_database_of_the_server_holds_up_no_seal() -> None:
+    known = connections["default"].get_connection_params()
+    place = {name: known[name] for name in ("user", "password", "host", "port") if known.get(name)}
+    with psycopg.connect(**place, dbname="postgres") as elsewhere:
+        elsewhere.execute("SELECT pg_current_xact_id()")
+        post("here")
+        seal_all()
+        assert places() == ["here"]
 
 
 @pytest.mark.django_db(transaction=True)
