@@ -4,6 +4,7 @@ from marketplace.models.accounts import ApiKey, Membership, Organization, User
 from marketplace.models.artifacts import Artifact, Blob, BlobPlace, Upload
 from marketplace.models.availability import CachedBlob, MaintenanceWindow
 from marketplace.models.capabilities import Capability, CapabilityVersion
+from marketplace.models.contracts import Contract
 from marketplace.models.providers import Agent, JoinToken, Offer, Pool, Rate, Region
 from marketplace.models.replicas import Pin, Replica
 from marketplace.models.tasks import Result, Task, TaskArtifact, TaskEvent, TaskReference
@@ -17,6 +18,7 @@ __all__ = [
     "CachedBlob",
     "Capability",
     "CapabilityVersion",
+    "Contract",
     "JoinToken",
     "MaintenanceWindow",
     "Membership",

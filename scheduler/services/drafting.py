@@ -30,6 +30,7 @@ from marketplace.models import (
 )
 from marketplace.policies import Policy, parse_policy, strengthen
 from marketplace.services.artifacts import resolve_artifacts
+from marketplace.services.contracts import terms_of
 from marketplace.splitting import plan_of
 from marketplace.stages import open_border, total_units
 from scheduler.demand import learned_bytes, with_results
@@ -129,7 +130,7 @@ def draft_task(asker: Asker, request: Request, *, version: CapabilityVersion) ->
         constraints=constraints,
         labels=request.labels,
         plan=plan,
-        terms=terms_of(plan),
+        terms=price_terms(plan, asker.organization),
         priced_at=offers_epoch(now),
         units_total=total_units(plan),
         units_open=0 if references else open_border(plan),
@@ -174,10 +175,10 @@ def _placeholders(manifest: dict[str, Any], inputs: dict[str, Any]) -> list[tupl
     return [(name, f"in/{name}/{n}") for name, listed in values for n, one in enumerate(listed) if one == PLACEHOLDER]
 
 
-def terms_of(plan: dict[str, Any]) -> dict[str, Any]:
+def price_terms(plan: dict[str, Any], organization: Organization) -> dict[str, Any]:
     """The price snapshot: everything but the pools' offers, which `priced_at` pins down."""
     return {
-        "platform_basis_points": settings.PLATFORM_FEE_BASIS_POINTS,
+        "platform_basis_points": terms_of([organization.pk])[organization.pk].platform_basis_points,
         "fee_per_unit": str(plan["fee"]["per_unit"]),
         "fee_per_task": str(plan["fee"]["per_task"]),
         "currency": settings.CURRENCY,

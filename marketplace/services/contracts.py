@@ -1,0 +1,157 @@
+"""Contracts: who has agreed on what, when. Signing ends the version before; terms are asked for sets of organizations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+from zoneinfo import ZoneInfo, available_timezones
+
+from django.conf import settings
+from django.db import IntegrityError, connection, transaction
+from django.db.backends.postgresql.psycopg_any import DateTimeTZRange
+from django.utils import timezone
+
+from core.errors import Conflict, Invalid
+from core.money import BASIS_POINTS
+from marketplace.models import Contract
+
+EARLY: Final = timedelta(minutes=5)  # a beginning this long ago still means "now": forms take time
+MOST_MICROS: Final = 10**18
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What holds for an organization at a moment. `contract` is the version's number, None for the defaults.
+
+    `credit_limit_micros` is of `currency`; in any other currency nothing may be owed.
+    """
+
+    organization: int
+    contract: int | None
+    zone: ZoneInfo
+    currency: str
+    grace_days: int
+    due_days: int
+    credit_limit_micros: int
+    platform_basis_points: int
+    carries_remainder: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A contract to be signed: in force from `start` (None: now) until another one is."""
+
+    organization: int
+    start: datetime | None = None
+    zone: str = ""
+    currency: str = ""
+    grace_days: int | None = None
+    due_days: int | None = None
+    credit_limit_micros: int | None = None
+    platform_basis_points: int | None = None
+    carries_remainder: bool = True
+    note: str = ""
+
+
+def terms_of(organizations: Iterable[int], at: datetime | None = None) -> dict[int, Terms]:
+    """The terms of each organization at a moment (None: now), in one statement."""
+    wanted = set(organizations)
+    found = Contract.objects.filter(organization__in=wanted, valid__contains=at or timezone.now())
+    versions = {contract.organization_id: contract for contract in found}
+    return {one: _terms(one, versions.get(one)) for one in wanted}
+
+
+def _terms(organization: int, contract: Contract | None) -> Terms:
+    said = contract or Contract(**_defaults())
+    limit, share = said.credit_limit_micros, said.platform_basis_points
+    return Terms(
+        organization=organization,
+        contract=contract and contract.pk,
+        zone=ZoneInfo(said.zone),
+        currency=said.currency,
+        grace_days=said.grace_days,
+        due_days=said.due_days,
+        credit_limit_micros=settings.CREDIT_LIMIT * 1_000_000 if limit is None else limit,
+        platform_basis_points=settings.PLATFORM_FEE_BASIS_POINTS if share is None else share,
+        carries_remainder=said.carries_remainder,
+    )
+
+
+def _defaults() -> dict[str, Any]:
+    return {
+        "zone": settings.USAGE_ZONE,
+        "currency": settings.CURRENCY,
+        "grace_days": settings.GRACE_DAYS,
+        "due_days": settings.DUE_DAYS,
+        "carries_remainder": True,
+    }
+
+
+def sign_contracts(drafts: Sequence[Draft]) -> list[Contract]:
+    """Put contracts in force; each ends the one that would run into it. All of them or none.
+
+    Raises Invalid `contract_invalid | zone_unknown`, Conflict `contract_overlaps`.
+    """
+    now = timezone.now()
+    made = [_contract(draft, now) for draft in drafts]
+    starts = {contract.organization_id: contract.valid.lower for contract in made}
+    if len(starts) < len(made):
+        raise Invalid("contract_invalid", "one contract of an organization at a time", field="organization")
+    try:
+        with transaction.atomic():
+            _end_those_before(starts)
+            return Contract.objects.bulk_create(made)
+    except IntegrityError as error:
+        if "contracts_do_not_overlap" not in str(error):
+            raise
+        detail = "a later contract of this organization is signed already"
+        raise Conflict("contract_overlaps", detail, field="start") from None
+
+
+def _end_those_before(starts: Mapping[int, datetime]) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE marketplace_contract contract SET valid = tstzrange(lower(valid), starts.at) "
+            "FROM unnest(%s::bigint[], %s::timestamptz[]) AS starts (organization, at) "
+            "WHERE contract.organization_id = starts.organization AND valid @> starts.at AND lower(valid) < starts.at",
+            [list(starts), list(starts.values())],
+        )
+
+
+def _contract(draft: Draft, now: datetime) -> Contract:
+    given = {
+        name: value
+        for name in ("zone", "currency", "grace_days", "due_days")
+        if (value := getattr(draft, name)) not in (None, "")
+    }
+    contract = Contract(
+        organization_id=draft.organization,
+        valid=DateTimeTZRange(max(draft.start or now, now - EARLY), None),
+        credit_limit_micros=draft.credit_limit_micros,
+        platform_basis_points=draft.platform_basis_points,
+        note=draft.note,
+        signed_at=now,
+        **_defaults() | given | {"carries_remainder": draft.carries_remainder},
+    )
+    _check(draft, contract, now)
+    return contract
+
+
+def _check(draft: Draft, contract: Contract, now: datetime) -> None:
+    if contract.zone not in available_timezones():
+        raise Invalid("zone_unknown", "an IANA time zone, for example Asia/Shanghai", field="zone")
+    if draft.start is not None and draft.start < now - EARLY:
+        raise Invalid("contract_invalid", "a contract does not change what is past", field="start")
+    if len(contract.currency) != 3 or not contract.currency.isascii() or not contract.currency.isupper():
+        raise Invalid("contract_invalid", "an ISO 4217 code, for example CNY", field="currency")
+    bounds = {
+        "grace_days": 31,
+        "due_days": 365,
+        "credit_limit_micros": MOST_MICROS,
+        "platform_basis_points": BASIS_POINTS,
+    }
+    for name, most in bounds.items():
+        if not 0 <= (getattr(contract, name) or 0) <= most:
+            raise Invalid("contract_invalid", f"a whole number from 0 to {most}", field=name)

@@ -1,0 +1,98 @@
+"""Contracts: versions that never overlap and never change, and the terms that hold at a moment."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.db import InternalError, OperationalError, ProgrammingError, connection
+from django.utils import timezone
+
+from core.errors import Conflict, Invalid
+from marketplace.models import Contract
+from marketplace.services.contracts import Draft, sign_contracts, terms_of
+from scheduler.services.drafting import price_terms
+from tests.builders import an_organization
+
+pytestmark = pytest.mark.django_db
+REFUSED = (InternalError, ProgrammingError, OperationalError)
+
+
+def test_without_a_contract_the_defaults_hold() -> None:
+    acme = an_organization("acme")
+    terms = terms_of([acme.pk])[acme.pk]
+    assert terms.contract is None
+    assert (str(terms.zone), terms.currency) == (settings.USAGE_ZONE, settings.CURRENCY)
+    assert terms.credit_limit_micros == settings.CREDIT_LIMIT * 1_000_000
+    assert terms.platform_basis_points == settings.PLATFORM_FEE_BASIS_POINTS
+
+
+def test_a_contract_holds_from_its_start_and_ends_the_one_before() -> None:
+    acme, now = an_organization("acme"), timezone.now()
+    first, second = (
+        sign_contracts([Draft(acme.pk, start, credit_limit_micros=limit, zone="Europe/Berlin")])[0]
+        for start, limit in ((None, 5), (now + timedelta(days=2), 7))
+    )
+    limits = [terms_of([acme.pk], now + timedelta(days=days))[acme.pk].credit_limit_micros for days in (1, 2, 3)]
+    assert limits == [5, 7, 7]
+    first.refresh_from_db()
+    assert first.valid.upper == second.valid.lower
+
+
+def test_terms_of_many_organizations_take_one_statement(django_assert_num_queries: Any) -> None:
+    names = [an_organization(f"acme-{n}").pk for n in range(5)]
+    sign_contracts([Draft(one, grace_days=n) for n, one in enumerate(names)])
+    with django_assert_num_queries(1):
+        terms = terms_of(names)
+    assert [terms[one].grace_days for one in names] == [0, 1, 2, 3, 4]
+
+
+def test_a_task_is_priced_with_the_share_of_its_askers_contract() -> None:
+    acme = an_organization("acme")
+    sign_contracts([Draft(acme.pk, platform_basis_points=250)])
+    plan = {"fee": {"per_unit": "0", "per_task": "0"}}
+    assert price_terms(plan, acme)["platform_basis_points"] == 250
+
+
+def test_a_contract_before_one_that_is_signed_already_is_a_conflict_and_changes_nothing() -> None:
+    acme = an_organization("acme")
+    sign_contracts([Draft(acme.pk, timezone.now() + timedelta(days=9))])
+    with pytest.raises(Conflict) as refused:
+        sign_contracts([Draft(acme.pk)])
+    assert refused.value.code == "contract_overlaps"
+    assert Contract.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("zone", "Mars/Olympus"),
+        ("currency", "yuan"),
+        ("grace_days", 32),
+        ("due_days", 366),
+        ("credit_limit_micros", -1),
+        ("platform_basis_points", 10_001),
+        ("start", timezone.now() - timedelta(days=1)),
+    ],
+)
+def test_what_makes_no_sense_is_refused_by_name(field: str, value: object) -> None:
+    acme = an_organization("acme")
+    with pytest.raises(Invalid) as refused:
+        sign_contracts([Draft(acme.pk, **{field: value})])  # type: ignore[arg-type]
+    assert refused.value.field == field
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE marketplace_contract SET currency = 'USD'",
+        "UPDATE marketplace_contract SET valid = tstzrange(lower(valid) - interval '1 day', NULL)",
+        "DELETE FROM marketplace_contract",
+    ],
+)
+def test_a_signed_contract_cannot_be_changed(statement: str) -> None:
+    sign_contracts([Draft(an_organization("acme").pk)])
+    with pytest.raises(REFUSED, match="never changed"), connection.cursor() as cursor:
+        cursor.execute(statement)
