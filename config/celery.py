@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 
+from typing import Any
+
 from celery import Celery
+from celery.signals import task_prerun
+from django.db import close_old_connections
 from kombu.transport.redis import Channel
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
@@ -16,3 +20,9 @@ Channel.do_restore = False
 app = Celery("gridfare")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(related_name="jobs")
+
+
+@task_prerun.connect(dispatch_uid="gridfare.connections")
+def look_at_connections(**_: Any) -> None:
+    """Jobs share a process's connection: one that the database ended is let go, and the next use makes another."""
+    close_old_connections()
