@@ -5,6 +5,7 @@ Light on purpose: tests/agent and tests/capabilities run without Django, so noth
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 from typing import Any
@@ -35,11 +36,20 @@ def pytest_configure(config: pytest.Config) -> None:
     django.setup()
     _keep_regions()
     _let_flushes_pass()
+    _find_static_files_once()
+    _hash_passwords_quickly()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest folders are begun first, whole: what is left at the end is short, and two processes end together."""
     items.sort(key=lambda item: _rank(_folder(item.nodeid)))
+
+
+def pytest_collection_finish() -> None:
+    """What is there now stays to the end: the collector of garbage need not look through it again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
@@ -121,3 +131,26 @@ def _let_flushes_pass() -> None:
             flush(self, [*off, *sql_list, *on])
 
     operations.execute_sql_flush = execute_sql_flush
+
+
+def _find_static_files_once() -> None:
+    """Every test's client loads the middleware anew, and WhiteNoise's then looks at every static file there is."""
+    from whitenoise.middleware import WhiteNoiseMiddleware
+
+    middleware: Any = WhiteNoiseMiddleware
+    look, found = middleware.add_files_from_finders, {}
+
+    def add_files_from_finders(self: Any) -> None:
+        if not found:
+            look(self)
+            found.update(self.files)
+        self.files.update(found)
+
+    middleware.add_files_from_finders = add_files_from_finders
+
+
+def _hash_passwords_quickly() -> None:
+    """The hash of production with one round of it; a million of them take half a second, for every log-in of a test."""
+    from django.contrib.auth.hashers import PBKDF2PasswordHasher
+
+    PBKDF2PasswordHasher.iterations = 1
