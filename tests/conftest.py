@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ WHERE NOT tgisinternal AND tgtype & 32 = 32 AND tgenabled = 'A'
 
 def pytest_configure(config: pytest.Config) -> None:
     """Real PostgreSQL and Redis: those of DATABASE_URL and REDIS_URL, or embedded ones in .gridfare/test."""
+    _keep_bytecode()
     if _only_without_django(config.args):
         return
     os.environ.setdefault("GRIDFARE_DATA", str(ROOT / ".gridfare" / "test"))
@@ -43,6 +45,20 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest folders are begun first, whole: what is left at the end is short, and two processes end together."""
     items.sort(key=lambda item: _rank(_folder(item.nodeid)))
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(
+    django_db_modify_db_settings_parallel_suffix: None, django_db_blocker: Any
+) -> None:
+    """Side by side, one process runs the migrations, into a template; the databases of all are copies of it."""
+    from django.db import connection
+
+    if run := os.environ.get("PYTEST_XDIST_TESTRUNUID"):
+        from core.embedded import folder_lock
+
+        with django_db_blocker.unblock(), folder_lock(ROOT / ".gridfare" / "test"):
+            connection.settings_dict["TEST"]["TEMPLATE"] = _template(run[:8])
 
 
 def pytest_collection_finish() -> None:
@@ -96,6 +112,35 @@ def _keep_apart(worker: str) -> None:
     os.environ["GRIDFARE_DATA"] = str(Path(os.environ["GRIDFARE_DATA"]) / worker)
     address, _, number = os.environ["REDIS_URL"].rpartition("/")
     os.environ["REDIS_URL"] = f"{address}/{int(number or 0) + 1 + int(worker.removeprefix('gw'))}"
+
+
+def _keep_bytecode() -> None:
+    """Parts of the market are started hundreds of times; told to keep no bytecode, each compiles all that it imports."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
+
+
+def _template(run: str) -> str:
+    """The name of this run's migrated database, made when it is not there; those of other runs go."""
+    from django.core.management import call_command
+    from django.db import connection
+
+    before = connection.settings_dict["NAME"]
+    start = f"{os.environ.get('TEST_DATABASE_NAME') or f'test_{before}'}_template_"
+    with connection._nodb_cursor() as cursor:  # type: ignore[attr-defined]
+        cursor.execute("SELECT datname FROM pg_database WHERE starts_with(datname, %s)", [start])
+        found = {name for (name,) in cursor}
+        for name in found - {start + run}:
+            cursor.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        if start + run in found:
+            return start + run
+        cursor.execute(f'CREATE DATABASE "{start}{run}"')
+    connection.close()
+    connection.settings_dict["NAME"] = start + run
+    call_command("migrate", verbosity=0, interactive=False)
+    connection.close()
+    connection.settings_dict["NAME"] = before
+    return start + run
 
 
 def _keep_regions() -> None:
