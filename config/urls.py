@@ -8,6 +8,7 @@ from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerView
 
 from config import views
+from core.schema import OnceGenerator
 
 urlpatterns = [
     path("admin/login/", RedirectView.as_view(pattern_name="console:login", query_string=True)),  # one log-in, one brake
@@ -15,7 +16,7 @@ urlpatterns = [
     path("healthz", views.healthz),
     path("readyz", views.readyz),
     path("metrics", views.metrics),
-    path("api/v1/openapi.json", SpectacularJSONAPIView.as_view(), name="openapi"),
+    path("api/v1/openapi.json", SpectacularJSONAPIView.as_view(generator_class=OnceGenerator), name="openapi"),
     path("api/docs/", SpectacularSwaggerView.as_view(url_name="openapi"), name="docs"),
     path("api/v1/", include("marketplace.api.accounts")),
     path("api/v1/", include("marketplace.api.providers")),

@@ -1,9 +1,11 @@
-"""The OpenAPI description of errors: every operation names the problem document it may answer with."""
+"""The OpenAPI description: every operation names the problem document it may answer with; it is drawn once to be served."""
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, Literal
 
+from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.plumbing import ResolvedComponent
 
@@ -49,3 +51,17 @@ class ProblemSchema(AutoSchema):
             content = {"application/problem+json": {"schema": component.ref}}
             bodies.setdefault(status, {"description": reason, "content": content})
         return bodies
+
+
+class OnceGenerator(SchemaGenerator):
+    """Draws the public description once in a process: it follows from the code alone, takes a second, and anybody may ask."""
+
+    def get_schema(self, request: Any = None, public: bool = False) -> dict[str, Any]:
+        """The OpenAPI document; not to be changed."""
+        return drawn_once() if public else super().get_schema(request, public)  # type: ignore[no-untyped-call]
+
+
+@cache
+def drawn_once() -> dict[str, Any]:
+    """What `SchemaGenerator` draws of the public routes."""
+    return SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-any-return, no-untyped-call]

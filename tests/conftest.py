@@ -5,7 +5,9 @@ Light on purpose: tests/agent and tests/capabilities run without Django, so noth
 
 from __future__ import annotations
 
+import gc
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ WHERE NOT tgisinternal AND tgtype & 32 = 32 AND tgenabled = 'A'
 
 def pytest_configure(config: pytest.Config) -> None:
     """Real PostgreSQL and Redis: those of DATABASE_URL and REDIS_URL, or embedded ones in .gridfare/test."""
+    _keep_bytecode()
     if _only_without_django(config.args):
         return
     os.environ.setdefault("GRIDFARE_DATA", str(ROOT / ".gridfare" / "test"))
@@ -35,11 +38,34 @@ def pytest_configure(config: pytest.Config) -> None:
     django.setup()
     _keep_regions()
     _let_flushes_pass()
+    _find_static_files_once()
+    _hash_passwords_quickly()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest folders are begun first, whole: what is left at the end is short, and two processes end together."""
     items.sort(key=lambda item: _rank(_folder(item.nodeid)))
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(
+    django_db_modify_db_settings_parallel_suffix: None, django_db_blocker: Any
+) -> None:
+    """Side by side, one process runs the migrations, into a template; the databases of all are copies of it."""
+    from django.db import connection
+
+    if run := os.environ.get("PYTEST_XDIST_TESTRUNUID"):
+        from core.embedded import folder_lock
+
+        with django_db_blocker.unblock(), folder_lock(ROOT / ".gridfare" / "test"):
+            connection.settings_dict["TEST"]["TEMPLATE"] = _template(run[:8])
+
+
+def pytest_collection_finish() -> None:
+    """What is there now stays to the end: the collector of garbage need not look through it again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
@@ -88,6 +114,35 @@ def _keep_apart(worker: str) -> None:
     os.environ["REDIS_URL"] = f"{address}/{int(number or 0) + 1 + int(worker.removeprefix('gw'))}"
 
 
+def _keep_bytecode() -> None:
+    """Parts of the market are started hundreds of times; told to keep no bytecode, each compiles all that it imports."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
+
+
+def _template(run: str) -> str:
+    """The name of this run's migrated database, made when it is not there; those of other runs go."""
+    from django.core.management import call_command
+    from django.db import connection
+
+    before = connection.settings_dict["NAME"]
+    start = f"{os.environ.get('TEST_DATABASE_NAME') or f'test_{before}'}_template_"
+    with connection._nodb_cursor() as cursor:  # type: ignore[attr-defined]
+        cursor.execute("SELECT datname FROM pg_database WHERE starts_with(datname, %s)", [start])
+        found = {name for (name,) in cursor}
+        for name in found - {start + run}:
+            cursor.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        if start + run in found:
+            return start + run
+        cursor.execute(f'CREATE DATABASE "{start}{run}"')
+    connection.close()
+    connection.settings_dict["NAME"] = start + run
+    call_command("migrate", verbosity=0, interactive=False)
+    connection.close()
+    connection.settings_dict["NAME"] = before
+    return start + run
+
+
 def _keep_regions() -> None:
     """Tests with real transactions end with a flush, which would take the regions that a migration loaded."""
     from django.apps import apps
@@ -121,3 +176,26 @@ def _let_flushes_pass() -> None:
             flush(self, [*off, *sql_list, *on])
 
     operations.execute_sql_flush = execute_sql_flush
+
+
+def _find_static_files_once() -> None:
+    """Every test's client loads the middleware anew, and WhiteNoise's then looks at every static file there is."""
+    from whitenoise.middleware import WhiteNoiseMiddleware
+
+    middleware: Any = WhiteNoiseMiddleware
+    look, found = middleware.add_files_from_finders, {}
+
+    def add_files_from_finders(self: Any) -> None:
+        if not found:
+            look(self)
+            found.update(self.files)
+        self.files.update(found)
+
+    middleware.add_files_from_finders = add_files_from_finders
+
+
+def _hash_passwords_quickly() -> None:
+    """The hash of production with one round of it; a million of them take half a second, for every log-in of a test."""
+    from django.contrib.auth.hashers import PBKDF2PasswordHasher
+
+    PBKDF2PasswordHasher.iterations = 1

@@ -175,6 +175,7 @@ def surroundings(stage: Stage, folder: Path) -> dict[str, str]:
         "GRIDFARE_PROGRAM": str(stage.program),
         "PYTHONPATH": str(stage.program),
         "PYTHONDONTWRITEBYTECODE": "1",
+        "OMP_NUM_THREADS": "1",  # as an agent says it to a unit of one core; threads that wait for each other spin
         **stage.env,
     }
 
