@@ -9,7 +9,7 @@ RUN python -m venv /opt/gridfare && /opt/gridfare/bin/pip install --require-hash
 FROM ${PYTHON_IMAGE}
 # bubblewrap is the agent's sandbox; without it the agent says so and takes trusted capabilities only.
 RUN apt-get update \
- && apt-get install -y --no-install-recommends bubblewrap \
+ && apt-get install -y --no-install-recommends bubblewrap libpango-1.0-0 libpangoft2-1.0-0 fontconfig fonts-noto-cjk \
  && rm -rf /var/lib/apt/lists/* \
  && useradd --uid 10001 --create-home gridfare \
  && install -d -o gridfare -g gridfare /data /data/artifacts /data/static /data/run /tokens /agent

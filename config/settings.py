@@ -203,7 +203,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "socket_timeout": 5,
     "socket_connect_timeout": 2,
 }
-CELERY_DB_REUSE_MAX = 1_000_000  # without it every job makes a connection of its own, dearer than most jobs; config/celery.py checks it
+CELERY_DB_REUSE_MAX = 1_000_000  # without it every job makes a connection of its own; config/celery.py checks it
 CELERY_TASK_SOFT_TIME_LIMIT = 240
 CELERY_TASK_TIME_LIMIT = 300
 CELERY_BEAT_SCHEDULE = {
