@@ -19,9 +19,9 @@ from marketplace.stages import MERGE, stage_name
 
 register = template.Library()
 _TONES: Final = {
-    "good": "delivered done valid active published owner online",
-    "busy": "running leased placed verified open",
-    "wait": "queued waiting blocked later draining testing registered enrolled reported",
+    "good": "delivered done valid active published owner online held",
+    "busy": "running leased placed verified open copying",
+    "wait": "queued waiting blocked later draining testing registered enrolled reported wanted",
     "bad": "failed lost invalid suspended expired offline",
 }
 _TONE_OF: Final = {word: tone for tone, words in _TONES.items() for word in words.split()}

@@ -18,7 +18,7 @@ from django.utils.safestring import SafeString
 
 from core.admin.cells import NOTHING, change_url, has_words, of_field, reference, short
 from core.admin.filters import parsed
-from core.admin.paging import BoundedPaginator, at_most, was_cancelled
+from core.admin.paging import KEY_ORDER, PATIENCE, BoundedPaginator, at_most, was_cancelled
 from core.admin.panels import panels_of
 from core.errors import DomainError
 
@@ -106,7 +106,7 @@ class Page(ModelAdmin[Any] if TYPE_CHECKING else ModelAdmin):
         if request.method == "POST":
             return super().changelist_view(request, extra_context)
         try:
-            with at_most():
+            with at_most(PATIENCE if request.GET else KEY_ORDER):
                 return super().changelist_view(request, extra_context)
         except OperationalError as error:
             if not (was_cancelled(error) and request.GET):
