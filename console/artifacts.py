@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, ClassVar, Final
@@ -69,10 +70,8 @@ class ArtifactList(Page):
 
     def get(self, request: HttpRequest) -> HttpResponse:
         rows = artifacts_of(self.caller).order_by("-pk")
-        try:
+        with suppress(ValueError):  # no id: as if not asked
             rows = rows.filter(pk__lt=UUID(request.GET["older"])) if request.GET.get("older") else rows
-        except ValueError:  # no id: as if not asked
-            pass
         found = list(rows[: PAGE + 1])
         older = str(found[PAGE - 1].pk) if len(found) > PAGE else ""
         return self.show({"artifacts": shown_with_places(found[:PAGE]), "older": older})

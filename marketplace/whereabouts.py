@@ -25,7 +25,7 @@ class Whereabouts:
 
 
 def whereabouts(artifacts: Sequence[Artifact]) -> list[Whereabouts]:
-    """Of each, in their order; four statements for any number. Which pools have it stays with their providers: caches are counts."""
+    """Of each, in their order; four statements for any number. Whose caches they are stays with their providers."""
     blobs, owners = {one.blob_id for one in artifacts}, {one.organization_id for one in artifacts}
     own: dict[str, Any] = {"blob_id__in": blobs, "organization_id__in": owners}
     stores = _grouped(BlobPlace.objects.filter(blob_id__in=blobs).order_by("region__code").values_list("blob_id", "region__code"))

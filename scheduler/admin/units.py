@@ -15,7 +15,7 @@ from core.admin import Page, Panel, badge, bytes_text, exact, link, one_of, pane
 from core.admin.cells import list_url, short
 from core.admin.filters import Dropdown
 from core.admin.panels import SHOWN, table
-from marketplace.models import Agent, Blob, Pool
+from marketplace.models import Agent, Blob, Pool, Task
 from scheduler.models import Attempt, Checkpoint, Ended, LogChunk, Output, ReportBatch, Unit
 from scheduler.reasons import REASONS
 
@@ -112,10 +112,23 @@ class CheckpointPage(Page):
 class EndedPage(Page):
     """Ended attempts that are not measured yet."""
 
-    columns = ("attempt", "at")
+    columns = ("attempt", "at", "task", "pool", "how")
+    joins = ("attempt__pool",)
     chain = ("attempt__task", "attempt__unit", "attempt")
     search_fields = ("=attempt",)
     huge = True
+
+    @admin.display(description="task")
+    def task(self, obj: Ended) -> SafeString:
+        return to(Task, obj.attempt.task_id)
+
+    @admin.display(description="pool")
+    def pool(self, obj: Ended) -> SafeString:
+        return to(Pool, obj.attempt.pool_id, obj.attempt.pool)
+
+    @admin.display(description="ended")
+    def how(self, obj: Ended) -> SafeString:
+        return format_html("{} {}", badge(obj.attempt.state), obj.attempt.reason_class.replace("_", " "))
 
 
 @admin.register(Output)

@@ -46,7 +46,8 @@ def test_a_file_is_shown_with_its_stores_caches_and_copies_by_region(scene: Arti
     assert "ningxia - - held 2.0 KB in 4 weeks" in page
     assert "gansu - - wanted no pool of the region offers room for it now" in page
     assert "Copies take 4.0 KB of the" in page
-    assert "2.0 KB beijing store gansu wanted guizhou 1 cache ningxia held no" in text_of(browser_of(build.alice()).get("/artifacts/"))
+    listed = text_of(browser_of(build.alice()).get("/artifacts/"))
+    assert "2.0 KB beijing store gansu wanted guizhou 1 cache ningxia held no" in listed
 
 
 def test_whose_caches_they_are_stays_with_their_providers(scene: Artifact) -> None:

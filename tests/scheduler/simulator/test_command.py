@@ -93,7 +93,8 @@ def test_with_an_empty_environment_no_server_is_started(tmp_path: Path) -> None:
         ["make_trace", made, "--jobs", "5", "--cores", "8"],
         ["simulate", made, "--pools", str(EXAMPLES / "cluster-pools.json"), "--policy", "greedy"],
     ):
-        done = subprocess.run([sys.executable, "manage.py", *words], cwd=ROOT, env=alone, capture_output=True, text=True, timeout=120)
+        command = [sys.executable, "manage.py", *words]
+        done = subprocess.run(command, cwd=ROOT, env=alone, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stderr
         assert not data.exists()
     assert not [one.pid for one in psutil.process_iter(["cmdline"]) if str(data) in " ".join(one.info["cmdline"] or [])]
