@@ -99,6 +99,7 @@ class OneArtifact(Page):
         used, quota = replicas.room_of(artifact.organization)
         until = (timezone.now() + A_PIN).strftime("%Y-%m-%dT%H:%M")
         context = {"artifact": artifact, "places": places, "where": where, "used": used, "quota": quota, "until": until}
+        context["held"] = sum(one.state == Replica.State.HELD for one in where.replicas)
         return context | {"regions": _regions(wished), "tasks": self._readers(artifact)}
 
     def _readers(self, artifact: Artifact) -> list[TaskArtifact]:

@@ -26,9 +26,10 @@ STATES: Final = {"state", "outcome", "role", "payer"}
 JSON_SHOWN: Final = 20_000  # characters of a document that a page shows
 
 _TONES: Final = {
-    "good": "delivered done valid active published ok verified settled online owner user pass held same kept expected",
+    "good": "delivered done valid active published ok verified settled online owner user pass held same kept expected optimum",
     "busy": "running leased placed merge busy copying asked within",
-    "wait": "queued waiting reported draining testing registered enrolled deprecated waits platform warn wanted committed unproven",
+    "wait": "queued waiting reported draining testing registered enrolled deprecated waits platform warn wanted committed "
+    "unproven greedy",
     "bad": "failed lost invalid suspended late broken offline fail different quarantine",
     "over": "cancelled expired released superseded retired withdrawn draft blocked revoked nobody used skip gone void unknown",
 }

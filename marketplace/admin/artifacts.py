@@ -31,7 +31,7 @@ class BlobPlacePage(Page):
 
 @admin.register(Artifact)
 class ArtifactPage(Page):
-    columns = ("name", "organization", "size", "where", "pinned", "media_type", "blob", "created_at", "deleted_at")
+    columns = ("name", "organization", "size", "where", "pinned", "created_at", "deleted_at")
     joins = ("blob",)
     cards = (
         ("Artifact", ("name", "organization", "created_by", "created_at", "deleted_at")),

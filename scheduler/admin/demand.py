@@ -22,11 +22,11 @@ from scheduler.services.predicting import held_against
 
 @admin.register(Pace)
 class PacePage(Page):
-    columns = ("capability_version", "of_stage", "pool", "mean", "deviation", "work", "memory", "result", "seen", "updated_at")
+    columns = ("capability_version", "of_stage", "pool", "mean", "work", "memory", "result", "seen", "updated_at")
     joins = ("capability_version__capability__organization",)
     cards = (
         ("Of", ("capability_version", "of_stage", "variant", "pool", "seen", "updated_at")),
-        ("A unit takes", ("mean", "deviation", "work", "speed", "memory", "result")),
+        ("A unit takes", ("mean", "work", "speed", "memory", "result")),
         ("Sums that it follows from", ("samples", "tflop", "seconds", "tflop_squared", "product", "seconds_squared", "bytes_out")),
     )
     list_filter = (exact("pool__identifier"), exact("capability_version"))
@@ -38,12 +38,9 @@ class PacePage(Page):
 
     @admin.display(description="seconds a unit")
     def mean(self, obj: Pace) -> str:
-        return f"{obj.seconds / obj.samples:,.3f}"
-
-    @admin.display(description="deviation, s")
-    def deviation(self, obj: Pace) -> str:
-        """Of the times themselves; around the line it is less where units differ in size."""
-        return f"{max(obj.seconds_squared / obj.samples - (obj.seconds / obj.samples) ** 2, 0.0) ** 0.5:,.3f}"
+        """Mean and deviation of the times themselves; around the line it is less where units differ in size."""
+        mean = obj.seconds / obj.samples
+        return f"{mean:,.3f} ± {max(obj.seconds_squared / obj.samples - mean**2, 0.0) ** 0.5:,.3f}"
 
     @admin.display(description="peak MiB, mean / most")
     def memory(self, obj: Pace) -> str:
@@ -72,7 +69,7 @@ def _seconds(p50: float, p90: float) -> str:
 
 @admin.register(Prediction)
 class PredictionPage(Page):
-    columns = ("task", "made_at", "starts", "started", "ends", "came", "held", "costs", "cost", "tflop")
+    columns = ("task", "made_at", "starts", "started", "ends", "came", "held", "costs", "cost")
     joins = ("task",)
     chain = ("task",)
     cards = (

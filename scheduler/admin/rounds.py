@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from core.admin import Page, Panel, badge, exact, limited, link, panel, to, when
+from core.admin import Page, Panel, badge, exact, limited, link, one_of, panel, to, when
 from core.admin.cells import list_url, number_text
 from core.admin.panels import SHOWN, table
 from marketplace.models import CapabilityVersion, Pool
@@ -81,6 +81,7 @@ class RoundPage(Page):
         ("Was it good?", ("cost", "bound", "over")),
         ("What it saw", ("scene", "snapshot")),
     )
+    list_filter = (one_of("decided_by", ("optimum", "greedy")), exact("scene"))
     search_fields = ("=pk",)
     huge = True
 

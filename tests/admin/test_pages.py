@@ -70,7 +70,7 @@ def test_lists_ask_no_more_for_more_rows() -> None:
     for _ in range(3):
         everything()
     assert {model: counted(client, list_of(model)) for model in models()} == before
-    assert max(before.values()) <= 19  # of which 9 are the session, permissions, and the time limit around the rest; notes have their own
+    assert max(before.values()) <= 19  # 9 are the session, permissions, the time limit around the rest; notes have their own
 
 
 def test_a_tasks_page_asks_no_more_for_more_units() -> None:

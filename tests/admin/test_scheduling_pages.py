@@ -106,6 +106,8 @@ def test_a_scene_leads_to_the_rounds_that_saw_it() -> None:
     scene = KeptScene.objects.latest("created_at")
     assert "Rounds that saw it" in shown(scene)
     assert page_of(scene.rounds.latest("pk")) in operator().get(page_of(scene)).content.decode()
+    found = operator().get(list_of(Round, scene=scene.pk)).context["cl"].result_list
+    assert [one.pk for one in found] == list(scene.rounds.order_by("-pk").values_list("pk", flat=True))
 
 
 def test_full_pools_stand_with_what_they_were_short_of_the_dearest_first() -> None:

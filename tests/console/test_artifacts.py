@@ -45,6 +45,7 @@ def test_a_file_is_shown_with_its_stores_caches_and_copies_by_region(scene: Arti
     assert "guizhou - 1" in page
     assert "ningxia - - held 2.0 KB in 4 weeks" in page
     assert "gansu - - wanted no pool of the region offers room for it now" in page
+    assert "Copies 1 of 2 held" in page
     assert "Copies take 4.0 KB of the" in page
     listed = text_of(browser_of(build.alice()).get("/artifacts/"))
     assert "2.0 KB beijing store gansu wanted guizhou 1 cache ningxia held no" in listed
