@@ -25,7 +25,7 @@ _TONES: Final = {
     "bad": "failed lost invalid suspended expired offline quarantine",
 }
 _TONE_OF: Final = {word: tone for tone, words in _TONES.items() for word in words.split()}
-_UPPER: Final = {"gb": "GB", "fp32": "FP32", "tflop": "TFLOP"}
+_UPPER: Final = {"gb": "GB", "fp32": "FP32", "tflop": "TFLOP", "mib": "MiB"}
 _MINUTE: Final = 60
 _HOUR: Final = 3600
 

@@ -65,8 +65,8 @@ def test_the_market_says_which_pools_are_full_and_what_of_the_dearest_first() ->
         MarketPrice.objects.create(at=now - timedelta(minutes=minutes), pool=one, resource="memory_mib", price=price)
     page = the_market()
     full = page[page.index("Full within the last hour") :]
-    assert f"{other.identifier} ningxia memory mib 0.5 3" in full
-    assert f"{pool.identifier} ningxia memory mib 0.02 1" in full
+    assert f"{other.identifier} ningxia memory MiB 0.5 3" in full
+    assert f"{pool.identifier} ningxia memory MiB 0.02 1" in full
     assert full.index(other.identifier) < full.index(pool.identifier)
     assert "0.9" not in full
 
