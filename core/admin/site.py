@@ -40,7 +40,8 @@ class Found(ChangeList):
         super().get_results(request)
         self.full_result_count = self.result_count
         self.result_list = list(self.result_list)
-        self.model_admin.prepare(self.result_list)
+        page: Any = self.model_admin
+        page.prepare(self.result_list)
 
 
 class Page(ModelAdmin[Any] if TYPE_CHECKING else ModelAdmin):
