@@ -100,7 +100,9 @@ class Page(ModelAdmin[Any] if TYPE_CHECKING else ModelAdmin):
     # Lists.
 
     def get_queryset(self, request: HttpRequest) -> Rows:
-        rows: Rows = super().get_queryset(request).select_related(*self._joins())
+        rows: Rows = super().get_queryset(request)
+        if joins := self._joins():  # without a name, select_related would follow every key there is, through thirty tables
+            rows = rows.select_related(*joins)
         match = request.resolver_match
         in_list = match is not None and (match.url_name or "").endswith("_changelist")
         return rows.defer(*self.heavy) if in_list and self.heavy else rows

@@ -87,7 +87,16 @@ class RoundPage(Page):
 
     def notes(self) -> list[Panel]:
         """By the hour: were all placed, by which of the two, how far above the bound, how quickly?"""
-        columns = ("hour", "#rounds", "#units placed", "#left waiting, most", "#greedy", "#above the bound", "#mean ms", "#longest ms")
+        columns = (
+            "hour",
+            "#rounds",
+            "#units placed",
+            "#left waiting, most",
+            "#greedy",
+            "#above the bound",
+            "#mean ms",
+            "#longest ms",
+        )
         lines = (
             (f"{hour:%Y-%m-%d %H:00}", f"{rounds:,}", f"{placed:,}", f"{left:,}", f"{greedy:,}", gap_text(gap), f"{mean:,.1f}", f"{most:,.1f}")
             for hour, rounds, placed, left, greedy, gap, mean, most in limited(_HOURS) or ()
@@ -237,7 +246,9 @@ def rounds(scene: KeptScene) -> Panel | None:
 
 @panel(Need)
 def decisions_of_need(need: Need) -> Panel | None:
-    rows = list(Decision.objects.filter(need=need).select_related("round").defer("round__snapshot", "candidates").order_by("-pk")[:SHOWN])
+    rows = list(
+        Decision.objects.filter(need=need).select_related("round").defer("round__snapshot", "candidates").order_by("-pk")[:SHOWN]
+    )
     names = pools_named(rows)
     lines = ((to(Decision, d.pk), when(d.round.at), placed_text(d, names), left_out_text(d)) for d in rows)
     more = link(list_url(Decision, need=need.pk), "all decisions")

@@ -198,3 +198,33 @@ def test_a_list_as_it_stands_waits_for_a_machine_that_hangs_and_a_filter_does_no
         with CaptureQueriesContext(connection) as asked:
             client.get(list_of(Ended, **filters))
         assert f"SET LOCAL statement_timeout = {limit}" in [one["sql"] for one in asked]
+
+
+def statements(row: Any) -> int:
+    client = operator()
+    with CaptureQueriesContext(connection) as asked:
+        assert client.get(page_of(row)).status_code == 200
+    return len(asked)
+
+
+def test_an_artifacts_and_a_blobs_page_ask_no_more_for_more_copies() -> None:
+    def with_copies(count: int) -> tuple[int, int]:
+        artifact = an_artifact(alice(), f"{count}".encode(), f"{count}.obj")
+        for number in range(count):
+            a_replica(artifact, f"place-{count}-{number}", state="held")
+        return statements(artifact), statements(artifact.blob)
+
+    assert with_copies(2) == with_copies(12)
+
+
+def test_a_rounds_page_asks_no_more_for_more_decisions_and_prices() -> None:
+    an_open_task(1)
+    decision, one = Decision.objects.get(), Round.objects.get()
+    MarketPrice.objects.create(at=one.at, pool=a_pool(), resource="cores", price=0.1)
+    few = [statements(row) for row in (one, decision.need, one.scene)]
+    for _ in range(8):
+        pool = a_pool()
+        Decision.objects.create(round=one, need=decision.need, placed=[[pool.pk, 3]], candidates=[], excluded={})
+        MarketPrice.objects.create(at=one.at, pool=pool, resource="cores", price=0.1)
+        Round.objects.create(at=one.at, waiting=1, placed=0, decided_by="optimum", micros=1, snapshot={}, scene=one.scene)
+    assert [statements(row) for row in (one, decision.need, one.scene)] == few

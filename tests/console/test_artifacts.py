@@ -6,6 +6,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from marketplace.models import Agent, Artifact, BlobPlace, Pin, Replica, TaskArtifact
@@ -163,3 +165,19 @@ def test_files_come_in_pages_newest_first() -> None:
 def test_others_files_are_in_nobodys_list(scene: Artifact) -> None:
     assert "scene.obj" in text_of(browser_of(build.alice()).get("/artifacts/"))
     assert "scene.obj" not in text_of(browser_of(build.mallory()).get("/artifacts/"))
+
+
+def test_a_tasks_page_asks_no_more_for_more_files() -> None:
+    build.a_pool()
+
+    def with_files(count: int) -> int:
+        task = a_task()
+        for number in range(count):
+            artifact = an_artifact(build.alice(), f"{count} {number}".encode(), f"{number}.obj")
+            TaskArtifact.objects.create(task=task, artifact=artifact, path=f"in/{number}", field="scene")
+            a_replica(artifact, "ningxia", state="held")
+        with CaptureQueriesContext(connection) as asked:
+            assert browser_of(build.alice()).get(f"/tasks/{task.pk}/").status_code == 200
+        return len(asked)
+
+    assert with_files(1) == with_files(20)
