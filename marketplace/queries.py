@@ -9,7 +9,7 @@ from django.db.models import Prefetch, Q, QuerySet
 from django.utils import timezone
 
 from marketplace.auth import Caller
-from marketplace.models import Agent, ApiKey, Membership, Offer, Organization, Pool
+from marketplace.models import Agent, ApiKey, Artifact, Membership, Offer, Organization, Pool
 
 M = TypeVar("M", bound=models.Model)
 
@@ -25,6 +25,11 @@ def organizations_of(caller: Caller) -> QuerySet[Organization]:
     """All for an operator, otherwise those the person is a member of."""
     rows = Organization.objects.select_related("region")
     return rows if caller.is_operator else rows.filter(memberships__user=caller.user)
+
+
+def artifacts_of(caller: Caller) -> QuerySet[Artifact]:
+    """The organization's artifacts that are not deleted, with their blobs."""
+    return owned(Artifact.objects.filter(deleted_at__isnull=True).select_related("blob", "organization"), caller)
 
 
 def members_of(organization: Organization) -> QuerySet[Membership]:

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import orjson
 from django.conf import settings
+from django.db.models import Q
 from django.db.models.functions import Lower
 
 from marketplace.models import Offer, Pool, Rate, Region
@@ -118,6 +119,11 @@ def state_of(pool: Pool) -> PoolState:
 def is_unproven(pool: Pool) -> bool:
     """Is it a community pool below the level from which operators believe a single result?"""
     return pool.kind == Pool.Kind.COMMUNITY and pool.level < settings.COMMUNITY_PROVEN_LEVEL
+
+
+def unproven_ones() -> Q:
+    """The same question of rows."""
+    return Q(kind=Pool.Kind.COMMUNITY, level__lt=settings.COMMUNITY_PROVEN_LEVEL)
 
 
 def priced(offers: Mapping[int, Iterable[Listed]], at: str) -> dict[int, Prices]:

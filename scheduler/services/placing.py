@@ -131,6 +131,8 @@ def _record(
         placed=sum(p.units for one in placing for p in one.placements),
         decided_by=planned.decided_by,
         micros=micros,
+        cost=planned.cost,
+        bound=planned.bound or None,  # none of a greedy plan
         scene=_keep_scene(known),
         snapshot=snapshot_document(snapshot, known.states) | {"limits": limits()},
     )

@@ -169,6 +169,18 @@ GET /pools/                                                    bob   302 302 200
 POST /pools/                                                   bob   405 405 405 405 405 405 405 405
 GET /pools/<identifier>/join-token/                            bob   405 405 405 405 405 405 405 405
 POST /pools/<identifier>/join-token/                           bob   302 302 404 403 403 201 201 201
+GET /artifacts/                                                alice 302 302 200 200 200 200 200 200
+POST /artifacts/                                               alice 405 405 405 405 405 405 405 405
+GET /artifacts/<artifact_id>/                                  alice 302 302 404 200 200 200 200 200
+POST /artifacts/<artifact_id>/                                 alice 405 405 405 405 405 405 405 405
+GET /artifacts/<artifact_id>/replicate/                        alice 405 405 405 405 405 405 405 405
+POST /artifacts/<artifact_id>/replicate/                       alice 302 302 404 403 403 422 422 422
+GET /artifacts/<artifact_id>/replicas/<region>/drop/           alice 405 405 405 405 405 405 405 405
+POST /artifacts/<artifact_id>/replicas/<region>/drop/          alice 302 302 404 403 403 302 302 302
+GET /artifacts/<artifact_id>/pin/                              alice 405 405 405 405 405 405 405 405
+POST /artifacts/<artifact_id>/pin/                             alice 302 302 404 403 403 422 422 422
+GET /artifacts/<artifact_id>/unpin/                            alice 405 405 405 405 405 405 405 405
+POST /artifacts/<artifact_id>/unpin/                           alice 302 302 404 403 403 302 302 302
 GET /bill/                                                     alice 302 302 200 403 200 200 200 200
 POST /bill/                                                    alice 405 405 405 405 405 405 405 405
 GET /keys/                                                     alice 302 302 200 200 200 200 200 200
@@ -311,6 +323,7 @@ def table() -> dict[str, tuple[str, list[int]]]:
 
 def filled(door: str, path: str, names: dict[str, str]) -> str:
     special = {"id": "upload" if "uploads" in path else "artifact", "name": "file" if "/result/" in path else "program"}
+    special["artifact_id"] = "artifact"
     if "usage/quarantine" in door:
         special["number"] = "kept"
     if door.endswith("/publish"):
