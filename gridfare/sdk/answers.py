@@ -248,6 +248,7 @@ class PoolTrust(TypedDict):
     level_until: str | None
     level_missing: str
     unproven: bool
+    believed_up_to: float | None
     reputation: Reputation
     quarantine: dict[str, Any] | None
     daily_quota: int | None

@@ -620,6 +620,7 @@ TRUST: Json = {
     "level_until": "2030-01-31T00:00:00Z",
     "level_missing": "50 checked results; there are 12",
     "unproven": True,
+    "believed_up_to": 1000.0,
     "reputation": {"score": 0.93, "status": "rated", "formula": "", "valid": 12, "invalid": 0, "lost": 0, "sample_size": 12},
     "quarantine": {"state": "closed", "until": "2030-01-01T01:00:00Z", "reason": "3 wrong results", "times": 1},
     "daily_quota": 128,
