@@ -53,6 +53,7 @@ class Task(TypedDict):
     started_at: str | None
     ended_at: str | None
     cancel_requested: bool
+    verify: NotRequired[Any]
 
 
 class QuotePool(TypedDict):

@@ -22,7 +22,8 @@ Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
 FIXED: Final = (
-    "regions", "providers", "instruction_sets", "sandboxed", "probation", "unproven", "worth", "levels", "listed", "free", "accelerated",
+    "regions", "providers", "instruction_sets", "sandboxed", "probation", "unproven", "worth", "levels", "listed",
+    "free", "accelerated",
 )  # fmt: skip
 MOMENTS: Final = 64  # price lists of so many moments are kept
 _NOTHING: Final = Prices(-1, {})

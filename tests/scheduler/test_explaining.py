@@ -55,7 +55,7 @@ def test_units_whose_pools_are_away_say_so() -> None:
     Agent.objects.filter(pool__cores=8).update(lease_until=timezone.now() - timedelta(hours=1))
     told = waiting(task)
     assert (told["reason"], told["excluded"], told["candidates"]) == ("pools_offline", {"cores": 1}, [])
-    assert "1 pools could run it" in told["detail"]
+    assert "1 pool could run it, but its agent has not been heard of" in told["detail"]
 
 
 def test_units_that_no_pool_fits_count_the_pools_by_dimension_those_away_too() -> None:

@@ -85,7 +85,7 @@ def test_a_task_waits_for_a_pool_of_a_higher_level_or_says_that_it_accepts(setti
     high = pool_row(level=2, basis="result", rates={"result": "3"})
     assert {pool.id: pool.worth for pool in scene().states.values()} == {low.pk: 1.0, high.pk: None}
     assert (standing_of(low)["believed_up_to"], standing_of(high)["believed_up_to"]) == (1.0, None)
-    task = a_task(version=a_version(cores=1))
+    task = a_task(version=a_version())
     Pool.objects.filter(pk=high.pk).update(state="suspended")
     run_round()
     told = explain_task(task)["waiting"]
