@@ -16,7 +16,7 @@ from scheduler.snapshots import online_pools
 
 # Reasons of an explanation, and how they are told of pools; of equally many the first counts.
 OFFLINE: Final = "pools_offline"
-CLOSED: ("it is in maintenance, or wanted back by its owner", "they are in maintenance, or wanted back by their owners"),
+CLOSED: Final = "pools_closed"
 QUARANTINED: Final = "pools_quarantined"
 _TOLD: Final = {
     OFFLINE: ("its agent has not been heard of", "their agents have not been heard of"),

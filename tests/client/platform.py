@@ -61,6 +61,7 @@ class Platform:
     logs: dict[str, list[Json]] = field(default_factory=dict)
     files: dict[str, dict[str, bytes]] = field(default_factory=dict)
     pools: dict[str, Json] = field(default_factory=dict)
+    attempts: list[Json] = field(default_factory=list)  # of every unit of every task
     windows: list[Json] = field(default_factory=list)
     offers: list[Json] = field(default_factory=list)
     versions: dict[str, Json] = field(default_factory=dict)
@@ -395,7 +396,7 @@ def units(handler: Handler, variables: Json) -> Json:
         "region": "ningxia",
         "tries": 1,
         "params": {},
-        "attempts": [],
+        "attempts": handler.platform.attempts,
     }
     return handler.page([row | {"index": index} for index in range(2)])
 
