@@ -71,7 +71,8 @@ def test_units_whose_pools_are_away_say_so() -> None:
 def test_units_whose_pool_is_heard_of_but_takes_no_work_say_why(pool: dict[str, timedelta], reason: str, told: str) -> None:
     a_pool()
     task, now = a_task(), timezone.now()
-    Pool.objects.update(**{name: now + ahead for name, ahead in pool.items()})
+    whose = {"reclaimed_by": "owner"} if "reclaim_at" in pool else {}
+    Pool.objects.update(**whose, **{name: now + ahead for name, ahead in pool.items()})
     why = waiting(task)
     assert why["reason"] == reason
     assert why["detail"].startswith("1 pool could run it, but it")
@@ -79,10 +80,10 @@ def test_units_whose_pool_is_heard_of_but_takes_no_work_say_why(pool: dict[str, 
 
 
 def test_of_pools_that_are_away_for_several_reasons_the_most_frequent_is_named_and_all_are_counted() -> None:
-    pools, task_of = [a_pool() for _ in range(4)], a_task
-    task, soon = task_of(), timezone.now() + HOUR
+    pools = [a_pool() for _ in range(4)]
+    task, soon = a_task(), timezone.now() + HOUR
     Pool.objects.filter(pk__in=[pool.pk for pool in pools[:2]]).update(quarantined_until=soon)
-    MaintenanceWindow.objects.create(pool=pools[2], number=1, period=(timezone.now() - HOUR, soon))
+    MaintenanceWindow.objects.create(pool=pools[2], period=(timezone.now() - HOUR, soon))
     Agent.objects.filter(pool=pools[3]).update(lease_until=timezone.now() - HOUR)
     why = waiting(task)
     assert why["reason"] == "pools_quarantined"

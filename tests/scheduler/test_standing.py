@@ -145,13 +145,13 @@ def test_an_operator_lifts_a_quarantine_through_the_door() -> None:
 
 
 @pytest.mark.django_db
-def test_a_level_does_not_wait_for_the_hour_when_a_pool_was_admitted(
+def test_a_level_does_not_wait_for_the_hour_when_a_pool_was_moved_or_measured(
     django_capture_on_commit_callbacks: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pool, sent = a_pool(state="verified"), list[str]()
+    pool, sent = a_pool(), list[str]()
     monkeypatch.setattr("core.wake._send", lambda job, key, delay_s: sent.append(job))
     with django_capture_on_commit_callbacks(execute=True):
-        move_pool(pool, "activate")
+        move_pool(pool, "drain")
     assert "scheduler.review_levels" in sent
     sent.clear()
     with django_capture_on_commit_callbacks(execute=True):
