@@ -38,6 +38,17 @@ def env_int(name: str, default: int) -> int:
         raise ImproperlyConfigured(f"{name} must be a whole number, not {value!r}") from None
 
 
+def env_amounts(name: str, default: str) -> tuple[float, ...]:
+    value = env(name, default)
+    try:
+        amounts = tuple(float(each) for each in value.split(",") if each.strip())
+    except ValueError:
+        amounts = (-1.0,)
+    if not all(0 <= each < float("inf") for each in amounts):
+        raise ImproperlyConfigured(f"{name} must be amounts with commas between them, none negative, not {value!r}")
+    return amounts
+
+
 def database_from(url: str) -> dict[str, Any]:
     """A `postgresql://user:password@host:port/name?option=value` URL as Django's dictionary."""
     parts = urlsplit(url)
@@ -190,6 +201,7 @@ REPLICA_DAYS = env_int("GRIDFARE_REPLICA_DAYS", 30)  # a copy in a region that n
 LARGE_BYTES = env_int("GRIDFARE_LARGE_BYTES", 100_000_000)  # smaller inputs follow the work wherever it goes
 AUTO_ACTIVATE_POOLS = env_bool("GRIDFARE_AUTO_ACTIVATE_POOLS", False)
 COMMUNITY_PROVEN_LEVEL = env_int("GRIDFARE_COMMUNITY_PROVEN_LEVEL", 3)  # below, a community pool's results are compared
+LEVEL_WORTH = env_amounts("GRIDFARE_LEVEL_WORTH", "10,100,1000")  # of a unit: what is dearer is compared on pools of levels 0, 1, 2
 
 CELERY_BROKER_URL = REDIS_URL
 CELERY_TASK_IGNORE_RESULT = True

@@ -113,6 +113,7 @@ def state_of(pool: Pool) -> PoolState:
         probation=pool.quarantined_until is not None,
         level=pool.level,
         unproven=is_unproven(pool),
+        worth=worth_of(pool.level),
     )
 
 
@@ -124,6 +125,12 @@ def is_unproven(pool: Pool) -> bool:
 def unproven_ones() -> Q:
     """The same question of rows."""
     return Q(kind=Pool.Kind.COMMUNITY, level__lt=settings.COMMUNITY_PROVEN_LEVEL)
+
+
+def worth_of(level: int) -> float | None:
+    """What a unit may be worth for a single result of a pool of this level to be believed; None: as much as it likes."""
+    listed: tuple[float, ...] = settings.LEVEL_WORTH
+    return listed[level] if level < len(listed) else None
 
 
 def priced(offers: Mapping[int, Iterable[Listed]], at: str) -> dict[int, Prices]:
@@ -156,7 +163,7 @@ _kept = _Kept()
 
 def scene() -> Scene:
     """The scene as of now: one statement, or four after a change."""
-    stamp = (*rows(_STAMP)[0], settings.COMMUNITY_PROVEN_LEVEL)
+    stamp = (*rows(_STAMP)[0], settings.COMMUNITY_PROVEN_LEVEL, settings.LEVEL_WORTH)
     with _kept.lock:
         if _kept.scene is not None and _kept.stamp == stamp:
             return _kept.scene

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import gridfare
-from gridfare.cli import account, ledger, market, submitting, tasks
+from gridfare.cli import account, ledger, market, submitting, tasks, units
 from gridfare.cli.agent import agent_app
 from gridfare.cli.artifact import artifact_app
 from gridfare.cli.capability import capability_app
@@ -37,7 +37,7 @@ app = typer.Typer(
 )
 PANELS: dict[str, list[Callable[..., None]]] = {
     "Work": [submitting.quote, submitting.submit, submitting.run, submitting.wait, tasks.tasks, tasks.show,
-             tasks.logs, tasks.events, tasks.results, tasks.cancel],
+             units.units, tasks.logs, tasks.events, tasks.results, tasks.cancel],
     "Market": [market.capabilities, market.market, market.scarcity, market.regions, market.pools],
     "Account": [account.login, account.logout, account.whoami, account.bill],
 }  # fmt: skip

@@ -121,7 +121,7 @@ def trust_view(found: PoolTrust) -> list[RenderableType]:
             ("pool", found["pool"]),
             ("level", f"L{found['level']}" + (f" until {local(found['level_until'])}" if found["level_until"] else "")),
             ("next level", found["level_missing"]),
-            ("believed alone", "no" if found.get("unproven") else "yes"),
+            ("believed alone", believed_text(found)),
             ("reputation", reputation_text(found["reputation"])),
             ("quarantine", held),
             ("quota", "none" if quota is None else f"{quota} units a day"),
@@ -135,6 +135,14 @@ def trust_view(found: PoolTrust) -> list[RenderableType]:
     parts: list[RenderableType] = [head]
     parts += [table(["capability", "right in a row", "checked", "reputation"], rows, whole=["capability"])] if rows else []
     return parts + ([table(["when", "what", "why"], events, whole=["when"])] if events else [])
+
+
+def believed_text(found: PoolTrust) -> str:
+    """Whether nobody else need confirm its results; of units that are worth more, somebody must."""
+    most = found.get("believed_up_to")
+    if found.get("unproven") or most == 0:
+        return "no: it gets what is compared, and what says accept_unproven"
+    return "yes" if most is None else f"where a unit is worth {most:,g} or less; beyond, its results are compared"
 
 
 @pool_app.command("offer")

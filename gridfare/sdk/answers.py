@@ -53,6 +53,7 @@ class Task(TypedDict):
     started_at: str | None
     ended_at: str | None
     cancel_requested: bool
+    verify: NotRequired[Any]
 
 
 class QuotePool(TypedDict):
@@ -248,6 +249,7 @@ class PoolTrust(TypedDict):
     level_until: str | None
     level_missing: str
     unproven: bool
+    believed_up_to: float | None
     reputation: Reputation
     quarantine: dict[str, Any] | None
     daily_quota: int | None

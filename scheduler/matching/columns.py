@@ -72,6 +72,17 @@ class Column:
         """What an hour of this class's waiting is worth, its age counted."""
         return self.weights.hour * impatience(self.one.age_s)
 
+    @cached_property
+    def believed(self) -> Bools:
+        """Pools whose single result is believed of such a unit, by what it is worth.
+
+        That is its price there, and no less than the median of all offers: who asks little makes no unit worth less.
+        """
+        asked = self.price[self.offer >= 0]
+        usual = float(np.median(asked)) if asked.size else 0.0
+        enough: Bools = np.maximum(self.price, usual) <= self.market.worth
+        return ~self.market.unproven & enough
+
     @property
     def work_s(self) -> Floats:
         """From the start of the transfer to the result's arrival."""

@@ -9,7 +9,8 @@ from typing import Any, Final
 from core.errors import Invalid
 from marketplace.policies import Policy
 from marketplace.stages import VALIDATES, stages_of
-from scheduler.matching import ClassState, PoolState, fitting
+from scheduler.matching import ClassState, PoolState, Snapshot, fitting
+from scheduler.matching.misses import nearest
 from scheduler.scene import Scene, scene
 from scheduler.services.drafting import Draft
 from scheduler.services.expanding import need_of
@@ -46,13 +47,27 @@ def refuse_hopeless(draft: Draft) -> None:
         _check_owners(draft.task.plan, owners & _judges(draft, stage, known) if validated else owners)
     else:
         return
-    nearest = next((d for d in ("price", "offer", "trust", "policy", "provider", "region", "gang") if counts.get(d)), "")
-    code, detail, at = _HOPELESS.get(nearest, ("no_pool_fits", "no pool of the market could run this", "capability"))
-    raise Invalid(code, detail, field=at, excluded=counts)
+    first = next((d for d in ("price", "offer", "trust", "policy", "provider", "region", "gang") if counts.get(d)), "")
+    code, detail, at = _HOPELESS.get(first, ("no_pool_fits", "no pool of the market could run this", "capability"))
+    raise Invalid(code, detail + (_way_in(one, known) if first == "trust" else ""), field=at, excluded=counts)
+
+
+def _way_in(one: ClassState, known: Scene) -> str:
+    """What the task would have to say for the nearest pool to take it, where that is its to say."""
+    found = [miss for miss in nearest(one, _everybody(one, known), 1) if miss.change]
+    if not found:
+        return ""
+    change = "; ".join(f"{name}: {str(value).lower()}" for name, value in (found[0].change or {}).items())
+    asks = " (or have its results compared, with verify: exact)" if "constraints.accept_unproven" in change else ""
+    return f"; {found[0].pool} would take it with {change}{asks}"
+
+
+def _everybody(one: ClassState, known: Scene) -> Snapshot:
+    return market_in(known, [one], online_only=False, with_load=False)
 
 
 def _fitting(one: ClassState, known: Scene) -> tuple[list[PoolState], Mapping[str, int]]:
-    return fitting(one, market_in(known, [one], online_only=False, with_load=False), known.columns)
+    return fitting(one, _everybody(one, known), known.columns)
 
 
 def _judges(draft: Draft, stage: int, known: Scene) -> set[str]:

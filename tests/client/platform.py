@@ -61,6 +61,7 @@ class Platform:
     logs: dict[str, list[Json]] = field(default_factory=dict)
     files: dict[str, dict[str, bytes]] = field(default_factory=dict)
     pools: dict[str, Json] = field(default_factory=dict)
+    attempts: list[Json] = field(default_factory=list)  # of every unit of every task
     windows: list[Json] = field(default_factory=list)
     offers: list[Json] = field(default_factory=list)
     versions: dict[str, Json] = field(default_factory=dict)
@@ -395,7 +396,7 @@ def units(handler: Handler, variables: Json) -> Json:
         "region": "ningxia",
         "tries": 1,
         "params": {},
-        "attempts": [],
+        "attempts": handler.platform.attempts,
     }
     return handler.page([row | {"index": index} for index in range(2)])
 
@@ -620,6 +621,7 @@ TRUST: Json = {
     "level_until": "2030-01-31T00:00:00Z",
     "level_missing": "50 checked results; there are 12",
     "unproven": True,
+    "believed_up_to": 1000.0,
     "reputation": {"score": 0.93, "status": "rated", "formula": "", "valid": 12, "invalid": 0, "lost": 0, "sample_size": 12},
     "quarantine": {"state": "closed", "until": "2030-01-01T01:00:00Z", "reason": "3 wrong results", "times": 1},
     "daily_quota": 128,

@@ -79,6 +79,6 @@ def test_the_right_result_is_delivered_and_the_liar_is_unpaid_and_shut_out(
 
     shut_out = alice.submit("gridfare/sums", {"count": 1}, providers=[LIAR], name="nobody takes it")
     market.stack.wait(lambda: alice.explain(shut_out["id"])["waiting"], "it does not wait", "worker", 20)
-    assert alice.explain(shut_out["id"])["waiting"]["reason"] == "pools_offline"
+    assert alice.explain(shut_out["id"])["waiting"]["reason"] == "pools_quarantined"
     alice.cancel(shut_out["id"])
     market.ended(shut_out["id"])

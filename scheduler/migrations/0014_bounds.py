@@ -1,3 +1,5 @@
+"""A round keeps its cost and the bound that no plan is below."""
+
 from django.db import migrations, models
 
 
