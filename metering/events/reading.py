@@ -26,7 +26,10 @@ _AMOUNT: Final = re.compile(r"[0-9]{1,30}(?:\.[0-9]{1,12})?").fullmatch
 _NEGATIVE: Final = re.compile(r"-[0-9]+(?:\.[0-9]+)?").fullmatch
 _MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII).fullmatch
 _UUID7: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}").fullmatch
-_DATA: Final = frozenset({"pool", "quantity", "unit", "labels", "value", "boot_id", "seq"})
+_DATA: Final = frozenset({"pool", "quantity", "unit", "labels", "value", "boot_id", "seq", "gauge"})
+HEARTBEAT: Final = "heartbeat"  # a meter: its source was awake just then, so customers of whom it said nothing were idle
+RESERVED: Final = frozenset({"held_cores", "held_accelerators"})  # gauges of the platform's own
+_DATA_USUAL: Final = frozenset({"pool", "quantity", "unit", "labels"})
 _EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -43,7 +46,7 @@ class Refused:
 class Event:
     """What an event says. `at` is its time in UTC as text.
 
-    `quantity` and `value` are decimal text without needless zeros; `labels` is canonical JSON.
+    `quantity`, `value` and `gauge` are decimal text without needless zeros; `labels` is canonical JSON.
     """
 
     source: str
@@ -58,6 +61,7 @@ class Event:
     value: str | None
     boot_id: str | None
     seq: int | None
+    gauge: str | None
     document: dict[str, Any]
     at: str = ""
 
@@ -69,6 +73,7 @@ class Event:
         """128 bits, in hex, of what it says: another spelling of the same number or moment is the same event."""
         said = f"{self.at}\x1f{self.meter}\x1f{self.subject}\x1f{self.pool}\x1f{self.quantity}\x1f{self.unit}"
         said += f"\x1f{self.labels}\x1f{self.value}\x1f{self.boot_id}\x1f{self.seq}"
+        said += "" if self.gauge is None else f"\x1f{self.gauge}"
         return hashlib.blake2b(said.encode(), digest_size=16).hexdigest()
 
 
@@ -92,7 +97,7 @@ def read_usual(document: Any) -> Event | None:
         data = document["data"]
         fits = (
             document["specversion"] == "1.0"
-            and "value" not in data and "boot_id" not in data and "seq" not in data and data.keys() <= _DATA
+            and _DATA_USUAL.issuperset(data)
             and _fit(document["source"], document["type"], document["subject"], data["pool"], data["unit"])
             and _TEXT(document["id"]) and _MOMENT(document["time"]) and _AMOUNT(data["quantity"])
             and (data.get("labels") is None or _are_labels(data["labels"]))
@@ -105,7 +110,7 @@ def read_usual(document: Any) -> Event | None:
 
 @lru_cache(maxsize=10_000)
 def _fit(source: Any, meter: Any, subject: Any, pool: Any, unit: Any) -> bool:
-    return bool(_TEXT(source) and _METER(meter) and _TEXT(subject) and _TEXT(pool) and _UNIT(unit))
+    return bool(_TEXT(source) and meter not in RESERVED and _METER(meter) and _TEXT(subject) and _TEXT(pool) and _UNIT(unit))
 
 
 def read_any(document: Any) -> Event | Refused:
@@ -118,6 +123,8 @@ def read_any(document: Any) -> Event | Refused:
         value = document.get(name)
         if not isinstance(value, str) or not fits(value):
             return Refused("invalid", name, _WANTED[name])
+    if document["type"] in RESERVED:
+        return Refused("meter_reserved", "type", "the platform measures this itself")
     moment = moment_of(document["time"])
     if moment is None:
         return Refused("invalid", "time", _WANTED["time"])
@@ -156,10 +163,12 @@ def _wrong_with(data: dict[str, Any]) -> Refused | None:
             return Refused("invalid", f"data.{name}", wanted)
     if data.get("labels") is not None and not _are_labels(data["labels"]):
         return Refused("invalid", "data.labels", f"at most {MOST_LABELS} labels, text to text")
-    if ("quantity" in data) == ("value" in data):
-        return Refused("quantity_or_value", "data.quantity", "either a quantity, or a counter's value with boot_id and seq")
-    if "quantity" in data:
-        return _wrong_with_amount(data, "quantity") or _wrong_with_leftovers(data)
+    kinds = [name for name in ("quantity", "value", "gauge") if name in data]
+    if len(kinds) != 1:
+        detail = "either a quantity, or a counter's value with boot_id and seq, or a gauge's sample"
+        return Refused("quantity_or_value", "data.quantity", detail)
+    if kinds != ["value"]:
+        return _wrong_with_amount(data, kinds[0]) or _wrong_with_leftovers(data)
     return _wrong_with_amount(data, "value") or _wrong_with_counter(data)
 
 
@@ -218,6 +227,7 @@ def _event(document: dict[str, Any], data: dict[str, Any], moment: datetime) -> 
         plain(data["value"]) if "value" in data else None,
         data.get("boot_id"),
         data.get("seq"),
+        plain(data["gauge"]) if "gauge" in data else None,
         document,
         str(moment),
     )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from metering.events.reading import AHEAD, OLDEST, Event, Refused, key_of, read
+from metering.events.reading import AHEAD, HEARTBEAT, OLDEST, Event, Refused, key_of, read
 
 
 @dataclass(slots=True)
@@ -72,16 +72,19 @@ def named(events: Iterable[Event | Refused]) -> tuple[set[str], set[str]]:
 
 
 def sort(
-    provider: int, events: Sequence[Event | Refused], pools: Mapping[str, int], customers: Mapping[str, int], now: datetime
-) -> Batch:
+    provider: int, events: Sequence[Event | Refused], pools: Mapping[str, int], customers: Mapping[str, int], now: datetime,
+    shut: Set[tuple[str, str]] = frozenset(),
+) -> Batch:  # fmt: skip
     """Sort a batch: `pools` are the provider's by identifier, `customers` those that exist by short name.
+
+    shut  (pool, customer) where the pool's own lists do not admit the customer
 
     The first event with a key stands; the same again is its duplicate, another payload under it is against it.
     """
     batch = Batch({}, [None] * len(events), [])
     latest, oldest = now + AHEAD, now - OLDEST
     for place, event in enumerate(events):
-        refused = event if isinstance(event, Refused) else _refused(event, pools, customers, latest)
+        refused = event if isinstance(event, Refused) else _refused(event, pools, customers, latest, shut)
         if refused is not None:
             batch.answers[place] = _invalid(event, refused)
         elif isinstance(event, Event):
@@ -89,11 +92,15 @@ def sort(
     return batch
 
 
-def _refused(event: Event, pools: Mapping[str, int], customers: Mapping[str, int], latest: datetime) -> Refused | None:
+def _refused(
+    event: Event, pools: Mapping[str, int], customers: Mapping[str, int], latest: datetime, shut: Set[tuple[str, str]]
+) -> Refused | None:
     if event.pool not in pools:
         return Refused("pool_unknown", "data.pool", "the provider has no such pool")
     if event.subject not in customers:
         return Refused("subject_unknown", "subject", "there is no such organization")
+    if (event.pool, event.subject) in shut and event.meter != HEARTBEAT:
+        return Refused("subject_not_admitted", "subject", "the pool's own lists do not admit this organization")
     if event.time > latest:
         return Refused("in_future", "time", "more than five minutes ahead of the platform's clock")
     return None

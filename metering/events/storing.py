@@ -18,6 +18,7 @@ from django.utils import timezone
 
 from core.wake import wake
 from marketplace.models import ApiKey, Organization, Pool
+from metering.cutoffs import accepted_now
 from metering.events import sql
 from metering.events.collector import without_collector
 from metering.events.reading import Event, Refused
@@ -46,12 +47,13 @@ def take(
 
     documents  parsed JSON, or `Refused` for what could not be parsed
     """
-    events, now = read_all(documents), now or timezone.now()
-    pools, customers = _known(provider, events)
-    sorted_ = sort(provider.pk, events, pools, customers, now)
+    events, given, now = read_all(documents), now, now or timezone.now()
+    pools, customers, shut = _known(provider, events)
+    sorted_ = sort(provider.pk, events, pools, customers, now, shut)
     if not sorted_.rows:
         return Taken([answer for answer in sorted_.answers if answer is not None])
     with transaction.atomic():
+        now = given or accepted_now()
         batch = UsageBatch.objects.create(provider=provider, api_key=api_key, received_at=now, rows=len(events))
         verdicts = list(sorted_.verdicts(store(provider, list(sorted_.rows.values()), batch, pools, customers)))
         quarantine(provider, verdicts, now)
@@ -59,10 +61,22 @@ def take(
     return Taken(_answered(sorted_, verdicts), batch.pk)
 
 
-def _known(provider: Organization, events: Sequence[Event | Refused]) -> tuple[dict[str, int], dict[str, int]]:
+def _known(
+    provider: Organization, events: Sequence[Event | Refused]
+) -> tuple[dict[str, int], dict[str, int], set[tuple[str, str]]]:
+    """The provider's pools and the customers that the events name, and which of these the pools do not admit."""
     pools, customers = named(events)
-    own = Pool.objects.filter(organization=provider, identifier__in=pools).values_list("identifier", "pk")
-    return dict(own), dict(Organization.objects.filter(slug__in=customers).values_list("slug", "pk"))
+    own = list(Pool.objects.filter(organization=provider, identifier__in=pools).only(*_LISTS))
+    known = dict(Organization.objects.filter(slug__in=customers).values_list("slug", "pk"))
+    shut = {(pool.identifier, slug) for pool in own for slug in known if not _admits(pool, slug)}
+    return {pool.identifier: pool.pk for pool in own}, known, shut
+
+
+_LISTS: Final = ("identifier", "allow_organizations", "deny_organizations")
+
+
+def _admits(pool: Pool, slug: str) -> bool:
+    return (not pool.allow_organizations or slug in pool.allow_organizations) and slug not in pool.deny_organizations
 
 
 def store(
@@ -110,7 +124,7 @@ def _text(rows: list[Row], series: dict[tuple[str, str, str, str, str], int]) ->
         line = (
             f"{row.key}\t{row.digest}\t{series[event.series]}\t{event.id}\t{event.at}\t{event.quantity or _NULL}\t"
             f"{event.labels or _NULL}\t{event.value or _NULL}\t{event.boot_id or _NULL}\t"
-            f"{_NULL if event.seq is None else event.seq}\t{row.old}\n"
+            f"{_NULL if event.seq is None else event.seq}\t{event.gauge or _NULL}\t{row.old}\n"
         )
         lines.append(line.replace("\\", "\\\\").replace(_NULL, "\\N") if _NULL in line or "\\" in line else line)
     return "".join(lines)
