@@ -7,7 +7,7 @@ again whole. How many statements it takes does not depend on how many events the
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -21,7 +21,7 @@ from marketplace.models import ApiKey, Organization, Pool
 from metering.cutoffs import accepted_now
 from metering.events import sql
 from metering.events.collector import without_collector
-from metering.events.reading import Event, Refused
+from metering.events.reading import Amount, Event, Refused, Series
 from metering.events.sorting import Answer, Batch, Row, named, read_all, sort
 from metering.models import UsageBatch
 
@@ -101,7 +101,7 @@ def store(
 
 def _series(
     provider: Organization, rows: list[Row], pools: dict[str, int], customers: dict[str, int]
-) -> dict[tuple[str, str, str, str, str], int]:
+) -> dict[Series, int]:
     wanted = sorted({row.event.series for row in rows})
     source, pool, customer, meter, unit = zip(*wanted, strict=True)
     arguments: dict[str, Any] = {"provider": provider.pk, "source": list(source), "meter": list(meter), "unit": list(unit)}
@@ -116,21 +116,32 @@ def _series(
     return {wanted[place - 1]: number for place, number in found}
 
 
-def _text(rows: list[Row], series: dict[tuple[str, str, str, str, str], int]) -> str:
-    r"""The rows as COPY reads them. Texts hold no control characters, so only the backslash is to be escaped."""
+def _text(rows: list[Row], series: Mapping[Series, int]) -> str:
+    """The rows as COPY reads them."""
     lines = []
+    amounts: dict[Amount, tuple[str, str]] = {}
     for row in rows:
         event = row.event
-        line = (
-            f"{row.key}\t{row.digest}\t{series[event.series]}\t{event.id}\t{event.at}\t{event.quantity or _NULL}\t"
-            f"{event.labels or _NULL}\t{event.value or _NULL}\t{event.boot_id or _NULL}\t"
-            f"{_NULL if event.seq is None else event.seq}\t{event.gauge or _NULL}\t{row.old}\n"
+        amount = event.amount
+        if amount not in amounts:
+            quantity, *others = map(_cell, amount)
+            amounts[amount] = quantity, "\t".join(others)
+        quantity, others = amounts[amount]
+        labels = _NULL if event.labels is None else _cell(event.labels)
+        lines.append(
+            f"{row.key}\t{row.digest}\t{series[event.series]}\t{_cell(event.id)}\t{event.at}\t{quantity}\t{labels}\t{others}\t{row.old}\n"
         )
-        lines.append(line.replace("\\", "\\\\").replace(_NULL, "\\N") if _NULL in line or "\\" in line else line)
     return "".join(lines)
 
 
-_NULL: Final = "\x00"  # no text may hold it
+_NULL: Final = "\\N"
+
+
+def _cell(value: str | int | None) -> str:
+    """Texts hold no control characters, so only the backslash is to be escaped."""
+    if value is None:
+        return _NULL
+    return value.replace("\\", "\\\\") if isinstance(value, str) else str(value)
 
 
 def quarantine(provider: Organization, verdicts: Iterable[tuple[Row, str]], now: datetime) -> None:
@@ -158,7 +169,7 @@ def _answered(batch: Batch, verdicts: Iterable[tuple[Row, str]]) -> list[Answer]
 
 def _answer(event: Event, verdict: str) -> Answer:
     said = _SAID[verdict]
-    return Answer(said.status, said.code, said.field, said.detail, event.id, event.source)
+    return Answer(said.status, said.code, said.field, said.detail, event.id, event.series.source)
 
 
 @dataclass(frozen=True, slots=True)
