@@ -167,5 +167,5 @@ def text_of(provider: Any, body: bytes) -> str:
     from metering.events.storing import _text
 
     events = [event for event in read_all(lines(body)) if isinstance(event, Event)]
-    rows = [Row(key_of(provider.pk, event.source, event.id), event.digest(), event, old=False) for event in events]
+    rows = [Row(key_of(provider.pk, event.series.source, event.id), event.digest(), event, old=False) for event in events]
     return _text(rows, {event.series: 1 for event in events})

@@ -28,6 +28,7 @@ GROUPS: Final = (
             ("Quarantined events", "metering_quarantinedevent", "gpp_maybe"),
             ("Usage by hour", "metering_usagehour", "schedule"),
             ("Usage by day", "metering_usageday", "calendar_today"),
+            ("Usage subjects", "metering_usagesubject", "category"),
             ("Dirty hours", "metering_usagedirty", "cleaning_services"),
             ("Charges", "billing_charge", "receipt"),
             ("Journal", "billing_journalentry", "menu_book"),

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from django.conf import settings
-from django.db import connection
+from django.db import connection, transaction
 
 from marketplace.models import Task
+from metering.cutoffs import no_cutoff_meanwhile
 from metering.sql import MEASURE
 
 
@@ -23,12 +24,13 @@ class Measured:
 
 
 def measure(limit: int = settings.CHUNK) -> Measured:
-    """Measure up to `limit` ended attempts, those leased first: one statement, so one transaction.
+    """Measure up to `limit` ended attempts, those leased first: a lock and one statement, in one transaction.
 
     Two callers never meet: each skips what the other has locked. An attempt that was given back unstarted
     (`released`) leaves the queue without a record. Offers that priced one of them become `used`.
     """
-    with connection.cursor() as cursor:
+    with transaction.atomic(), connection.cursor() as cursor:
+        no_cutoff_meanwhile(cursor)
         cursor.execute(MEASURE, {"limit": limit})
         taken, recorded, tasks = cursor.fetchone()
     return Measured(taken, recorded, tasks)
