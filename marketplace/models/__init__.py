@@ -7,6 +7,7 @@ from marketplace.models.capabilities import Capability, CapabilityVersion
 from marketplace.models.providers import Agent, JoinToken, Offer, Pool, Rate, Region
 from marketplace.models.replicas import Pin, Replica
 from marketplace.models.tasks import Result, Task, TaskArtifact, TaskEvent, TaskReference
+from marketplace.models.webhooks import WebhookDelivery, WebhookEndpoint, WebhookEvent, WebhookSecret, WebhookTry
 
 __all__ = [
     "Agent",
@@ -34,4 +35,9 @@ __all__ = [
     "TaskReference",
     "Upload",
     "User",
+    "WebhookDelivery",
+    "WebhookEndpoint",
+    "WebhookEvent",
+    "WebhookSecret",
+    "WebhookTry",
 ]
