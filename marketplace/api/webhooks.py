@@ -26,7 +26,7 @@ from marketplace.webhooks.reading import MOST, events_after
 from marketplace.webhooks.types import declared, unknown_wishes
 
 MOST_HOURS: Final = 24 * 30
-SECRET_HELP: Final = "the secret that requests are signed with; shown only now"
+_SHOWN_ONCE: Final = "the secret that requests are signed with; shown only now"
 
 
 class TypesField(serializers.ListField):
@@ -71,7 +71,7 @@ class WebhookOut(Out):
 
 
 class IssuedWebhookOut(WebhookOut):
-    secret = serializers.CharField(help_text=SECRET_HELP)
+    secret = serializers.CharField(help_text=_SHOWN_ONCE)
 
 
 class WebhookRotateIn(In):
@@ -115,7 +115,7 @@ class WebhookTryOut(Out):
 
 
 class WebhookDeliveryDetailOut(WebhookDeliveryOut):
-    data = serializers.JSONField(source="event.data")
+    data = serializers.JSONField(source="event.data")  # type: ignore[assignment]  # the library has a property of this name
     log = serializers.SerializerMethodField(help_text="the last hundred tries, newest first")
 
     def get_log(self, delivery: WebhookDelivery) -> list[dict[str, Any]]:
@@ -133,7 +133,7 @@ class ToldEventOut(Out):
     type = serializers.CharField()
     subject = serializers.CharField()
     timestamp = serializers.DateTimeField()
-    data = serializers.JSONField()
+    data = serializers.JSONField()  # type: ignore[assignment]  # the same
 
 
 class ToldEventsOut(Out):

@@ -14,7 +14,7 @@ import pytest
 
 from core import outbound
 from core.outbound import Unreachable, is_public, post, url_problem
-from tests.builders_webhooks import HttpReceiver, listening
+from tests.builders_receiver import HttpReceiver, listening
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,8 @@ def test_these_are_public(address: str) -> None:
         "http://example.com/", "ftp://example.com/", "example.com", "", "https://", "https:///path", "https://user@example.com/",
         "https://user:word@example.com/", "https://@example.com/", "https://example.com/#part", "https://example.com:0/",
         "https://example.com:99999/", "https://example.com:x/", "https://[::1/", "https://exa mple.com/",
-        "https://example.com/\r\nX: y", "https://example.com/\x00", "https://bücher.example/", "https://127.0.0.1/", "https://2130706433/", "https://0x7f.1/",
+        "https://example.com/\r\nX: y", "https://example.com/\x00", "https://bücher.example/", "https://127.0.0.1/",
+        "https://2130706433/", "https://0x7f.1/",
         "https://127.1/", "https://0177.0.0.1/", "https://[::1]/", "https://[::ffff:7f00:1]/", "https://[fe80::1%25eth0]/",
         "https://169.254.169.254/latest/meta-data", "https://localhost/", "https://a.localhost/", "https://printer.local/",
         "https://metadata.google.internal/", "https://LOCALHOST/", "https://example.com/" + "x" * 500, "https://example.com/<b>",
