@@ -18,6 +18,7 @@ from django.db import DatabaseError, connection, transaction
 from billing.models import Account, CostSoFar
 from billing.sql import CHARGE, FEES, LOCK, PUSH_SO_FAR, READY, SETTLE, SO_FAR
 from marketplace.models import Task
+from marketplace.webhooks.outbox import publish_tasks
 
 log = logging.getLogger(__name__)
 
@@ -180,6 +181,7 @@ def _find_accounts(sides: set[Side]) -> dict[Side, int]:
 def _settle(tasks: list[UUID]) -> list[UUID]:
     settled = [task for (task,) in _run(SETTLE, tasks)]
     CostSoFar.objects.filter(task__in=settled).delete()
+    publish_tasks((task, "task.settled", {}) for task in settled)
     return settled
 
 

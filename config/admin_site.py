@@ -75,6 +75,16 @@ GROUPS: Final = (
         ),
     ),
     (
+        "Webhooks",
+        (
+            ("Endpoints of webhooks", "marketplace_webhookendpoint", "webhook"),
+            ("Deliveries", "marketplace_webhookdelivery", "send"),
+            ("Events told", "marketplace_webhookevent", "campaign"),
+            ("Delivery log", "marketplace_webhooktry", "list_alt"),
+            ("Secrets", "marketplace_webhooksecret", "password"),
+        ),
+    ),
+    (
         "Capabilities and files",
         (
             ("Capabilities", "marketplace_capability", "widgets"),

@@ -199,6 +199,8 @@ MAX_ARTIFACT_BYTES = env_int("GRIDFARE_MAX_ARTIFACT_BYTES", 20 * 1024**3)
 DEFAULT_QUOTA_BYTES = env_int("GRIDFARE_DEFAULT_QUOTA_BYTES", 100 * 1024**3)
 REPLICA_DAYS = env_int("GRIDFARE_REPLICA_DAYS", 30)  # a copy in a region that nobody pins goes after so long
 LARGE_BYTES = env_int("GRIDFARE_LARGE_BYTES", 100_000_000)  # smaller inputs follow the work wherever it goes
+WEBHOOK_DAYS = env_int("GRIDFARE_WEBHOOK_DAYS", 30)  # events, deliveries and their log are kept so long
+WEBHOOK_PRIVATE = env_bool("GRIDFARE_WEBHOOK_PRIVATE", False)  # endpoints may be private addresses, and http
 AUTO_ACTIVATE_POOLS = env_bool("GRIDFARE_AUTO_ACTIVATE_POOLS", False)
 COMMUNITY_PROVEN_LEVEL = env_int("GRIDFARE_COMMUNITY_PROVEN_LEVEL", 3)  # below, a community pool's results are compared
 LEVEL_WORTH = env_amounts("GRIDFARE_LEVEL_WORTH", "10,100,1000")  # of a unit: what is dearer is compared on pools of levels 0, 1, 2
@@ -230,6 +232,8 @@ CELERY_BEAT_SCHEDULE = {
     "prove": {"task": "billing.prove", "schedule": crontab(hour=3, minute=0), "options": {"expires": 3600}},
     "housekeep": {"task": "marketplace.housekeep", "schedule": timedelta(minutes=10), "options": {"expires": 600}},
     "replicate": {"task": "marketplace.replicate", "schedule": timedelta(seconds=5), "options": {"expires": 5}},
+    "webhooks": {"task": "marketplace.send_webhooks", "schedule": timedelta(seconds=5), "options": {"expires": 5}},
+    "tidy-webhooks": {"task": "marketplace.tidy_webhooks", "schedule": timedelta(minutes=1), "options": {"expires": 60}},
     "levels": {"task": "scheduler.review_levels", "schedule": timedelta(hours=1), "options": {"expires": 3600}},
     "forget": {"task": "scheduler.housekeep", "schedule": timedelta(minutes=10), "options": {"expires": 600}},
 }

@@ -23,6 +23,7 @@ urlpatterns = [
     path("api/v1/", include("marketplace.api.availability")),
     path("api/v1/", include("marketplace.api.capabilities")),
     path("api/v1/", include("marketplace.api.artifacts")),
+    path("api/v1/", include("marketplace.api.webhooks")),
     path("api/v1/", include("scheduler.api.publishing")),
     path("api/v1/", include("scheduler.api.tasks")),
     path("api/v1/", include("scheduler.api.market")),

@@ -26,11 +26,12 @@ from gridfare.sdk.network import NetworkCalls
 from gridfare.sdk.providers import ProviderCalls
 from gridfare.sdk.tasks import TaskCalls
 from gridfare.sdk.usage import UsageCalls
+from gridfare.sdk.webhooks import WebhookCalls
 
 __all__ = ["Client", "Retry", "find_access"]
 
 
-class Client(TaskCalls, CapabilityCalls, ProviderCalls, NetworkCalls, UsageCalls, AccountCalls, LedgerCalls):
+class Client(TaskCalls, CapabilityCalls, ProviderCalls, NetworkCalls, UsageCalls, AccountCalls, LedgerCalls, WebhookCalls):
     """A connection to one platform with one key. Safe to share between threads; close it, or use it in `with`.
 
     url, key   default: GRIDFARE_URL and GRIDFARE_KEY, then the profile stored by `gridfare login`

@@ -20,6 +20,7 @@ from gridfare.cli.output import AsJson
 from gridfare.cli.pool import pool_app
 from gridfare.cli.session import Session
 from gridfare.cli.usage import usage_app
+from gridfare.cli.webhook import webhook_app
 
 __all__ = ["app"]
 
@@ -66,6 +67,7 @@ app.command(rich_help_panel="Account")(version)
 app.command("verify-ledger", rich_help_panel="Account")(ledger.verify_ledger)
 app.add_typer(account.keys_app, name="keys", rich_help_panel="Account")
 app.add_typer(ledger.ledger_app, name="ledger", rich_help_panel="Account")
+app.add_typer(webhook_app, name="webhook", rich_help_panel="Account")
 app.add_typer(capability_app, name="capability", rich_help_panel="Market")
 app.add_typer(artifact_app, name="artifact", rich_help_panel="Work")
 app.add_typer(network_app, name="network", rich_help_panel="Market")

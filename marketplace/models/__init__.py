@@ -8,6 +8,7 @@ from marketplace.models.contracts import Contract
 from marketplace.models.providers import Agent, JoinToken, Offer, Pool, Rate, Region
 from marketplace.models.replicas import Pin, Replica
 from marketplace.models.tasks import Result, Task, TaskArtifact, TaskEvent, TaskReference
+from marketplace.models.webhooks import WebhookDelivery, WebhookEndpoint, WebhookEvent, WebhookSecret, WebhookTry
 
 __all__ = [
     "Agent",
@@ -36,4 +37,9 @@ __all__ = [
     "TaskReference",
     "Upload",
     "User",
+    "WebhookDelivery",
+    "WebhookEndpoint",
+    "WebhookEvent",
+    "WebhookSecret",
+    "WebhookTry",
 ]

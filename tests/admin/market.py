@@ -57,6 +57,7 @@ from tests.builders_network import a_link, a_wish
 from tests.builders_storage import a_replica
 from tests.builders_tasks import FakeAgent, a_task, a_version, run_to_end
 from tests.builders_usage import a_kept_event, an_event, sent
+from tests.builders_webhooks import Receiver, an_endpoint, tell
 
 _serial = numbers(1)
 
@@ -143,6 +144,9 @@ def _files(task: Task) -> None:
     a_replica(artifact, f"place-{next(_serial)}", state="held")
     pin(artifact, None, timezone.now() + timedelta(days=1))
     BlobPlace.objects.get_or_create(blob=blob, region=Region.objects.first())
+    an_endpoint()
+    tell()
+    Receiver().run()
     Upload.objects.create(organization=owner, sha256="a" * 64, bytes=9, name="b.csv", expires_at=timezone.now())
 
 

@@ -23,6 +23,7 @@ from rest_framework.test import APIClient
 from marketplace import storage
 from marketplace.models import Agent, User
 from marketplace.services.artifacts import begin_upload, blob_received
+from marketplace.webhooks.endpoints import ping
 from scheduler.services.network import reserve
 from scheduler.services.placing import run_round
 from tests import builders as build
@@ -32,6 +33,7 @@ from tests.builders_network import a_link, a_wish
 from tests.builders_storage import a_replica
 from tests.builders_tasks import FakeAgent, a_task, a_version, run_to_end
 from tests.builders_usage import a_kept_event
+from tests.builders_webhooks import an_endpoint, caller_for
 from tests.contracts.test_routes_guarded import methods_of, patterns, routes
 
 pytestmark = pytest.mark.django_db
@@ -54,6 +56,7 @@ POST capabilities/<org>/<name>/versions/<version>/deprecate    carol 401 401 404
 POST capabilities/<org>/<name>/versions/<version>/publish      carol 401 401 404 403 403 202 202 202
 POST capabilities/<org>/<name>/versions/<version>/trust        carol 401 401 403 403 403 403 403 200
 POST capabilities/<org>/<name>/versions/<version>/withdraw     carol 401 401 404 403 403 200 200 200
+GET events                                                     alice 401 401 200 403 200 200 200 200
 GET keys                                                       alice 401 401 200 200 200 200 200 200
 POST keys                                                      alice 401 401 201 403 403 403 201 201
 DELETE keys/<prefix>                                           alice 401 401 404 403 403 403 204 404
@@ -126,6 +129,18 @@ POST usage/quarantine/<number>/refuse                          bob   401 401 403
 POST uploads                                                   alice 401 401 201 403 403 201 201 201
 GET uploads/<id>                                               alice 401 401 404 403 403 200 200 200
 PATCH uploads/<id>                                             alice 401 401 404 403 403 200 200 200
+GET webhooks                                                   alice 401 401 200 403 200 200 200 200
+POST webhooks                                                  alice 401 401 201 403 403 403 201 201
+GET webhooks/types                                             alice 401 401 200 200 200 200 200 200
+GET webhooks/<webhook>                                         alice 401 401 404 403 200 200 200 200
+PATCH webhooks/<webhook>                                       alice 401 401 404 403 403 403 200 200
+DELETE webhooks/<webhook>                                      alice 401 401 404 403 403 403 204 204
+POST webhooks/<webhook>/rotate                                 alice 401 401 404 403 403 403 201 201
+POST webhooks/<webhook>/ping                                   alice 401 401 404 403 403 403 202 202
+POST webhooks/<webhook>/replay                                 alice 401 401 404 403 403 403 202 202
+GET webhooks/<webhook>/deliveries                              alice 401 401 404 403 200 200 200 200
+GET webhooks/<webhook>/deliveries/<delivery>                   alice 401 401 404 403 200 200 200 200
+POST webhooks/<webhook>/deliveries/<delivery>/replay           alice 401 401 404 403 403 403 202 202
 GET /healthz                                                   alice 200 200 200 200 200 200 200 200
 POST /healthz                                                  alice 405 405 405 405 405 405 405 405
 GET /readyz                                                    alice 200 200 200 200 200 200 200 200
@@ -214,6 +229,10 @@ BODIES: Final[dict[str, Any]] = {
     "POST organization/members": {"username": "nobodys", "role": "viewer"},
     "PATCH organization/members/<username>": {"role": "billing"},
     "POST network/reservations": {"from": "here", "to": "there", "mbps": 1, "seconds": 60},
+    "POST webhooks": {"url": "https://example.com/new"},
+    "PATCH webhooks/<webhook>": {"description": "changed"},
+    "POST webhooks/<webhook>/replay": {"since": "2026-01-01T00:00:00Z"},
+    "POST webhooks/<webhook>/rotate": {},
     "POST organizations": {"slug": "newcomer", "name": "Newcomer", "owner": "nobodys"},
     "POST /agent/v1/enrol": {},
     "POST /agent/v1/selftest": {"results": build.PASSED, "benchmark": build.BENCHMARK},
@@ -267,6 +286,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     agent.sync(want=1)
     ((attempt, fence),) = agent.held.items()
     alice = build.alice()
+    hook = an_endpoint(alice)
     upload = begin_upload(alice.organization, alice.user, name="b", sha256=sha256_of(b"bb"), size=2, media_type="text/plain")
     cast = {
         (one.__name__, role): one(role)
@@ -296,6 +316,8 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
         "attempt": str(attempt),
         "fence": str(fence),
         "sha256": sha256_of(b"new"),
+        "webhook": str(hook.pk),
+        "delivery": str(ping(caller_for(alice), hook.pk).pk),
     }
     return World(callers, {place: person.user for place, person in cast.items()}, names, agent)
 
@@ -370,7 +392,9 @@ def test_every_door_answers_everybody_as_the_table_says(world: World) -> None:
 
 
 def test_what_a_stranger_reads_names_nothing_of_others(world: World) -> None:
-    secrets = {world.names[name] for name in ("task_id", "waiting", "live", "artifact", "upload", "prefix", "username")}
+    secrets = {
+        world.names[name] for name in ("task_id", "waiting", "live", "artifact", "upload", "prefix", "username", "webhook")
+    }
     told: dict[str, list[str]] = {}
     for door, path in doors().items():
         owner, statuses = table()[door]
