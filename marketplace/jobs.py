@@ -8,6 +8,7 @@ from celery import shared_task
 
 from core.wake import awake
 from marketplace.services.artifacts import sweep_uploads
+from marketplace.services.contracts import follow_zones
 from marketplace.services.housekeeping import forget_expired
 from marketplace.services.replicas import JOB, place_replicas
 from marketplace.webhooks.background import background
@@ -19,8 +20,9 @@ log = logging.getLogger(__name__)
 
 @shared_task(name="marketplace.housekeep")
 def housekeep() -> None:
-    """Every ten minutes: delete what has expired."""
+    """Every ten minutes: delete what has expired, and follow contracts that have begun."""
     awake("marketplace.housekeep")
+    follow_zones()
     log.info("forgot %s", {**forget_expired(), **forget_old(), "uploads": sweep_uploads()})
 
 

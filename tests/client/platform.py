@@ -712,7 +712,7 @@ def usage_csv(handler: Handler, _: Json) -> None:
 
 @route("GET", "/usage/days")
 def usage_days(handler: Handler, _: Json) -> Json:
-    day = {"day": "2026-03-01", "pool": "640000-G-00001A-T", "stat": "sum", "meter": "gpu_hour", "unit": "hour"}
+    day: Json = {"day": "2026-03-01", "pool": "640000-G-00001A-T", "stat": "sum", "meter": "gpu_hour", "unit": "hour"}
     day |= {"slots": [None, "9", "12.5"]}
     return {"next": None, "previous": None, "results": [day]}
 

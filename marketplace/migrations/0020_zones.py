@@ -2,7 +2,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("marketplace", "0018_demand")]
+    dependencies = [("marketplace", "0019_contracts")]
 
     operations = [
         migrations.AddField(

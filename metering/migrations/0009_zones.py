@@ -6,7 +6,7 @@ SQL = Path(__file__).parent / "sql"
 
 
 class Migration(migrations.Migration):
-    dependencies = [("metering", "0008_usage4")]
+    dependencies = [("metering", "0008_periods")]
 
     operations = [
         migrations.RunSQL(

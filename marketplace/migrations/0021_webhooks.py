@@ -15,7 +15,7 @@ SQL = Path(__file__).parent / "sql"
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('marketplace', '0018_demand'),
+        ('marketplace', '0020_zones'),
     ]
 
     operations = [
@@ -141,6 +141,6 @@ class Migration(migrations.Migration):
             constraint=models.UniqueConstraint(condition=models.Q(('expires_at__isnull', True)), fields=('endpoint',), name='webhook_one_secret_stays'),
         ),
         migrations.RunSQL(
-            (SQL / "0019_webhooks4.sql").read_text(), (SQL / "0019_webhooks4_reverse.sql").read_text()
+            (SQL / "0021_webhooks.sql").read_text(), (SQL / "0021_webhooks_reverse.sql").read_text()
         ),
     ]

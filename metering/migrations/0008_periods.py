@@ -13,7 +13,7 @@ REFERENCE = {"related_name": "+", "on_delete": django.db.models.deletion.PROTECT
 
 
 class Migration(migrations.Migration):
-    dependencies = [("marketplace", "0019_usage4"), ("metering", "0007_rollups"), ("scheduler", "0013_demand")]
+    dependencies = [("marketplace", "0020_zones"), ("metering", "0007_rollups"), ("scheduler", "0013_demand")]
 
     operations = [
         migrations.RunSQL("DELETE FROM metering_usagedirty", migrations.RunSQL.noop),
