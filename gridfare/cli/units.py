@@ -16,7 +16,8 @@ from gridfare.sdk.answers import Attempt, Unit
 
 # An attempt that came to nothing is shown; what went well, what is going on, and what was given back unstarted is not.
 WELL = ("valid", "superseded", "released", "leased", "running", "reported")
-RESULTS = {"superseded": "confirmed it, or was not needed", "reported": "waits to be compared", "invalid": "wrong, unpaid"}
+# What a state alone means; with a reason or a code these say more.
+MEANS = {"superseded": "agreed with the delivered one", "reported": "waits to be compared"}
 
 
 def units(
@@ -51,8 +52,10 @@ def _took(attempt: Attempt) -> str:
 
 def _became(attempt: Attempt) -> str:
     """Reason, code and detail in one line, and what it had saved."""
-    told = [RESULTS.get(attempt["state"], ""), attempt.get("reason_class") or "", attempt.get("code") or ""]
-    words = ", ".join(dict.fromkeys(word for word in told if word and word != attempt["state"]))
+    said = [word for word in (attempt.get("reason_class"), attempt.get("code")) if word]
+    unpaid = ["wrong, unpaid"] if attempt["state"] == "invalid" and attempt.get("code") != "no_consensus" else []
+    words = ", ".join(dict.fromkeys(unpaid + (said or [MEANS.get(attempt["state"], "")])))
+    words = "was not needed any more" if words == "superseded" else words
     detail = attempt.get("detail") or ""
     parts = [words + (": " if words and detail else "") + detail]
     if attempt.get("exit_code") not in (None, 0):

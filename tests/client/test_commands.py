@@ -117,6 +117,11 @@ def test_every_attempt_of_every_unit_is_shown_with_what_became_of_it(run: Run, p
     assert f"unit 0 {POOL} failed 7.0 s reclaimed, owner_returned: the machine's owner is back; exit code 143; checkpoint" in shown
     assert f"unit 1 {POOL} valid" in shown
     assert "wrong, unpaid, invalid_result, outvoted" in shown
+    spare = {"state": "superseded"}
+    platform.attempts += [WON | spare, WON | spare | {"reason_class": "superseded", "code": "superseded"}]
+    shown = " ".join(run("units", task).out.split())
+    assert "superseded 7.0 s agreed with the delivered one" in shown
+    assert "superseded 7.0 s was not needed any more" in shown
     troubled = run("units", task, "--troubled").out
     assert (troubled.count("owner_returned"), "valid" in troubled.replace("invalid", "")) == (2, False)
     assert len(run("units", task, "--json").json) == 2

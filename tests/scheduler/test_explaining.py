@@ -83,7 +83,7 @@ def test_of_pools_that_are_away_for_several_reasons_the_most_frequent_is_named_a
     pools = [a_pool() for _ in range(4)]
     task, soon = a_task(), timezone.now() + HOUR
     Pool.objects.filter(pk__in=[pool.pk for pool in pools[:2]]).update(quarantined_until=soon)
-    MaintenanceWindow.objects.create(pool=pools[2], period=(timezone.now() - HOUR, soon))
+    MaintenanceWindow.objects.create(pool=pools[2], announced_at=timezone.now(), period=(timezone.now() - HOUR, soon))
     Agent.objects.filter(pool=pools[3]).update(lease_until=timezone.now() - HOUR)
     why = waiting(task)
     assert why["reason"] == "pools_quarantined"
