@@ -149,7 +149,7 @@ def copy_of(provider: Any, bodies: list[bytes]) -> tuple[float, float]:
     texts = [text_of(provider, body) for body in bodies]
     run(
         "CREATE UNLOGGED TABLE plain (key uuid, digest uuid, series_id bigint, external_id text, occurred_at timestamptz,"
-        " quantity numeric, labels jsonb, value numeric, boot_id text, seq bigint, old boolean)"
+        " quantity numeric, labels jsonb, value numeric, boot_id text, seq bigint, gauge numeric, old boolean)"
     )
     before, began = time.process_time() + processor_seconds(), time.perf_counter()
     for text in texts:

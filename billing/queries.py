@@ -18,6 +18,7 @@ from django.db.models import QuerySet
 from billing.models import Charge
 from core.money import text_of
 from marketplace.models import Organization, Task
+from metering.periods import zone_of
 
 TASKS_PER_PAGE: Final = 500
 FIRST: Final = UUID(int=0)
@@ -44,6 +45,7 @@ GROUPS: Final = {
     "capability": ("capability", "kind"),
     "pool": ("pool", "kind"),
     "day": ("day", "kind"),
+    "month": ("month", "organization", "pool"),  # 标准算力 beside money
 }
 _KEYS: Final = {
     "task": "charge.task_id::text",
@@ -51,6 +53,8 @@ _KEYS: Final = {
     "kind": "charge.kind",
     "pool": "pool.identifier",
     "day": "to_char(charge.charged_at AT TIME ZONE 'UTC', 'YYYY-MM-DD')",
+    "month": "to_char(charge.charged_at AT TIME ZONE %(zone)s, 'YYYY-MM')",
+    "organization": "customer.slug",
 }
 _QUANTITIES: Final = {
     "units": "count(*) FILTER (WHERE usage.outcome = 'valid' AND usage.stage = 0)",
@@ -59,9 +63,10 @@ _QUANTITIES: Final = {
     "held_core_seconds": "trim_scale(coalesce(sum(usage.held_core_ms), 0) * 0.001)::text",
     "accelerator_seconds": "trim_scale(coalesce(sum(usage.accelerator_ms), 0) * 0.001)::text",
     "fp32_tflop": "trim_scale(coalesce(sum(usage.fp32_gflop), 0) * 0.001)::text",
+    "fp32_tflops_hours": "trim_scale(round(coalesce(sum(usage.fp32_gflop), 0) / 3600000, 12))::text",
     "gb_moved": "trim_scale(coalesce(sum(usage.bytes_in::numeric + usage.bytes_out), 0) * 0.000000001)::text",
 }
-COLUMNS: Final = ("task", "capability", "pool", "day", "kind", *_QUANTITIES, "amount", "share")
+COLUMNS: Final = ("task", "capability", "pool", "day", "month", "organization", "kind", *_QUANTITIES, "amount", "share")
 
 _POSTED: Final = """
   SELECT DISTINCT entry.task_id
@@ -96,7 +101,7 @@ class Statement:
 
     def arguments(self, **more: Any) -> dict[str, Any]:
         account = PARTIES[self.party].account
-        period = {"start": self.start, "end": self.end, "currency": self.currency}
+        period = {"start": self.start, "end": self.end, "currency": self.currency, "zone": zone_of(self.organization).key}
         return {"account": account, "organization": self.organization.pk} | period | more
 
 
@@ -140,6 +145,7 @@ SELECT {", ".join(keys)}, {", ".join(_QUANTITIES.values())},
   JOIN marketplace_capabilityversion version ON version.id = task.capability_version_id
   JOIN marketplace_capability capability ON capability.id = version.capability_id
   JOIN marketplace_organization publisher ON publisher.id = capability.organization_id
+  JOIN marketplace_organization customer ON customer.id = task.organization_id
   LEFT JOIN metering_usagerecord usage ON usage.id = charge.usage_id
   LEFT JOIN marketplace_pool pool ON pool.id = usage.pool_id
  WHERE charge.{party.column} = %(organization)s AND charge.currency = %(currency)s

@@ -27,8 +27,8 @@ def accept_event(number: int, user: User) -> QuarantinedEvent:
         event = cast("Event", read(kept.document))  # it could be read when it was kept
         row = Row(kept.key.hex, kept.digest.hex, event, old=False)
         stored = UsageBatch.objects.create(provider=kept.provider, received_at=accepted_now(), rows=1)
-        pools = dict(Pool.objects.filter(identifier=event.pool).values_list("identifier", "pk"))
-        customers = dict(Organization.objects.filter(slug=event.subject).values_list("slug", "pk"))
+        pools = dict(Pool.objects.filter(identifier=event.series.pool).values_list("identifier", "pk"))
+        customers = dict(Organization.objects.filter(slug=event.series.subject).values_list("slug", "pk"))
         if store(kept.provider, [row], stored, pools, customers):
             raise Conflict("usage_first_stands", "another event with its source and id was counted meanwhile")
         wake("metering.rollup")

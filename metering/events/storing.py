@@ -124,12 +124,12 @@ def _text(rows: list[Row], series: Mapping[Series, int]) -> str:
         event = row.event
         amount = event.amount
         if amount not in amounts:
-            quantity, *others = map(_cell, amount)
-            amounts[amount] = quantity, "\t".join(others)
-        quantity, others = amounts[amount]
+            first, *others = map(_cell, amount)
+            amounts[amount] = first, "\t".join(others)
+        quantity, counter = amounts[amount]
         labels = _NULL if event.labels is None else _cell(event.labels)
         lines.append(
-            f"{row.key}\t{row.digest}\t{series[event.series]}\t{_cell(event.id)}\t{event.at}\t{quantity}\t{labels}\t{others}\t{row.old}\n"
+            f"{row.key}\t{row.digest}\t{series[event.series]}\t{_cell(event.id)}\t{event.at}\t{quantity}\t{labels}\t{counter}\t{row.old}\n"
         )
     return "".join(lines)
 

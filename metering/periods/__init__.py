@@ -10,7 +10,7 @@ from metering.cutoffs import safe_cutoff
 from metering.periods.evidence import evidence_of_peak
 from metering.periods.peaks import SCALE, Subject, SubjectPeak, peaks_of
 from metering.periods.quantities import Quantity, quantities_of
-from metering.periods.windows import Window, windows_of, zones_of
+from metering.periods.windows import Window, windows_of, zone_of, zones_of
 
 __all__ = [
     "SCALE",
@@ -23,5 +23,6 @@ __all__ = [
     "quantities_of",
     "safe_cutoff",
     "windows_of",
+    "zone_of",
     "zones_of",
 ]

@@ -28,6 +28,11 @@ def zones_of(organizations: Iterable[int]) -> dict[int, ZoneInfo]:
     return {number: ZoneInfo(zone or settings.USAGE_ZONE) for number, zone in rows}
 
 
+def zone_of(organization: Organization) -> ZoneInfo:
+    """Its own, or the market's."""
+    return ZoneInfo(organization.zone or settings.USAGE_ZONE)
+
+
 def windows_of(organizations: Iterable[int], month: date) -> list[Window]:
     """The calendar month in which `month` lies, for each organization, in the order of their numbers. One statement."""
     return [Window(number, *month_in(month, zone)) for number, zone in sorted(zones_of(organizations).items())]

@@ -660,7 +660,11 @@ LINES = [
 @route("GET", "/statements")
 def statement(handler: Handler, _: Json) -> Json:
     head = {"party": handler.query["party"], "organization": "acme", "currency": "CNY", "total": "0.288500"}
-    return head | {"from": handler.query.get("from"), "to": handler.query.get("to"), "lines": LINES}
+    lines = LINES
+    if handler.query.get("group") == "month":
+        money = {"amount": "0.1", "share": "0.1", "fp32_tflop": "7200", "fp32_tflops_hours": "2"}
+        lines = [{"month": "2026-03", "organization": "acme", "pool": "a", "units": 1} | money]
+    return head | {"from": handler.query.get("from"), "to": handler.query.get("to"), "lines": lines}
 
 
 @route("GET", "/statements.csv")

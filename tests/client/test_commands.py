@@ -414,6 +414,9 @@ def test_the_bill_adds_up(run: Run) -> None:
     assert run("bill", "--from", "2030-01-01", "--json").json["from"] == "2030-01-01"
     assert run("bill", "--csv").out.splitlines() == ["task,amount", "a,0.12"]
     assert run("bill", "--csv", "--json").code == 2
+    normalised = run("bill", "--fp32").out
+    assert "TFLOPS hours" in normalised
+    assert "7200" in normalised
 
 
 def test_the_market_is_shown(run: Run) -> None:
