@@ -34,15 +34,14 @@ _PUBLISH: Final = f"""
   SELECT uuidv7(), f.organization_id, f.type, f.subject, f.data, f.occurred_at, f.key, %(now)s FROM facts f
    WHERE EXISTS (SELECT FROM marketplace_webhookendpoint e WHERE e.organization_id = f.organization_id AND {_WANTS})
    ORDER BY f.n ON CONFLICT (organization_id, key) DO NOTHING
-  RETURNING number, organization_id, type, subject, key
+  RETURNING number, organization_id, type, subject
 )
 INSERT INTO marketplace_webhookdelivery (event_id, endpoint_id, subject, state, tries, tries_before, due_at, error)
 SELECT f.number, e.id, f.subject, 'pending', 0, 0,
        coalesce((SELECT max(d.due_at) FROM marketplace_webhookdelivery d
                   WHERE d.endpoint_id = e.id AND d.subject = f.subject AND d.state = 'pending'), %(now)s), ''
   FROM written f JOIN marketplace_webhookendpoint e ON e.organization_id = f.organization_id AND {_WANTS}
-  JOIN facts ON facts.organization_id = f.organization_id AND facts.key = f.key
- ORDER BY facts.n, e.id ON CONFLICT DO NOTHING
+ ORDER BY f.number, e.id
 RETURNING id
 """
 _FACTS: Final = """
