@@ -6,7 +6,9 @@ import time
 from uuid import UUID
 
 from celery import shared_task
+from django.utils import timezone
 
+from billing.invoices.closing import close_all
 from billing.ledger.proving import prove
 from billing.ledger.sealing import rebuild_balances, seal_all
 from billing.services import charge_task, charge_tasks, refresh_costs, unsettled_tasks
@@ -49,3 +51,9 @@ def prove_job() -> None:
     rebuild_balances()
     seal_all(seconds=SECONDS, everything=True)
     prove()
+
+
+@shared_task(name="billing.close")
+def close_job() -> None:
+    """Every hour: months begin at other moments in other zones. On the first of a month charges of any age are looked for."""
+    close_all(everything=timezone.now().day == 1)

@@ -174,6 +174,15 @@ STEPS: Final = (
         "marketplace/webhookdelivery/?state=pending",
         moved="SELECT at FROM marketplace_webhooktry ORDER BY id DESC LIMIT 1",
     ),
+    Step(
+        "close",
+        "close 出账",
+        "months that are over and not closed, or parked",
+        "SELECT ends_at AS since FROM billing_billingperiod WHERE state <> 'closed' AND ends_at <= now()",
+        timedelta(hours=3),
+        "billing/billingperiod/?state=open",
+        order="ends_at",
+    ),
 )
 
 
