@@ -7,8 +7,11 @@ from uuid import UUID
 
 from celery import shared_task
 
+from django.utils import timezone
+
 from billing.ledger.proving import prove
 from billing.ledger.sealing import rebuild_balances, seal_all
+from billing.periods.runs import preview_open_month
 from billing.services import charge_task, charge_tasks, refresh_costs, unsettled_tasks
 from core.wake import awake, wake
 
@@ -49,3 +52,9 @@ def prove_job() -> None:
     rebuild_balances()
     seal_all(seconds=SECONDS, everything=True)
     prove()
+
+
+@shared_task(name="billing.preview")
+def preview_job() -> None:
+    """Every night: what the open month would cost if it ended now, for everybody whose usage is charged by period."""
+    preview_open_month(timezone.now())

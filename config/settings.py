@@ -180,6 +180,7 @@ CURRENCY = "CNY"
 CREDIT_LIMIT = env_int("GRIDFARE_CREDIT_LIMIT", 10_000)  # in whole units of the currency, without a contract that says otherwise
 GRACE_DAYS = env_int("GRIDFARE_GRACE_DAYS", 3)  # a month's invoice stays a draft so long, for late usage
 DUE_DAYS = env_int("GRIDFARE_DUE_DAYS", 14)  # from an invoice's issue until it is overdue
+LOOK_BACK_MONTHS = env_int("GRIDFARE_LOOK_BACK_MONTHS", 2)  # late usage of older months waits for an operator's word
 USAGE_ZONE = env("GRIDFARE_USAGE_ZONE") or "Asia/Shanghai"  # whose days the rollups of usage are of
 STORE_REGION = env("GRIDFARE_STORE_REGION") or ""  # where the market's store is; transfers are then counted from there
 PLANNER_TIME_BOX_S = float(env("GRIDFARE_PLANNER_TIME_BOX_S") or 2.0)  # for the optimum; then greedy
@@ -215,6 +216,7 @@ CELERY_BEAT_SCHEDULE = {
     "charge": {"task": "billing.sweep", "schedule": timedelta(seconds=3), "options": {"expires": 3}},
     "seal": {"task": "billing.seal", "schedule": timedelta(seconds=30), "options": {"expires": 30}},
     "prove": {"task": "billing.prove", "schedule": crontab(hour=3, minute=0), "options": {"expires": 3600}},
+    "preview": {"task": "billing.preview", "schedule": crontab(hour=2, minute=0), "options": {"expires": 3600}},
     "housekeep": {"task": "marketplace.housekeep", "schedule": timedelta(minutes=10), "options": {"expires": 600}},
     "replicate": {"task": "marketplace.replicate", "schedule": timedelta(seconds=5), "options": {"expires": 5}},
     "levels": {"task": "scheduler.review_levels", "schedule": timedelta(hours=1), "options": {"expires": 3600}},

@@ -1,4 +1,4 @@
-"""What is owed, to whom, and the proof: charges, a double-entry journal that PostgreSQL keeps balanced, and its seals.
+"""What is owed, to whom, and the proof: charges of tasks and of periods, a journal that PostgreSQL keeps balanced, its seals.
 
 `migrations/sql/` holds the triggers: entries sum to zero at commit, rows are never updated or deleted.
 """
@@ -7,6 +7,21 @@ from __future__ import annotations
 
 from billing.models.charges import Charge, CostSoFar
 from billing.models.journal import Account, JournalEntry, Leg
+from billing.models.periods import ParkedPeriod, PeriodCharge, PeriodPreview, PeriodSubject
 from billing.models.seals import AccountBalance, LedgerAlarm, LedgerSeal, SealedEntry
 
-__all__ = ["Account", "AccountBalance", "Charge", "CostSoFar", "JournalEntry", "LedgerAlarm", "LedgerSeal", "Leg", "SealedEntry"]
+__all__ = [
+    "Account",
+    "AccountBalance",
+    "Charge",
+    "CostSoFar",
+    "JournalEntry",
+    "LedgerAlarm",
+    "LedgerSeal",
+    "Leg",
+    "ParkedPeriod",
+    "PeriodCharge",
+    "PeriodPreview",
+    "PeriodSubject",
+    "SealedEntry",
+]

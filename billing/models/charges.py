@@ -81,6 +81,10 @@ class Charge(models.Model):
         indexes: ClassVar = [
             # charging goes on after the last one; statements come here from the ledger: account, entry, task
             models.Index(fields=["task", "id"], name="charge_of_task"),
+            # periods: what was handed over to them; no other charge is in it
+            models.Index(
+                fields=["organization", "charged_at"], name="charge_by_period", condition=Q(reason="by_period")
+            ),
             # operators: what was charged today; a few bytes, because charges are written in the order of time
             BrinIndex(fields=["charged_at"], name="charge_by_time", pages_per_range=32),
         ]
