@@ -6,7 +6,6 @@ import time
 from uuid import UUID
 
 from celery import shared_task
-
 from django.utils import timezone
 
 from billing.ledger.proving import prove

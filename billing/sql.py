@@ -169,7 +169,7 @@ WITH bill AS MATERIALIZED (
   SELECT bill.*, {_USAGE}
     FROM bill CROSS JOIN LATERAL (
          SELECT * FROM metering_usagerecord record
-          WHERE record.task_id = bill.task_id AND record.id > bill.charged_to
+          WHERE record.task_id = bill.task_id AND record.id > bill.charged_to AND record.revision = 0
           ORDER BY record.id LIMIT %(limit)s) usage
 ), price AS MATERIALIZED ({_PRICES}
 ), split AS MATERIALIZED (
@@ -250,7 +250,7 @@ WITH bill AS MATERIALIZED (
   SELECT bill.*, {_USAGE}
     FROM bill CROSS JOIN LATERAL (
          SELECT * FROM metering_usagerecord record
-          WHERE record.task_id = bill.task_id AND record.id > bill.counted_to
+          WHERE record.task_id = bill.task_id AND record.id > bill.counted_to AND record.revision = 0
           ORDER BY record.id LIMIT %(limit)s) usage
 ), price AS MATERIALIZED ({_PRICES}
 ), fresh AS (

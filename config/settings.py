@@ -252,6 +252,8 @@ SPECTACULAR_SETTINGS = {
     "COMPONENT_SPLIT_REQUEST": True,
     "ENUM_NAME_OVERRIDES": {
         "ChargeKindEnum": "billing.models.Charge.Kind",
+        "PayerEnum": "billing.models.Charge.Payer",
+        "PeriodPayerEnum": "billing.models.PeriodCharge.Payer",
         "PoolKindEnum": "marketplace.models.Pool.Kind",
         "TaskKindEnum": "marketplace.models.Task.Kind",
         "PoolStateEnum": "marketplace.models.Pool.State",

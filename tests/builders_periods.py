@@ -59,7 +59,7 @@ def used(market: Market, begin: datetime, seconds: float, cores: int = 1, *, sta
     wall = round(seconds * 1000)
     outcome = fields.pop("outcome", "valid")
     task = make_task(market, state, terms={"fee_per_unit": "0"})
-    attempt = make_attempt(market, task, make_need(), state=outcome, leased_at=begin, ended_at=end)
+    attempt = make_attempt(market, task, make_need(), unit="done", state=outcome, leased_at=begin, ended_at=end)
     numbers = {"wall_ms": wall, "core_ms": wall * cores, "held_core_ms": wall * cores, "memory_mib_ms": 0, "measured_at": end}
     usage = make_usage(market, task, attempt, **(numbers | fields))
     charge_tasks([task.pk])

@@ -9,7 +9,6 @@ import django.db.models.expressions
 from django.conf import settings
 from django.db import migrations, models
 
-
 SQL = Path(__file__).parent / "sql"
 
 

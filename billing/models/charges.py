@@ -21,12 +21,14 @@ class Charge(models.Model):
 
     kind usage   one per usage record; amounts may be zero, then `reason` says why nothing is charged
     kind fee     the publisher's fee for a delivered task, one per task
+    kind delta   what a corrected usage record changes; its lines are of the whole, its amounts the difference, which may be negative
     payer user or platform: the platform pays what the reason table lays on it
     """
 
     class Kind(models.TextChoices):
         USAGE = "usage"
         FEE = "fee"
+        DELTA = "delta"
 
     class Payer(models.TextChoices):
         USER = "user"
@@ -66,12 +68,12 @@ class Charge(models.Model):
                 name="charge_split_adds_up",
             ),
             models.CheckConstraint(
-                condition=Q(kind="usage", usage__isnull=False) | Q(kind="fee", usage__isnull=True),
+                condition=Q(kind__in=["usage", "delta"], usage__isnull=False) | Q(kind="fee", usage__isnull=True),
                 name="charge_of_usage_names_it",
             ),
             models.CheckConstraint(
                 condition=Q(payer="nobody", amount_micros=0)
-                | ~Q(payer="nobody") & Q(amount_micros__gte=0),
+                | ~Q(payer="nobody") & (Q(amount_micros__gte=0) | Q(kind="delta")),
                 name="charge_of_nobody_is_zero",
             ),
             models.CheckConstraint(

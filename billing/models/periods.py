@@ -11,7 +11,15 @@ from django.db.models import F, Func, Q
 
 from billing.models.journal import JournalEntry
 
-_WHO: Final[dict[str, Any]] = {"choices": [("user", "User"), ("platform", "Platform")], "max_length": 8}
+
+class Payer(models.TextChoices):
+    """Who pays for what was charged by period."""
+
+    USER = "user"
+    PLATFORM = "platform"
+
+
+_WHO: Final[dict[str, Any]] = {"choices": Payer.choices, "max_length": 8}
 
 
 class PeriodSubject(models.Model):
@@ -45,6 +53,8 @@ class PeriodCharge(models.Model):
     evidence          how the quantity came about; the rest is found again by GET /period-charges/{id}/evidence
     digest            SHA-256 of the facts, in hexadecimal
     """
+
+    Payer: ClassVar = Payer
 
     subject = models.ForeignKey(PeriodSubject, models.PROTECT, related_name="charges", db_index=False)
     organization = models.ForeignKey("marketplace.Organization", models.PROTECT, related_name="+", db_index=False)

@@ -14,7 +14,7 @@ from django.db import connection
 from psycopg.types.json import Jsonb
 
 from billing.periods.rating import ALGORITHM, Month, Rated
-from billing.periods.reading import Key, Line, Listed, _rows, listed_of, windows
+from billing.periods.reading import Key, Line, Listed, listed_of, rows, windows
 from billing.periods.sql import CHARGES, DECIDED, ENTRIES, FORGET, PARK, PREVIEWS, STANDING, SUBJECTS
 from billing.rating import precise, share_change
 from billing.rating.currencies import rounded
@@ -69,7 +69,7 @@ def total_micros(rated: Rated) -> int:
 def standing_of(months: Mapping[int, Month]) -> dict[Key, Standing]:
     """The last revision of every subject of these months."""
     found = {}
-    for organization, offer, payer, start, meter, *rest in _rows(STANDING, windows(months)):
+    for organization, offer, payer, start, meter, *rest in rows(STANDING, windows(months)):
         subject, base, revision, total, points, digest, billed, contract = rest
         key = Key(organization, offer, payer, start, meter)
         found[key] = Standing(subject, base, revision, total, points, digest, billed, contract)
@@ -83,7 +83,7 @@ def post_lines(lines: Sequence[Line], months: Mapping[int, Month], terms: Mappin
     if not changes:
         return Outcome()
     subjects = _subjects(changes)
-    decided = {(subject, start, digest, int(total)): state for subject, start, digest, total, state in _rows(DECIDED, windows(months))}
+    decided = {(subject, start, digest, int(total)): state for subject, start, digest, total, state in rows(DECIDED, windows(months))}
     parked, posted = [], []
     for change in changes:
         key = change.line.key
@@ -128,7 +128,7 @@ def _subjects(changes: Sequence[Change]) -> dict[Key, int]:
     keys = [change.line.key for change in changes]
     columns = {"organizations": [key.organization for key in keys], "offers": [key.offer for key in keys]}
     columns |= {"meters": [key.meter for key in keys], "payers": [key.payer for key in keys]}
-    found = {(organization, offer, meter, payer): number for number, organization, offer, meter, payer in _rows(SUBJECTS, columns)}
+    found = {(organization, offer, meter, payer): number for number, organization, offer, meter, payer in rows(SUBJECTS, columns)}
     return {key: found[key.organization, key.offer, key.meter, key.payer] for key in keys}
 
 
@@ -136,11 +136,11 @@ def _post(changes: Sequence[Change], subjects: Mapping[Key, int], terms: Mapping
     if not changes:
         return
     entries = _entries(changes, cutoff)
-    rows = [_row(change, subjects[change.line.key], terms[change.line.key.organization], entries) for change in changes]
-    columns: dict[str, Any] = {name: [row[name] for row in rows] for name in rows[0]}
+    made = [_row(change, subjects[change.line.key], terms[change.line.key.organization], entries) for change in changes]
+    columns: dict[str, Any] = {name: [row[name] for row in made] for name in made[0]}
     with connection.cursor() as cursor:
         cursor.execute(CHARGES, columns | {"cutoff": cutoff, "algorithm": ALGORITHM})
-    post([_posting(row) for row in rows if row["amount"]])
+    post([_posting(row) for row in made if row["amount"]])
 
 
 def _entries(changes: Sequence[Change], cutoff: datetime) -> dict[int, int]:
@@ -151,7 +151,7 @@ def _entries(changes: Sequence[Change], cutoff: datetime) -> dict[int, int]:
     if not keys:
         return {}
     memos = [f"{moving[one]} amounts of {months[one]:%Y-%m}" for one in keys.values()]
-    return {keys[key]: entry for key, entry in _rows(ENTRIES, {"keys": list(keys), "memos": memos})}
+    return {keys[key]: entry for key, entry in rows(ENTRIES, {"keys": list(keys), "memos": memos})}
 
 
 def _row(change: Change, subject: int, terms: Terms, entries: Mapping[int, int]) -> dict[str, Any]:

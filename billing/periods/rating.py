@@ -13,15 +13,25 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
-from itertools import pairwise
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from billing.periods.prices import HELD, SURCHARGE, Price
 from billing.rating import Part, parts_of, precise
 from billing.rating.amounts import total_of
-from metering.peaks import Calendar, Day, Interval, Peak, Settlement, day_start, evidence_of, levels_of, peaks_of, settle, slots_of, width_of
-from metering.peaks.grid import calendar_of, edges_of, micros_of
+from metering.peaks import (
+    Calendar,
+    Day,
+    Interval,
+    Peak,
+    Settlement,
+    day_start,
+    levels_of,
+    peaks_of,
+    settle,
+    slots_of,
+)
+from metering.peaks.grid import calendar_of, edges_of
 
 ALGORITHM: Final = "periods/1"
 UNITS: Final = {

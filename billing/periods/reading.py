@@ -13,7 +13,7 @@ from django.db import connection
 
 from billing.periods.prices import Price, parse_price
 from billing.periods.rating import Month, Rated, Usage, rate_usage
-from billing.periods.sql import FACTS
+from billing.periods.sql import FACTS, IMAGINED
 from marketplace.models import Offer
 from marketplace.services.contracts import Terms, terms_of
 from metering.peaks import Interval, day_start
@@ -91,8 +91,13 @@ def months_of(organizations: Iterable[int], month: date) -> tuple[dict[int, Mont
 
 def facts_of(months: Mapping[int, Month], cutoff: datetime) -> list[Facts]:
     """What was handed over to be charged by period before the cutoff. One statement."""
-    rows = _rows(FACTS, {**windows(months), "cutoff": cutoff})
-    return [_facts(row) for row in rows]
+    return [_facts(row) for row in rows(FACTS, {**windows(months), "cutoff": cutoff})]
+
+
+def imagined_of(months: Mapping[int, Month], cutoff: datetime, price: Price) -> list[Facts]:
+    """Everything that users paid for in these months, in whatever way, as `price` counts it: by pool, in the offer's place."""
+    counting = {"quantum": price.time.quantum, "minimum": price.time.minimum, "is_peak": price.policy is not None}
+    return [_facts(row) for row in rows(IMAGINED, {**windows(months), "cutoff": cutoff, **counting})]
 
 
 def windows(months: Mapping[int, Month]) -> dict[str, list[Any]]:
@@ -137,7 +142,8 @@ def rated_of(facts: Facts, listed: Listed, month: Month, *, final: bool) -> list
     return [Line(Key(*whose, rated.meter), month, listed, rated, facts.count, facts.digest) for rated in found]
 
 
-def _rows(statement: str, arguments: Mapping[str, Any]) -> list[Any]:
+def rows(statement: str, arguments: Mapping[str, Any]) -> list[Any]:
+    """The answer of a statement."""
     with connection.cursor() as cursor:
         cursor.execute(statement, arguments)
         return list(cursor.fetchall())

@@ -36,28 +36,52 @@ _MILLI_CORES: Final = "CASE WHEN wall_ms > 0 THEN div(held_core_ms * 1000::numer
 _MILLI_DEVICES: Final = "CASE WHEN wall_ms > 0 THEN div(accelerator_ms * 1000::numeric, wall_ms) ELSE 0 END"
 _MICROS: Final = "(extract(epoch FROM {}) * 1000000)::bigint"
 
-# organization, offer, payer, start, facts, digest, seven quantities, four arrays of what was held when
-FACTS: Final = f"""
-WITH window_ AS (
-  SELECT * FROM unnest(%(organizations)s::bigint[], %(starts)s::timestamptz[], %(ends)s::timestamptz[])
-                AS window_ (organization_id, start, until)
-), charge AS MATERIALIZED (
+# The charges whose records count, by window: those that were handed over to be charged by period,
+_HANDED_OVER: Final = """
   SELECT charge.organization_id, usage.offer_id, charge.payer, charge.usage_id, window_.start, window_.until
     FROM window_
     JOIN billing_charge charge ON charge.organization_id = window_.organization_id AND charge.reason = 'by_period'
          AND charge.charged_at >= window_.start AND charge.charged_at < %(cutoff)s
     JOIN metering_usagerecord usage ON usage.id = charge.usage_id
-), standing AS MATERIALIZED ({_STANDING}
-), timed AS MATERIALIZED (
-  SELECT standing.*, {_elapsed("start")} AS before, {_elapsed("until")} AS after,
-         ended_at >= start AND ended_at < until AS ended, {_MILLI_CORES} AS cores, {_MILLI_DEVICES} AS devices,
+"""
+# or, for what would have been, everything that the user paid for in whatever way: by pool, which stands in the offer's place.
+_PAID_FOR: Final = """
+  SELECT charge.organization_id, usage.pool_id AS offer_id, charge.payer, charge.usage_id, window_.start, window_.until
+    FROM window_
+    JOIN marketplace_task task ON task.organization_id = window_.organization_id AND task.created_at < window_.until
+         AND task.ended_at >= window_.start
+    JOIN billing_charge charge ON charge.task_id = task.id AND charge.kind = 'usage' AND charge.payer = 'user'
+         AND charge.charged_at < %(cutoff)s
+    JOIN metering_usagerecord usage ON usage.id = charge.usage_id
+"""
+_OF_OFFER: Final = """
          coalesce((offer.rules ->> 'quantum_s')::numeric * 1000, 1) AS quantum,
          coalesce((offer.rules ->> 'minimum_s')::numeric * 1000, 0) AS minimum,
          offer.basis IN ('daily_peak', 'monthly_peak') AS is_peak
-    FROM standing JOIN marketplace_offer offer ON offer.id = standing.offer_id
+    FROM standing JOIN marketplace_offer offer ON offer.id = standing.offer_id"""
+_AS_ASKED: Final = """
+         %(quantum)s::numeric AS quantum, %(minimum)s::numeric AS minimum, %(is_peak)s AS is_peak
+    FROM standing"""
+
+
+def _counted(charges: str, rules: str) -> str:
+    """The records of each window, with what had run of them when it began and ended (milliseconds)."""
+    return f"""
+WITH window_ AS (
+  SELECT * FROM unnest(%(organizations)s::bigint[], %(starts)s::timestamptz[], %(ends)s::timestamptz[])
+                AS window_ (organization_id, start, until)
+), charge AS MATERIALIZED ({charges}
+), standing AS MATERIALIZED ({_STANDING}
+), timed AS MATERIALIZED (
+  SELECT standing.*, {_elapsed("start")} AS before, {_elapsed("until")} AS after,
+         ended_at >= start AND ended_at < until AS ended, {_MILLI_CORES} AS cores, {_MILLI_DEVICES} AS devices, {rules}
 ), counted AS MATERIALIZED (
   SELECT * FROM timed WHERE ended OR after > before
-)
+)"""
+
+
+# organization, offer, payer, start, facts, digest, seven quantities, four arrays of what was held when
+_SUMS: Final = f"""
 SELECT organization_id, offer_id, payer, start, count(*),
        encode(sha256(convert_to(string_agg(id::text, ',' ORDER BY id), 'UTF8')), 'hex'),
        coalesce(sum(core_ms) FILTER (WHERE ended), 0) * 0.001,
@@ -74,6 +98,18 @@ SELECT organization_id, offer_id, payer, start, count(*),
   FROM counted
  GROUP BY organization_id, offer_id, payer, start
  ORDER BY organization_id, offer_id, payer, start
+"""
+FACTS: Final = _counted(_HANDED_OVER, _OF_OFFER) + _SUMS
+IMAGINED: Final = _counted(_PAID_FOR, _AS_ASKED) + _SUMS
+
+# The records of one line, each with the part of it that lies within the month.
+RECORDS: Final = _counted(_HANDED_OVER, _OF_OFFER) + """
+SELECT counted.id, usage.attempt_id, usage.task_id::text, pool.identifier, usage.outcome, usage.reason_class, usage.revision,
+       began_at, counted.ended_at, (after - before)::bigint, counted.cores::bigint,
+       counted.devices::bigint, counted.core_ms, counted.accelerator_ms, counted.bytes_in + counted.bytes_out
+  FROM counted JOIN metering_usagerecord usage ON usage.id = counted.id JOIN marketplace_pool pool ON pool.id = usage.pool_id
+ WHERE counted.offer_id = %(offer)s AND counted.payer = %(payer)s
+ ORDER BY counted.id LIMIT %(limit)s
 """
 
 # What stands of each subject of these months: its last revision.
