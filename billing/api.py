@@ -81,13 +81,13 @@ class StatementIn(In):
 class LineOut(Out):
     """One line of a statement. What it is not grouped by is left out."""
 
-    task = serializers.UUIDField(required=False)
-    capability = serializers.CharField(required=False)
+    task = serializers.UUIDField(required=False, allow_null=True, help_text="null: charged by period")
+    capability = serializers.CharField(required=False, allow_null=True)
     pool = serializers.CharField(required=False, allow_null=True)
     day = serializers.DateField(required=False)
     month = serializers.CharField(required=False, help_text="YYYY-MM, of the organization's time zone")
     organization = serializers.CharField(required=False, help_text="who used it")
-    kind = serializers.ChoiceField(Charge.Kind.choices, required=False)
+    kind = serializers.ChoiceField([*Charge.Kind.values, "period"], required=False)
     units = serializers.IntegerField(help_text="valid units")
     attempts = serializers.IntegerField()
     core_seconds = serializers.CharField()

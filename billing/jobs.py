@@ -11,6 +11,7 @@ from django.utils import timezone
 from billing.invoices.closing import close_all
 from billing.ledger.proving import prove
 from billing.ledger.sealing import rebuild_balances, seal_all
+from billing.periods.runs import preview_open_month
 from billing.services import charge_task, charge_tasks, refresh_costs, unsettled_tasks
 from core.wake import awake, wake
 
@@ -57,3 +58,9 @@ def prove_job() -> None:
 def close_job() -> None:
     """Every hour: months begin at other moments in other zones. On the first of a month charges of any age are looked for."""
     close_all(everything=timezone.now().day == 1)
+
+
+@shared_task(name="billing.preview")
+def preview_job() -> None:
+    """Every night: what the open month would cost if it ended now, for everybody whose usage is charged by period."""
+    preview_open_month(timezone.now())

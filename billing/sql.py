@@ -12,6 +12,8 @@ from billing.pricing import CEILING_MICROS, VERDICTS, WORK_OF_OUTCOME
 from core.money import BASIS_POINTS
 from marketplace.pricing import METERS_OF
 
+BY_PERIOD: Final = "by_period"  # the reason of what is charged when the month is over
+
 # meter -> (what a usage record counts, its size in the meter's unit)
 _COUNTED: Final = {
     "core_second": ("core_ms", "0.001"),
@@ -79,19 +81,21 @@ _USAGE: Final = """
          (usage.outcome = 'valid' OR usage.outcome = 'superseded' AND usage.reason_class = '')::int AS results"""
 
 _PRICES: Final = f"""
-  SELECT offer.id AS offer_id, offer.currency, {", ".join(_price(meter) for meter in _COUNTED)}
+  SELECT offer.id AS offer_id, offer.currency, offer.per_period, {", ".join(_price(meter) for meter in _COUNTED)}
     FROM marketplace_offer offer
-    JOIN (VALUES {_METERS}) AS known (basis, meter) ON known.basis = offer.basis
-    JOIN marketplace_rate rate ON rate.offer_id = offer.id AND rate.meter = known.meter
+    LEFT JOIN (VALUES {_METERS}) AS known (basis, meter) ON known.basis = offer.basis AND NOT offer.per_period
+    LEFT JOIN marketplace_rate rate ON rate.offer_id = offer.id AND rate.meter = known.meter
    WHERE offer.id IN (SELECT DISTINCT offer_id FROM usage)
    GROUP BY offer.id
+  HAVING offer.per_period OR count(rate.id) > 0
 """
 
-# Judge each usage record by the reason table, and price it by its offer's rates.
+# Judge each usage record by the reason table, and price it by its offer's rates. What an offer charges by period costs
+# nothing here (its rates are left out above), only who will pay is written down (billing/periods).
 _MICROS: Final = " + ".join(f"coalesce({counted} * {meter}, 0)" for meter, (counted, _) in _COUNTED.items())
 _RATED: Final = f"""
   SELECT judged.*, {", ".join(f"{meter}, {meter}_text" for meter in _COUNTED)},
-         payer <> 'nobody' AND price.offer_id IS NULL AS is_unpriced,
+         payer <> 'nobody' AND price.offer_id IS NULL AS is_unpriced, price.per_period,
          least(round({_MICROS}), {CEILING_MICROS})::bigint AS resource,
          CASE WHEN with_fee THEN least(round(unit_fee * 1000000), {CEILING_MICROS})::bigint ELSE 0 END AS fee
     FROM (
@@ -165,17 +169,18 @@ WITH bill AS MATERIALIZED (
   SELECT bill.*, {_USAGE}
     FROM bill CROSS JOIN LATERAL (
          SELECT * FROM metering_usagerecord record
-          WHERE record.task_id = bill.task_id AND record.id > bill.charged_to
+          WHERE record.task_id = bill.task_id AND record.id > bill.charged_to AND record.revision = 0
           ORDER BY record.id LIMIT %(limit)s) usage
 ), price AS MATERIALIZED ({_PRICES}
 ), split AS MATERIALIZED (
   SELECT task_id, id, organization_id, provider_id, publisher_id, currency, payer, amount,
          provider_micros, publisher_micros, amount - provider_micros - publisher_micros AS platform_micros,
-         CASE WHEN is_unpriced THEN 'unpriced' ELSE work || '/' || ending END AS reason, {_LINES} AS lines
+         CASE WHEN is_unpriced THEN 'unpriced' WHEN per_period THEN '{BY_PERIOD}'
+              ELSE work || '/' || ending END AS reason, {_LINES} AS lines
     FROM ({_SPLIT}) split
 ), entry AS (
   INSERT INTO billing_journalentry (key, kind, task_id, memo, posted_at)
-  SELECT 'usage/' || task_id || '/' || min(id), 'usage', task_id, count(*) || ' usage records', now()
+  SELECT 'usage/' || task_id || '/' || min(id), 'usage', task_id, count(*) || ' usage records', statement_timestamp()
     FROM split WHERE amount > 0 GROUP BY task_id
   RETURNING id, task_id
 ), charged AS (
@@ -184,7 +189,7 @@ WITH bill AS MATERIALIZED (
                               entry_id, charged_at)
   SELECT 'usage', split.id, split.task_id, organization_id, provider_id, publisher_id, payer, reason,
          currency, amount, provider_micros, publisher_micros, platform_micros, lines,
-         CASE WHEN amount > 0 THEN entry.id END, now()
+         CASE WHEN amount > 0 THEN entry.id END, statement_timestamp()
     FROM split LEFT JOIN entry ON entry.task_id = split.task_id
    ORDER BY split.task_id, split.id
 )
@@ -245,7 +250,7 @@ WITH bill AS MATERIALIZED (
   SELECT bill.*, {_USAGE}
     FROM bill CROSS JOIN LATERAL (
          SELECT * FROM metering_usagerecord record
-          WHERE record.task_id = bill.task_id AND record.id > bill.counted_to
+          WHERE record.task_id = bill.task_id AND record.id > bill.counted_to AND record.revision = 0
           ORDER BY record.id LIMIT %(limit)s) usage
 ), price AS MATERIALIZED ({_PRICES}
 ), fresh AS (

@@ -192,6 +192,7 @@ CREDIT_LIMIT = env_int("GRIDFARE_CREDIT_LIMIT", 10_000)  # in whole units of the
 GRACE_DAYS = env_int("GRIDFARE_GRACE_DAYS", 3)  # a month's invoice stays a draft so long, for late usage
 DUE_DAYS = env_int("GRIDFARE_DUE_DAYS", 14)  # from an invoice's issue until it is overdue
 INVOICE_ISSUER = env("GRIDFARE_INVOICE_ISSUER") or "GF"  # begins the numbers of invoices: GF-2026-000001
+LOOK_BACK_MONTHS = env_int("GRIDFARE_LOOK_BACK_MONTHS", 2)  # late usage of older months waits for an operator's word
 USAGE_ZONE = env("GRIDFARE_USAGE_ZONE") or "Asia/Shanghai"  # whose days the rollups of usage are of
 STORE_REGION = env("GRIDFARE_STORE_REGION") or ""  # where the market's store is; transfers are then counted from there
 PLANNER_TIME_BOX_S = float(env("GRIDFARE_PLANNER_TIME_BOX_S") or 2.0)  # for the optimum; then greedy
@@ -232,6 +233,7 @@ CELERY_BEAT_SCHEDULE = {
     "seal": {"task": "billing.seal", "schedule": timedelta(seconds=30), "options": {"expires": 30}},
     "close": {"task": "billing.close", "schedule": crontab(minute=10), "options": {"expires": 3000}},
     "prove": {"task": "billing.prove", "schedule": crontab(hour=3, minute=0), "options": {"expires": 3600}},
+    "preview": {"task": "billing.preview", "schedule": crontab(hour=2, minute=0), "options": {"expires": 3600}},
     "housekeep": {"task": "marketplace.housekeep", "schedule": timedelta(minutes=10), "options": {"expires": 600}},
     "replicate": {"task": "marketplace.replicate", "schedule": timedelta(seconds=5), "options": {"expires": 5}},
     "webhooks": {"task": "marketplace.send_webhooks", "schedule": timedelta(seconds=5), "options": {"expires": 5}},
@@ -269,6 +271,8 @@ SPECTACULAR_SETTINGS = {
     "COMPONENT_SPLIT_REQUEST": True,
     "ENUM_NAME_OVERRIDES": {
         "ChargeKindEnum": "billing.models.Charge.Kind",
+        "PayerEnum": "billing.models.Charge.Payer",
+        "PeriodPayerEnum": "billing.models.PeriodCharge.Payer",
         "PoolKindEnum": "marketplace.models.Pool.Kind",
         "TaskKindEnum": "marketplace.models.Task.Kind",
         "PoolStateEnum": "marketplace.models.Pool.State",

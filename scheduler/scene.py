@@ -28,6 +28,8 @@ from scheduler.sql import rows
 _VERSION: Final = "(SELECT count(*)::text || ':' || coalesce(sum(xmin::text::bigint * 1048573 + cmin::text::bigint), 0) FROM {})"
 _TABLES: Final = ("pool", "offer", "rate", "organization", "region")
 _STAMP: Final = "SELECT " + ", ".join(_VERSION.format(f"marketplace_{name}") for name in _TABLES)
+# The price of a peak, as an offer states it for quotes, is of a second that something is held.
+COUNTED_AS: Final = {"held_cores": "occupancy_second", "held_accelerators": "accelerator_second"}
 MOMENTS: Final = 200  # price lists of so many moments are kept
 
 
@@ -179,7 +181,7 @@ def read_scene() -> Scene:
     pools = list(active.select_related("region", "organization").order_by("identifier"))
     rates: dict[int, dict[str, float]] = defaultdict(dict)
     for offer, meter, price in Rate.objects.order_by("id").values_list("offer_id", "meter", "unit_price"):
-        rates[offer][meter] = float(price)
+        rates[offer][COUNTED_AS.get(meter, meter)] = float(price)
     offers: dict[int, list[Listed]] = {pool.pk: [] for pool in pools}
     for pk, pool_id, valid in Offer.objects.order_by(Lower("valid")).values_list("id", "pool_id", "valid"):
         if pool_id in offers:

@@ -197,7 +197,7 @@ def _bill_view(statement: Statement) -> list[RenderableType]:
     period += local(str(asked["to"])) if asked.get("to") else "now"
     rows = [
         (
-            line["task"],
+            line["task"] or "by period",
             line["kind"],
             line.get("capability"),
             line.get("pool"),

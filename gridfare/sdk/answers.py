@@ -260,6 +260,9 @@ class PoolTrust(TypedDict):
 class Offer(TypedDict):
     basis: str
     rates: dict[str, str]
+    per_period: bool
+    documents: dict[str, Any]
+    rules: dict[str, Any]
     currency: str
     valid_from: str | None
     valid_to: str | None

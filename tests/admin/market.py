@@ -14,10 +14,12 @@ from django.utils import timezone
 
 from billing.ledger.sealing import seal_all
 from billing.models import Charge, CostSoFar, Invoice, InvoicedCharge, LedgerAlarm, LedgerSeal
+from billing.periods import rate_periods, safe_cutoff
 from billing.services import charge_tasks
 from core.admin.cells import change_url
 from marketplace.models import Artifact, Blob, BlobPlace, Pool, Region, Task, TaskArtifact, TaskReference, Upload
 from marketplace.services.availability import keep_status
+from marketplace.services.contracts import Draft, sign_contracts
 from marketplace.services.replicas import pin
 from metering.events.rollups import rebuild
 from metering.services import measure
@@ -55,6 +57,7 @@ from tests.builders import (
 )
 from tests.builders_invoices import make_everything, make_invoice, make_period
 from tests.builders_network import a_link, a_wish
+from tests.builders_periods import MARCH, at, close, period_market, used
 from tests.builders_storage import a_replica
 from tests.builders_tasks import FakeAgent, a_task, a_version, run_to_end
 from tests.builders_usage import a_kept_event, an_event, sent
@@ -120,6 +123,7 @@ def everything() -> Task:
     rebuild()
     a_kept_event(metering, alice().organization)
     sent(metering, an_event(metering, alice().organization))
+    _periods()
     LogEntry.objects.create(user=olga().user, object_repr="a pool", action_flag=CHANGE, change_message="drained")
     return task
 
@@ -129,6 +133,18 @@ def _invoices(task: Task) -> None:
     draft = make_invoice(make_period(an_organization(f"billed-{next(_serial)}")), "grace")
     InvoicedCharge.objects.create(charge=Charge.objects.filter(task=task).latest("pk"), line=draft.lines.get())
     Invoice.objects.filter(pk=invoice.pk).update(state="overdue")
+
+
+def _periods() -> None:
+    """A contract, a month that was charged, one that is previewed, and one that is parked."""
+    sign_contracts([Draft(an_organization("acme").pk)])
+    market = period_market("monthly_peak", {"held_cores": "10"})
+    used(market, at("2026-03-03 10:00"), 600)
+    close(market)
+    rate_periods([market.alice.pk], MARCH, safe_cutoff(), final=False)
+    dear = period_market("monthly_peak", {"held_cores": "999999999"})
+    used(dear, at("2026-03-03 10:00"), 600, 4)
+    close(dear)
 
 
 def _trust(attempt: Attempt) -> None:

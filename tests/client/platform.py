@@ -735,6 +735,81 @@ def decide_usage(handler: Handler, variables: Json) -> Json:
     return KEPT | {"state": {"accept": "accepted", "refuse": "refused"}[variables["verb"]]}
 
 
+MONTH = {"from": "2026-02-28T16:00:00Z", "to": "2026-03-31T16:00:00Z"}
+HELD = {"pool": POOL, "meter": "held_cores", "billed": "4", "currency": "CNY", "total": "40.000000", "period": MONTH}
+PROOF_LINE = {"kind": "usage", "meter": "core_second", "quantity": "4", "unit_price": "10", "amount": "40"}
+PARKED = {"number": 5, "organization": "acme", "period": MONTH, "meter": "held_cores", "reason": "bound", "total": "9.000000", "state": "open"}
+SIGNED = {"number": 1, "organization": "acme", "valid_from": "2026-01-01T00:00:00Z", "valid_to": None, "zone": "Europe/Berlin",
+          "credit_limit": None}  # fmt: skip
+
+
+@route("GET", "/period-charges")
+def period_charges(handler: Handler, _: Json) -> Json:
+    return handler.page([HELD | {"id": 7, "revision": 0, "amount": "40.000000"}])
+
+
+@route("GET", "/period-previews")
+def period_previews(handler: Handler, _: Json) -> Json:
+    return handler.page([HELD | {"cutoff": "2026-03-09T00:00:00Z"}])
+
+
+@route("GET", "/period-charges/(?P<number>[0-9]+)/evidence")
+def period_evidence(handler: Handler, variables: Json) -> Json:
+    facts = {"count": 2, "digest": "a" * 64, "digest_now": "a" * 64, "matches": True, "records": []}
+    return HELD | {"charge": int(variables["number"]), "formula": "month_max: 4; billed 4", "facts": facts, "lines": [PROOF_LINE]}
+
+
+@route("GET", "/charges/(?P<number>[0-9]+)/evidence")
+def charge_evidence(handler: Handler, variables: Json) -> Json:
+    row = {"work": "valid", "ending": "delivered", "payer": "user", "fee": True}
+    return {"charge": int(variables["number"]), "task": "a", "reason_row": row, "lines": [PROOF_LINE], "digest": "b" * 64}
+
+
+@route("GET", "/unbilled")
+def read_unbilled(handler: Handler, _: Json) -> Json:
+    row = {"reason": "task_open", "why": "its task is still open", "count": 2, "since": "2026-03-01T00:00:00Z", "amount": None}
+    return {"unbilled": [row]}
+
+
+@route("POST", "/what-if")
+def what_if(handler: Handler, _: Json) -> Json:
+    tried = [
+        {"name": price.get("name", "a"), "price": price, "total": "9.000000", "difference": "-31.000000"}
+        for price in json.loads(handler.body)["prices"]
+    ]
+    return {"actual": {"total": "40.000000"}, "candidates": tried}
+
+
+@route("POST", "/period-runs")
+def run_period(handler: Handler, _: Json) -> Json:
+    return {"charges": 1, "parked": 0}
+
+
+@route("GET", "/parked")
+def read_parked(handler: Handler, _: Json) -> Json:
+    return handler.page([PARKED])
+
+
+@route("POST", "/parked/(?P<number>[0-9]+)/(?P<verb>approve|refuse)")
+def decide_parked(handler: Handler, variables: Json) -> Json:
+    return PARKED | {"state": {"approve": "approved", "refuse": "refused"}[variables["verb"]]}
+
+
+@route("POST", "/usage/records/(?P<number>[0-9]+)/corrections")
+def correct_record(handler: Handler, variables: Json) -> Json:
+    return {"usage": 10, "attempt": 3, "revision": 1, "corrects": int(variables["number"])}
+
+
+@route("GET", "/contracts")
+def read_contracts(handler: Handler, _: Json) -> Json:
+    return handler.page([SIGNED])
+
+
+@route("POST", "/contracts")
+def sign_one(handler: Handler, _: Json) -> Json:
+    return SIGNED | json.loads(handler.body)
+
+
 @contextmanager
 def serving(platform: Platform, port: int = 0) -> Iterator[str]:
     """Serve a platform; gives its URL."""

@@ -20,16 +20,20 @@ from django.urls import get_resolver
 from django.utils import timezone
 from rest_framework.test import APIClient
 
+from billing.models import Charge, ParkedPeriod, PeriodCharge
 from marketplace import storage
-from marketplace.models import Agent, User
+from marketplace.models import Agent, CapabilityVersion, User
 from marketplace.services.artifacts import begin_upload, blob_received
 from marketplace.webhooks.endpoints import ping
+from metering.models import UsageRecord
 from scheduler.services.network import reserve
 from scheduler.services.placing import run_round
 from tests import builders as build
+from tests.builders_billing import Market
 from tests.builders_capabilities import a_manifest, an_artifact, sha256_of
 from tests.builders_http import HttpAgent, answer_in_this_thread
 from tests.builders_network import a_link, a_wish
+from tests.builders_periods import at, close, period_offer, used
 from tests.builders_storage import a_replica
 from tests.builders_tasks import FakeAgent, a_task, a_version, run_to_end
 from tests.builders_usage import a_kept_event
@@ -57,6 +61,9 @@ POST capabilities/<org>/<name>/versions/<version>/publish      carol 401 401 404
 POST capabilities/<org>/<name>/versions/<version>/trust        carol 401 401 403 403 403 403 403 200
 POST capabilities/<org>/<name>/versions/<version>/withdraw     carol 401 401 404 403 403 200 200 200
 GET events                                                     alice 401 401 200 403 200 200 200 200
+GET charges/<number>/evidence                                  alice 401 401 404 403 200 200 200 200
+GET contracts                                                  alice 401 401 200 403 200 200 200 200
+POST contracts                                                 alice 401 401 403 403 403 403 403 201
 GET keys                                                       alice 401 401 200 200 200 200 200 200
 POST keys                                                      alice 401 401 201 403 403 403 201 201
 DELETE keys/<prefix>                                           alice 401 401 404 403 403 403 204 404
@@ -82,6 +89,13 @@ DELETE organization/members/<username>                         alice 401 401 404
 PATCH organization/members/<username>                          alice 401 401 404 403 403 403 200 404
 GET organizations                                              alice 401 401 403 403 403 403 403 200
 POST organizations                                             alice 401 401 403 403 403 403 403 201
+GET parked                                                     alice 401 401 403 403 403 403 403 200
+POST parked/<number>/approve                                   alice 401 401 403 403 403 403 403 200
+POST parked/<number>/refuse                                    alice 401 401 403 403 403 403 403 200
+GET period-charges                                             alice 401 401 200 403 200 200 200 200
+GET period-charges/<number>/evidence                           alice 401 401 404 403 200 200 200 200
+GET period-previews                                            alice 401 401 200 403 200 200 200 200
+POST period-runs                                               alice 401 401 403 403 403 403 403 200
 GET pools                                                      bob   401 401 200 200 200 200 200 200
 POST pools                                                     bob   401 401 201 403 403 201 201 201
 GET pools/<identifier>                                         bob   401 401 404 200 200 200 200 200
@@ -119,6 +133,7 @@ GET tasks/<task_id>/logs                                       alice 401 401 404
 GET tasks/<task_id>/result                                     alice 401 401 404 200 200 200 200 200
 GET tasks/<task_id>/result/files/<name>                        alice 401 401 404 200 200 200 200 200
 GET tasks/<task_id>/units                                      alice 401 401 404 200 200 200 200 200
+GET unbilled                                                   alice 401 401 200 403 200 200 200 200
 GET usage                                                      alice 401 401 200 403 200 200 200 200
 GET usage.csv                                                  alice 401 401 200 403 200 200 200 200
 GET usage/days                                                 alice 401 401 200 403 200 200 200 200
@@ -126,6 +141,8 @@ POST usage/events                                              bob   401 401 200
 GET usage/quarantine                                           bob   401 401 200 200 200 200 200 200
 POST usage/quarantine/<number>/accept                          bob   401 401 403 403 403 403 403 200
 POST usage/quarantine/<number>/refuse                          bob   401 401 403 403 403 403 403 200
+POST usage/records/<number>/corrections                        alice 401 401 403 403 403 403 403 201
+POST what-if                                                   alice 401 401 200 403 200 200 200 200
 POST uploads                                                   alice 401 401 201 403 403 201 201 201
 GET uploads/<id>                                               alice 401 401 404 403 403 200 200 200
 PATCH uploads/<id>                                             alice 401 401 404 403 403 200 200 200
@@ -221,6 +238,10 @@ BODIES: Final[dict[str, Any]] = {
     "POST artifacts/<id>/replicate": {"regions": ["guizhou"]},
     "POST artifacts/<id>/pin": {"until": (timezone.now() + timedelta(days=3)).isoformat()},
     "POST usage/events": [{"id": "unreadable"}],
+    "POST contracts": {"organization": "acme"},
+    "POST period-runs": {"month": "2026-03", "final": True},
+    "POST usage/records/<number>/corrections": {"core_ms": 1},
+    "POST what-if": {"month": "2026-03", "prices": [{"basis": "consumption", "rates": {"core_second": "0.1"}}]},
     "POST uploads": {"name": "a", "sha256": sha256_of(b"new"), "bytes": 3},
     "PATCH uploads/<id>": b"bb",
     "POST keys": {"name": "another", "scopes": ["tasks:read"]},
@@ -242,6 +263,10 @@ BODIES: Final[dict[str, Any]] = {
     "POST /agent/v1/checkpoints": {"checkpoints": []},
     "PUT /agent/v1/blobs/<attempt>/<fence>/<sha256>": b"new",
 }
+# what the number in a path is of
+NUMBERS: Final = {
+    "usage/quarantine": "kept", "usage/records": "usage", " charges/": "charge", "period-charges": "month", "parked": "parked",
+}  # fmt: skip
 QUERIES: Final = {"network/path": "?from=here&to=there", "statements": "?party=user", "statements.csv": "?party=user"}
 
 
@@ -282,6 +307,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     build.a_region("guizhou")
     live, waiting = a_task(version=version), a_task(version=version, expanded=False)
     agent = HttpAgent.of(pool)
+    usage, charged, parked = rated_months(version)
     run_round()
     agent.sync(want=1)
     ((attempt, fence),) = agent.held.items()
@@ -303,6 +329,10 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
         "identifier": pool.identifier,
         "number": str(build.a_window(pool, in_s=86_400).pk),
         "kept": str(a_kept_event(pool, alice.organization).pk),
+        "usage": str(usage.pk),
+        "charge": str(Charge.objects.get(usage=usage).pk),
+        "month": str(charged.pk),
+        "parked": str(parked.pk),
         "org": version.capability.organization.slug,
         "program": version.capability.name,
         "draft": draft.capability.name,
@@ -320,6 +350,19 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
         "delivery": str(ping(caller_for(alice), hook.pk).pk),
     }
     return World(callers, {place: person.user for place, person in cast.items()}, names, agent)
+
+
+def rated_months(version: CapabilityVersion) -> tuple[UsageRecord, PeriodCharge, ParkedPeriod]:
+    """Usage of alice's whose month was charged, and an amount of hers that nobody can believe."""
+    found = []
+    for price in ("10", "999999999"):
+        pool = build.a_pool()
+        offer = period_offer(pool, "monthly_peak", {"held_cores": price}, end=at("2026-07-01 00:00"))
+        cast = (build.alice().organization, build.bob().organization, build.carol().organization)
+        market = Market(*cast, pool, pool.agents.get(), offer, version)
+        found.append(used(market, at("2026-03-03 10:00"), 600, 4))
+        close(market)
+    return found[0], PeriodCharge.objects.get(), ParkedPeriod.objects.get()
 
 
 def doors() -> dict[str, str]:
@@ -348,6 +391,9 @@ def filled(door: str, path: str, names: dict[str, str]) -> str:
     special["artifact_id"] = "artifact"
     if "usage/quarantine" in door:
         special["number"] = "kept"
+    for part, name in NUMBERS.items():
+        if part in door:
+            special["number"] = name
     if door.endswith("/publish"):
         special["name"] = "draft"
     if door.endswith("/cancel"):
