@@ -54,6 +54,10 @@ POST capabilities/<org>/<name>/versions/<version>/deprecate    carol 401 401 404
 POST capabilities/<org>/<name>/versions/<version>/publish      carol 401 401 404 403 403 202 202 202
 POST capabilities/<org>/<name>/versions/<version>/trust        carol 401 401 403 403 403 403 403 200
 POST capabilities/<org>/<name>/versions/<version>/withdraw     carol 401 401 404 403 403 200 200 200
+GET credit                                                     alice 401 401 200 403 200 200 200 200
+POST credit/blocks                                             alice 401 401 403 403 403 403 403 201
+POST credit/blocks/lift                                        alice 401 401 403 403 403 403 403 200
+GET credit/holds                                               alice 401 401 200 403 200 200 200 200
 GET keys                                                       alice 401 401 200 200 200 200 200 200
 POST keys                                                      alice 401 401 201 403 403 403 201 201
 DELETE keys/<prefix>                                           alice 401 401 404 403 403 403 204 404
@@ -196,6 +200,8 @@ BODIES: Final[dict[str, Any]] = {
     "POST usage/events": [{"id": "unreadable"}],
     "POST uploads": {"name": "a", "sha256": sha256_of(b"new"), "bytes": 3},
     "PATCH uploads/<id>": b"bb",
+    "POST credit/blocks": {"organization": "acme", "reason": "dunning"},
+    "POST credit/blocks/lift": {"organization": "acme", "reason": "dunning"},
     "POST keys": {"name": "another", "scopes": ["tasks:read"]},
     "POST keys/login": {"username": "alice", "password": build.PASSWORD},
     "PATCH organization": {"name": "Renamed"},
