@@ -193,7 +193,7 @@ class MicrosText(serializers.Field[Any, Any, str, Any]):
     """Micros as decimal text."""
 
     def to_representation(self, value: Any) -> str:
-        return text_of(value)
+        return text_of(int(value))  # sums that may outgrow 64 bits are decimals
 
 
 @extend_schema_field(OpenApiTypes.STR)

@@ -8,12 +8,14 @@ from uuid import UUID
 from celery import shared_task
 from django.utils import timezone
 
+from billing.credit.proving import prove_credit
 from billing.invoices.closing import close_all
 from billing.ledger.proving import prove
 from billing.ledger.sealing import rebuild_balances, seal_all
 from billing.periods.runs import preview_open_month
 from billing.services import charge_task, charge_tasks, refresh_costs, unsettled_tasks
 from core.wake import awake, wake
+from marketplace.services.credit import push_limits
 
 SECONDS = 60  # a sweep gives its place back after this long; the next one goes on
 GATHER_SECONDS = 5  # so long a seal waits for more entries
@@ -48,10 +50,12 @@ def seal_job() -> None:
 
 @shared_task(name="billing.prove")
 def prove_job() -> None:
-    """Every night: seal what any other way missed, put back balances that were lost, and prove the whole ledger."""
+    """Every night: seal what any other way missed, put back balances that were lost, and prove the whole ledger and all credit."""
     rebuild_balances()
     seal_all(seconds=SECONDS, everything=True)
     prove()
+    push_limits()
+    prove_credit()
 
 
 @shared_task(name="billing.close")

@@ -16,8 +16,9 @@ from django.conf import settings
 from django.db import DatabaseError, connection, transaction
 
 from billing.models import Account, CostSoFar
-from billing.sql import CHARGE, FEES, LOCK, PUSH_SO_FAR, READY, SETTLE, SO_FAR
+from billing.sql import CHARGE, FEES, LOCK, LOCK_ALLOWANCES, PUSH_SO_FAR, READY, SETTLE, SO_FAR
 from marketplace.models import Task
+from marketplace.services.credit import resolve_holds
 from marketplace.webhooks.outbox import publish_tasks
 
 log = logging.getLogger(__name__)
@@ -97,6 +98,7 @@ def _charge_group(group: list[UUID]) -> list[UUID]:
         with transaction.atomic():
             held = _lock(group)
             if not _post(_run(CHARGE, held)):
+                _run(LOCK_ALLOWANCES, held)  # fees and holds move those of several organizations: in one order
                 _post(_run(FEES, held))
                 return _settle(held)
 
@@ -186,6 +188,7 @@ def _find_accounts(sides: set[Side]) -> dict[Side, int]:
 
 def _settle(tasks: list[UUID]) -> list[UUID]:
     settled = [task for (task,) in _run(SETTLE, tasks)]
+    resolve_holds(settled)
     CostSoFar.objects.filter(task__in=settled).delete()
     publish_tasks((task, "task.settled", {}) for task in settled)
     return settled

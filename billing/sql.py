@@ -293,6 +293,12 @@ SELECT id FROM marketplace_task WHERE id = ANY(%(tasks)s) AND settled_at IS NULL
  ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
 """
 
+LOCK_ALLOWANCES: Final = """
+SELECT allowance.id FROM marketplace_allowance allowance
+ WHERE allowance.organization_id IN (SELECT organization_id FROM marketplace_task WHERE id = ANY(%(tasks)s))
+ ORDER BY allowance.id FOR NO KEY UPDATE
+"""
+
 SETTLE: Final = f"""
 UPDATE marketplace_task task SET settled_at = now(), cost_final = true, cost_micros = {_SPENT}
  WHERE task.id = ANY(%(tasks)s) AND task.settled_at IS NULL AND task.ended_at IS NOT NULL

@@ -189,6 +189,7 @@ CHUNK = 20_000  # rows that one statement of a background step moves
 PLATFORM_FEE_BASIS_POINTS = env_int("GRIDFARE_PLATFORM_FEE_BASIS_POINTS", 500)
 CURRENCY = "CNY"
 CREDIT_LIMIT = env_int("GRIDFARE_CREDIT_LIMIT", 10_000)  # in whole units of the currency, without a contract that says otherwise
+LEAST_HOLD_MICROS = env_int("GRIDFARE_LEAST_HOLD_MICROS", 100_000)  # for a task of which neither a price nor a cap is known
 GRACE_DAYS = env_int("GRIDFARE_GRACE_DAYS", 3)  # a month's invoice stays a draft so long, for late usage
 DUE_DAYS = env_int("GRIDFARE_DUE_DAYS", 14)  # from an invoice's issue until it is overdue
 INVOICE_ISSUER = env("GRIDFARE_INVOICE_ISSUER") or "GF"  # begins the numbers of invoices: GF-2026-000001
@@ -270,6 +271,7 @@ SPECTACULAR_SETTINGS = {
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "COMPONENT_SPLIT_REQUEST": True,
     "ENUM_NAME_OVERRIDES": {
+        "HoldStateEnum": "marketplace.models.Hold.State",
         "ChargeKindEnum": "billing.models.Charge.Kind",
         "PayerEnum": "billing.models.Charge.Payer",
         "PeriodPayerEnum": "billing.models.PeriodCharge.Payer",

@@ -20,6 +20,7 @@ from gridfare import config
 from gridfare.sdk.accounts import AccountCalls
 from gridfare.sdk.capabilities import CapabilityCalls
 from gridfare.sdk.charges import ChargeCalls
+from gridfare.sdk.credit import CreditCalls
 from gridfare.sdk.errors import NotLoggedIn
 from gridfare.sdk.http import Http, Retry
 from gridfare.sdk.ledger import LedgerCalls
@@ -33,7 +34,7 @@ __all__ = ["Client", "Retry", "find_access"]
 
 
 class Client(
-    TaskCalls, CapabilityCalls, ProviderCalls, NetworkCalls, UsageCalls, AccountCalls, ChargeCalls, LedgerCalls, WebhookCalls
+    TaskCalls, CapabilityCalls, ProviderCalls, NetworkCalls, UsageCalls, AccountCalls, ChargeCalls, CreditCalls, LedgerCalls, WebhookCalls
 ):
     """A connection to one platform with one key. Safe to share between threads; close it, or use it in `with`.
 

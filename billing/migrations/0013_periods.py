@@ -209,7 +209,7 @@ class Migration(migrations.Migration):
             constraint=models.CheckConstraint(condition=models.Q(models.Q(('decided_at__isnull', True), ('state', 'open')), models.Q(models.Q(('state', 'open'), _negated=True), ('decided_at__isnull', False)), _connector='OR'), name='parked_decided_has_date'),
         ),
         migrations.RunSQL(
-            (SQL / "0011_period_guards.sql").read_text(),
-            (SQL / "0011_period_guards_reverse.sql").read_text(),
+            (SQL / "0013_period_guards.sql").read_text(),
+            (SQL / "0013_period_guards_reverse.sql").read_text(),
         ),
     ]

@@ -15,6 +15,7 @@ from gridfare.cli.agent import agent_app
 from gridfare.cli.artifact import artifact_app
 from gridfare.cli.capability import capability_app
 from gridfare.cli.charge import charge_app, contract_app
+from gridfare.cli.credit import credit_app
 from gridfare.cli.group import Doors
 from gridfare.cli.network import network_app
 from gridfare.cli.output import AsJson
@@ -69,6 +70,7 @@ app.command("verify-ledger", rich_help_panel="Account")(ledger.verify_ledger)
 app.add_typer(account.keys_app, name="keys", rich_help_panel="Account")
 app.add_typer(charge_app, name="charge", rich_help_panel="Account")
 app.add_typer(contract_app, name="contract", rich_help_panel="Account")
+app.add_typer(credit_app, name="credit", rich_help_panel="Account")
 app.add_typer(ledger.ledger_app, name="ledger", rich_help_panel="Account")
 app.add_typer(webhook_app, name="webhook", rich_help_panel="Account")
 app.add_typer(capability_app, name="capability", rich_help_panel="Market")

@@ -297,6 +297,38 @@ class Statement(TypedDict):
     lines: list[dict[str, Any]]
 
 
+class Allowance(TypedDict):
+    currency: str
+    limit: str
+    prepaid: str
+    unpaid: str
+    held: str
+    available: str
+
+
+class Block(TypedDict):
+    reason: str
+    detail: str
+    blocked_at: str
+
+
+class Credit(TypedDict):
+    organization: str
+    allowances: list[Allowance]
+    blocks: list[Block]
+
+
+class Hold(TypedDict):
+    task: str
+    currency: str
+    amount: str
+    captured: str
+    state: str
+    by: str
+    held_at: str
+    resolved_at: str | None
+
+
 class LedgerSeal(TypedDict):
     number: int
     first: int

@@ -19,7 +19,7 @@ from scheduler.matching.goals import Weights, impatience
 from scheduler.matching.market import Bools, Floats, Ints, Market
 from scheduler.matching.scalar import needs_of
 from scheduler.matching.transfer import Way
-from scheduler.matching.values import Arc, ClassState
+from scheduler.matching.values import Arc, ClassState, PoolState
 
 NEWCOMER: Final = 2 / 3  # trust of pools that nothing is known of: the mean of Beta(2, 1)
 
@@ -51,6 +51,11 @@ class Column:
     long: Bools
     kinds: Sequence[Mapping[str, Any]]  # the class's need as each of the variants that pools were held against
     variant: Ints  # of the manifest's variants the one that each pool would run
+
+    @property
+    def able(self) -> list[PoolState]:
+        """The pools that fit."""
+        return [self.market.pools[row] for row in np.flatnonzero(self.fits)]
 
     @property
     def typical(self) -> dict[str, float]:

@@ -17,9 +17,25 @@ from billing.models import Charge, CostSoFar, Invoice, InvoicedCharge, LedgerAla
 from billing.periods import rate_periods, safe_cutoff
 from billing.services import charge_tasks
 from core.admin.cells import change_url
-from marketplace.models import Artifact, Blob, BlobPlace, Pool, Region, Task, TaskArtifact, TaskReference, Upload
+from marketplace.models import (
+    Artifact,
+    Blob,
+    BlobPlace,
+    Budget,
+    BudgetAlert,
+    CreditAlarm,
+    Pool,
+    Region,
+    SpendBlock,
+    Task,
+    TaskArtifact,
+    TaskPause,
+    TaskReference,
+    Upload,
+)
 from marketplace.services.availability import keep_status
 from marketplace.services.contracts import Draft, sign_contracts
+from marketplace.services.credit import block_organizations
 from marketplace.services.replicas import pin
 from metering.events.rollups import rebuild
 from metering.services import measure
@@ -124,6 +140,7 @@ def everything() -> Task:
     a_kept_event(metering, alice().organization)
     sent(metering, an_event(metering, alice().organization))
     _periods()
+    _credit(task)
     LogEntry.objects.create(user=olga().user, object_repr="a pool", action_flag=CHANGE, change_message="drained")
     return task
 
@@ -145,6 +162,20 @@ def _periods() -> None:
     dear = period_market("monthly_peak", {"held_cores": "999999999"})
     used(dear, at("2026-03-03 10:00"), 600, 4)
     close(dear)
+
+
+def _credit(task: Task) -> None:
+    block_organizations([alice().organization.pk], f"reason_{next(_serial)}", "an invoice is long overdue")
+    SpendBlock.objects.update(lifted_at=timezone.now())
+    TaskPause.objects.create(task=task, source=f"budget/{next(_serial)}", detail="the budget is spent", paused_at=timezone.now())
+    now, acme = timezone.now(), alice().organization
+    budget = Budget.objects.create(
+        organization=acme, name="all of us", scope="organization", currency="CNY", period="month", zone="Asia/Shanghai",
+        period_start=now, amount_micros=10**9, thresholds=[{"percent": 80, "action": "notify"}], created_at=now,
+    )  # fmt: skip
+    sums = {"amount_micros": 10**9, "spent_micros": 8 * 10**8, "held_micros": 0}
+    BudgetAlert.objects.create(budget=budget, period_start=now, percent=80, action="notify", raised_at=now, **sums)
+    CreditAlarm.objects.create(what=f"allowance/{next(_serial)}/held", organization=acme, stands=1, counted=0, raised_at=now)
 
 
 def _trust(attempt: Attempt) -> None:

@@ -810,6 +810,25 @@ def sign_one(handler: Handler, _: Json) -> Json:
     return SIGNED | json.loads(handler.body)
 
 
+@route("GET", "/credit")
+def read_credit(handler: Handler, _: Json) -> Json:
+    sums = {"limit": "10000.000000", "prepaid": "0.000000", "unpaid": "12.500000", "held": "2.000000", "available": "9985.500000"}
+    block = {"reason": "dunning", "detail": "invoice 7", "blocked_at": "2026-03-01T00:00:00Z"}
+    return {"organization": "acme", "allowances": [{"currency": "CNY"} | sums], "blocks": [block]}
+
+
+@route("GET", "/credit/holds")
+def credit_holds(handler: Handler, _: Json) -> Json:
+    hold = {"task": "0" * 8, "currency": "CNY", "amount": "2.000000", "captured": "0.000000", "by": "estimate",
+            "state": handler.query.get("state", "held"), "held_at": "2026-03-01T00:00:00Z", "resolved_at": None}  # fmt: skip
+    return {"next": None, "previous": None, "results": [hold]}
+
+
+@route("POST", "/credit/blocks(?P<lift>/lift)?")
+def credit_blocks(handler: Handler, variables: Json) -> Json:
+    return {"changed": not variables["lift"]}
+
+
 @contextmanager
 def serving(platform: Platform, port: int = 0) -> Iterator[str]:
     """Serve a platform; gives its URL."""

@@ -64,6 +64,10 @@ GET events                                                     alice 401 401 200
 GET charges/<number>/evidence                                  alice 401 401 404 403 200 200 200 200
 GET contracts                                                  alice 401 401 200 403 200 200 200 200
 POST contracts                                                 alice 401 401 403 403 403 403 403 201
+GET credit                                                     alice 401 401 200 403 200 200 200 200
+POST credit/blocks                                             alice 401 401 403 403 403 403 403 201
+POST credit/blocks/lift                                        alice 401 401 403 403 403 403 403 200
+GET credit/holds                                               alice 401 401 200 403 200 200 200 200
 GET keys                                                       alice 401 401 200 200 200 200 200 200
 POST keys                                                      alice 401 401 201 403 403 403 201 201
 DELETE keys/<prefix>                                           alice 401 401 404 403 403 403 204 404
@@ -244,6 +248,8 @@ BODIES: Final[dict[str, Any]] = {
     "POST what-if": {"month": "2026-03", "prices": [{"basis": "consumption", "rates": {"core_second": "0.1"}}]},
     "POST uploads": {"name": "a", "sha256": sha256_of(b"new"), "bytes": 3},
     "PATCH uploads/<id>": b"bb",
+    "POST credit/blocks": {"organization": "acme", "reason": "dunning"},
+    "POST credit/blocks/lift": {"organization": "acme", "reason": "dunning"},
     "POST keys": {"name": "another", "scopes": ["tasks:read"]},
     "POST keys/login": {"username": "alice", "password": build.PASSWORD},
     "PATCH organization": {"name": "Renamed"},
