@@ -27,7 +27,8 @@ _WANTS: Final = """(e.types && ARRAY[f.type, split_part(f.type, '.', 1) || '.*',
                     AND f.subject <> 'webhook/' || e.id)"""
 
 # A delivery behind one that waits for its next try is due no sooner than that one: then looking for what is due finds it
-# once, and not again and again. Rests on nothing: the sweep puts right what a race left late.
+# once, and not again and again. It is read in the order of the index webhook_order, so that no plan walks all that waits.
+# Nothing rests on it: the sweep puts right what a race left late.
 _PUBLISH: Final = f"""
 , written AS (
   INSERT INTO marketplace_webhookevent (id, organization_id, type, subject, data, occurred_at, key, written_at)
@@ -38,8 +39,9 @@ _PUBLISH: Final = f"""
 )
 INSERT INTO marketplace_webhookdelivery (event_id, endpoint_id, subject, state, tries, tries_before, due_at, error)
 SELECT f.number, e.id, f.subject, 'pending', 0, 0,
-       coalesce((SELECT max(d.due_at) FROM marketplace_webhookdelivery d
-                  WHERE d.endpoint_id = e.id AND d.subject = f.subject AND d.state = 'pending'), %(now)s), ''
+       coalesce((SELECT d.due_at FROM marketplace_webhookdelivery d
+                  WHERE d.endpoint_id = e.id AND d.subject = f.subject AND d.state = 'pending'
+                  ORDER BY d.endpoint_id DESC, d.subject DESC, d.event_id DESC LIMIT 1), %(now)s), ''
   FROM written f JOIN marketplace_webhookendpoint e ON e.organization_id = f.organization_id AND {_WANTS}
  ORDER BY f.number, e.id
 RETURNING id
