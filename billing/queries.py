@@ -127,6 +127,8 @@ _OF_PERIODS: Final = {
     "kind": "'period'",
     "pool": "pool.identifier",
     "day": "to_char(charge.rated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD')",
+    "month": "to_char(charge.rated_at AT TIME ZONE %(zone)s, 'YYYY-MM')",
+    "organization": "customer.slug",
 }
 
 
@@ -149,6 +151,7 @@ def _period_lines(statement: Statement) -> list[dict[str, Any]]:
             f"""SELECT {", ".join(_OF_PERIODS[key] for key in keys)}, sum(charge.amount_micros)::bigint, sum({share})::bigint
   FROM billing_periodcharge charge
   JOIN marketplace_offer offer ON offer.id = charge.offer_id JOIN marketplace_pool pool ON pool.id = offer.pool_id
+  JOIN marketplace_organization customer ON customer.id = charge.organization_id
  WHERE charge.{PARTIES[statement.party].column} = %(organization)s AND charge.currency = %(currency)s
    AND charge.rated_at >= %(start)s AND charge.rated_at < %(end)s AND {share} <> 0
  GROUP BY {numbers} ORDER BY {numbers}""",
