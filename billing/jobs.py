@@ -8,6 +8,7 @@ from uuid import UUID
 from celery import shared_task
 
 from billing.credit.proving import prove_credit
+from billing.credit.watching import watch_credit
 from billing.ledger.proving import prove
 from billing.ledger.sealing import rebuild_balances, seal_all
 from billing.services import charge_task, charge_tasks, refresh_costs, unsettled_tasks
@@ -28,7 +29,7 @@ def charge_job(task: str) -> None:
 
 @shared_task(name="billing.sweep")
 def sweep_job() -> None:
-    """Charge what ended and was not charged, then tell open tasks what they cost so far."""
+    """Charge what ended and was not charged, then tell open tasks what they cost so far, and do what credit and budgets say."""
     awake("billing.sweep")
     until = time.monotonic() + SECONDS
     tasks = unsettled_tasks()
@@ -36,6 +37,7 @@ def sweep_job() -> None:
         charge_tasks(tasks)
         tasks = unsettled_tasks(after=tasks[-1])
     refresh_costs()
+    watch_credit()
 
 
 @shared_task(name="billing.seal")

@@ -35,7 +35,8 @@ def refuse_hopeless(draft: Draft) -> Decimal:
     Pools that are full or away for the moment count as able: waiting for them is what a queue is for. Returns the price
     that nine of ten such tasks do not pass, on the pools that an empty market would choose; the publisher's fees counted.
     """
-    known, counts, price = scene(), dict[str, int](), _fees(draft)
+    known, counts = scene(), dict[str, int]()
+    price: Decimal = _fees(draft)
     for stage, part in enumerate(stages_of(draft.task.plan)):
         document = need_of(draft.task, stage=stage, inputs=draft.inputs)
         document.pop("deadline", None)  # has its own answer, with a better offer
@@ -56,8 +57,8 @@ def refuse_hopeless(draft: Draft) -> Decimal:
 
 
 def _fees(draft: Draft) -> Decimal:
-    terms = draft.task.terms
-    return Decimal(terms["fee_per_unit"]) * draft.task.plan["units"] + Decimal(terms["fee_per_task"])
+    terms, units = draft.task.terms, int(draft.task.plan["units"])
+    return Decimal(terms["fee_per_unit"]) * units + Decimal(terms["fee_per_task"])
 
 
 def _column(one: ClassState, known: Scene) -> Column:

@@ -20,7 +20,9 @@ from django.urls import get_resolver
 from django.utils import timezone
 from rest_framework.test import APIClient
 
+from billing.credit.budgets import Wanted, open_budget
 from marketplace import storage
+from marketplace.budgets import Threshold
 from marketplace.models import Agent, User
 from marketplace.services.artifacts import begin_upload, blob_received
 from scheduler.services.network import reserve
@@ -54,6 +56,12 @@ POST capabilities/<org>/<name>/versions/<version>/deprecate    carol 401 401 404
 POST capabilities/<org>/<name>/versions/<version>/publish      carol 401 401 404 403 403 202 202 202
 POST capabilities/<org>/<name>/versions/<version>/trust        carol 401 401 403 403 403 403 403 200
 POST capabilities/<org>/<name>/versions/<version>/withdraw     carol 401 401 404 403 403 200 200 200
+GET budgets                                                    alice 401 401 200 403 200 200 200 200
+POST budgets                                                   alice 401 401 201 403 403 403 201 201
+GET budgets/<number>                                           alice 401 401 404 403 200 200 200 404
+PATCH budgets/<number>                                         alice 401 401 404 403 403 403 200 404
+DELETE budgets/<number>                                        alice 401 401 404 403 403 403 204 404
+GET budgets/alerts                                             alice 401 401 200 403 200 200 200 200
 GET credit                                                     alice 401 401 200 403 200 200 200 200
 POST credit/blocks                                             alice 401 401 403 403 403 403 403 201
 POST credit/blocks/lift                                        alice 401 401 403 403 403 403 403 200
@@ -182,6 +190,8 @@ POST /keys/<prefix>/revoke/                                    alice 302 302 404
 GET /                                                          alice 200 200 200 200 200 200 200 200
 POST /                                                         alice 405 405 405 405 405 405 405 405
 """
+TOLD: Final = [Threshold(80, "notify")]
+BUDGET: Final = {"name": "all", "scope": "organization", "amount": "5", "thresholds": [{"percent": 80, "action": "notify"}]}
 TASK: Final = {"capability": "carols-programs/noop", "inputs": {"count": 1}}
 BODIES: Final[dict[str, Any]] = {
     "POST tasks": TASK,
@@ -200,6 +210,8 @@ BODIES: Final[dict[str, Any]] = {
     "POST usage/events": [{"id": "unreadable"}],
     "POST uploads": {"name": "a", "sha256": sha256_of(b"new"), "bytes": 3},
     "PATCH uploads/<id>": b"bb",
+    "POST budgets": BUDGET,
+    "PATCH budgets/<number>": {"amount": "7"},
     "POST credit/blocks": {"organization": "acme", "reason": "dunning"},
     "POST credit/blocks/lift": {"organization": "acme", "reason": "dunning"},
     "POST keys": {"name": "another", "scopes": ["tasks:read"]},
@@ -282,6 +294,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
         "draft": draft.capability.name,
         "version": version.version,
         "artifact": str(kept.pk),
+        "budget": str(open_budget(alice.organization, Wanted("all", "organization", "", "CNY", "total", 5 * 10**6, TOLD)).pk),
         "region": "ningxia",
         "upload": str(upload.pk),
         "file": "a.txt",
@@ -319,6 +332,8 @@ def filled(door: str, path: str, names: dict[str, str]) -> str:
     special = {"id": "upload" if "uploads" in path else "artifact", "name": "file" if "/result/" in path else "program"}
     if "usage/quarantine" in door:
         special["number"] = "kept"
+    if "budgets/" in door:
+        special["number"] = "budget"
     if door.endswith("/publish"):
         special["name"] = "draft"
     if door.endswith("/cancel"):
