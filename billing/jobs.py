@@ -9,6 +9,7 @@ from celery import shared_task
 from django.utils import timezone
 
 from billing.credit.proving import prove_credit
+from billing.credit.watching import watch_credit
 from billing.invoices.closing import close_all
 from billing.ledger.proving import prove
 from billing.ledger.sealing import rebuild_balances, seal_all
@@ -31,7 +32,7 @@ def charge_job(task: str) -> None:
 
 @shared_task(name="billing.sweep")
 def sweep_job() -> None:
-    """Charge what ended and was not charged, then tell open tasks what they cost so far."""
+    """Charge what ended and was not charged, then tell open tasks what they cost so far, and do what credit and budgets say."""
     awake("billing.sweep")
     until = time.monotonic() + SECONDS
     tasks = unsettled_tasks()
@@ -39,6 +40,7 @@ def sweep_job() -> None:
         charge_tasks(tasks)
         tasks = unsettled_tasks(after=tasks[-1])
     refresh_costs()
+    watch_credit()
 
 
 @shared_task(name="billing.seal")

@@ -46,6 +46,7 @@ SELECT class.need_id, w.avoid, w.apart, count(*), min(w.id),
 FROM class CROSS JOIN LATERAL (
     SELECT u.id, u.avoid, u.apart FROM scheduler_unit u
     WHERE u.state = 'waiting' AND u.need_id = class.need_id AND (u.not_before IS NULL OR u.not_before <= now())
+      AND u.task_id NOT IN (SELECT task_id FROM marketplace_taskpause)
     ORDER BY u.id LIMIT %s
 ) w
 WHERE class.need_id IS NOT NULL

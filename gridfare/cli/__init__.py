@@ -13,6 +13,7 @@ import gridfare
 from gridfare.cli import account, ledger, market, submitting, tasks, units
 from gridfare.cli.agent import agent_app
 from gridfare.cli.artifact import artifact_app
+from gridfare.cli.budget import budget_app
 from gridfare.cli.capability import capability_app
 from gridfare.cli.charge import charge_app, contract_app
 from gridfare.cli.credit import credit_app
@@ -68,6 +69,7 @@ for panel, commands in PANELS.items():
 app.command(rich_help_panel="Account")(version)
 app.command("verify-ledger", rich_help_panel="Account")(ledger.verify_ledger)
 app.add_typer(account.keys_app, name="keys", rich_help_panel="Account")
+app.add_typer(budget_app, name="budget", rich_help_panel="Account")
 app.add_typer(charge_app, name="charge", rich_help_panel="Account")
 app.add_typer(contract_app, name="contract", rich_help_panel="Account")
 app.add_typer(credit_app, name="credit", rich_help_panel="Account")

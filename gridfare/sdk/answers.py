@@ -318,6 +318,38 @@ class Credit(TypedDict):
     blocks: list[Block]
 
 
+class Threshold(TypedDict):
+    percent: int
+    action: str
+
+
+class Budget(TypedDict):
+    number: int
+    name: str
+    scope: str
+    subject: str
+    currency: str
+    period: str
+    period_start: str
+    amount: str
+    spent: str
+    held: str
+    thresholds: list[Threshold]
+    created_at: str
+    closed_at: str | None
+
+
+class BudgetAlert(TypedDict):
+    budget: int
+    period_start: str
+    percent: int
+    action: str
+    amount: str
+    spent: str
+    held: str
+    raised_at: str
+
+
 class Hold(TypedDict):
     task: str
     currency: str

@@ -7,13 +7,13 @@ counted by the budgets. Services only decide, under the lock of the allowance's 
 
 from __future__ import annotations
 
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from django.db import models
 from django.db.models import F, Q
 
 # Sums of many rows may outgrow 64 bits: these are numerics without decimals.
-_WIDE: Final = {"max_digits": 40, "decimal_places": 0, "default": 0}
+_WIDE: Final[dict[str, Any]] = {"max_digits": 40, "decimal_places": 0, "default": 0}
 
 
 class Allowance(models.Model):

@@ -70,14 +70,12 @@ def place_hold(task: Task, price_p90: Decimal | None) -> Hold | None:
     cap = task.constraints.get("max_price")
     wish = wish_of(price_p90, None if cap is None else Decimal(cap), settings.LEAST_HOLD_MICROS)
     party = _party(task.organization_id, task.terms["currency"])
-    with transaction.atomic():
-        limits = _limits(task, party)
-        if short := crossed(limits, wish.micros):
-            raise _refusal(short, wish, party.currency)
-        return Hold.objects.create(
-            task=task, organization_id=party.organization, currency=party.currency,
-            amount_micros=wish.micros, by=wish.by, held_at=timezone.now(),
-        )  # fmt: skip
+    if short := crossed(_limits(task, party), wish.micros):
+        raise _refusal(short, wish, party.currency)
+    return Hold.objects.create(
+        task=task, organization_id=party.organization, currency=party.currency,
+        amount_micros=wish.micros, by=wish.by, held_at=timezone.now(),
+    )  # fmt: skip
 
 
 def _party(organization: int, currency: str) -> Party:
@@ -87,7 +85,7 @@ def _party(organization: int, currency: str) -> Party:
 
 def _limits(task: Task, party: Party) -> list[Limit]:
     """Every limit that a task is under, the allowance's row locked until the end of the transaction."""
-    params = {"organization": party.organization, "currency": party.currency, "limit": party.limit, "task": task.pk}
+    params: dict[str, Any] = {"organization": party.organization, "currency": party.currency, "limit": party.limit, "task": task.pk}
     with connection.cursor() as cursor:
         cursor.execute(_LOCK, params)
         room, blocked = cursor.fetchone()
@@ -132,7 +130,7 @@ def resolve_holds(tasks: Iterable[Any]) -> int:
             "resolved_at = now() WHERE task_id = ANY(%s) AND state = 'held'",
             [list(tasks)],
         )
-        return cursor.rowcount
+        return int(cursor.rowcount)
 
 
 def push_limits(organizations: Iterable[int] | None = None) -> int:
@@ -149,7 +147,7 @@ def push_limits(organizations: Iterable[int] | None = None) -> int:
         return 0
     with connection.cursor() as cursor:
         cursor.execute(_PUSH, [list(column) for column in zip(*listed, strict=True)])
-        return cursor.rowcount
+        return int(cursor.rowcount)
 
 
 def allowances_of(organizations: Iterable[int]) -> list[Allowance]:

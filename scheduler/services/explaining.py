@@ -19,6 +19,7 @@ from scheduler.matching.misses import Miss, nearest
 from scheduler.models import Decision, Unit
 from scheduler.services.absences import why_away
 from scheduler.services.opening import held_back
+from scheduler.services.pausing import paused_by
 from scheduler.services.predicting import explain_prediction
 from scheduler.snapshots import documents_of, market
 from scheduler.sql import dicts, rows, scalar
@@ -36,7 +37,7 @@ WHERE u.task_id = %s GROUP BY 1, 2, 3, 4 ORDER BY 3, 1, 4
 def explain_task(task: Task) -> dict[str, Any]:
     """Where a task's units are and why; for those that wait, one primary reason and the pools left out by dimension."""
     where = [row | {"part": stage_name(task.plan, row["stage"])} for row in dicts(_BY_POOL, [task.pk])]
-    waiting = _waiting(task) or held_back(task)
+    waiting = paused_by(task) or _waiting(task) or held_back(task)
     return {"where": where, "decisions": _decisions(task), "waiting": waiting, "prediction": explain_prediction(task)}
 
 

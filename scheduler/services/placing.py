@@ -42,7 +42,7 @@ WITH plan AS (
         SELECT u.id FROM scheduler_unit u
         WHERE u.state = 'waiting' AND u.need_id = c.need_id AND u.avoid = c.avoid::bigint[]
           AND u.apart = c.apart::bigint[]
-          AND (u.not_before IS NULL OR u.not_before <= now())
+          AND (u.not_before IS NULL OR u.not_before <= now()) AND u.task_id NOT IN (SELECT task_id FROM marketplace_taskpause)
         ORDER BY u.id LIMIT c.total FOR UPDATE SKIP LOCKED
     ) w
     WINDOW class_whole AS (PARTITION BY c.need_id, c.avoid, c.apart), class AS (class_whole ORDER BY w.id)

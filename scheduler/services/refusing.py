@@ -72,8 +72,8 @@ def _everybody(one: ClassState, known: Scene) -> Snapshot:
 
 
 def _fees(draft: Draft) -> Decimal:
-    terms = draft.task.terms
-    return Decimal(terms["fee_per_unit"]) * draft.task.plan["units"] + Decimal(terms["fee_per_task"])
+    terms, units = draft.task.terms, int(draft.task.plan["units"])
+    return Decimal(terms["fee_per_unit"]) * units + Decimal(terms["fee_per_task"])
 
 
 def _column(one: ClassState, known: Scene) -> Column:

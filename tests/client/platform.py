@@ -829,6 +829,38 @@ def credit_blocks(handler: Handler, variables: Json) -> Json:
     return {"changed": not variables["lift"]}
 
 
+BUDGET = {"number": 3, "name": "film", "scope": "project", "subject": "film", "currency": "CNY", "period": "month",
+          "period_start": "2026-03-01T00:00:00Z", "amount": "500.000000", "spent": "12.000000", "held": "1.000000",
+          "thresholds": [{"percent": 80, "action": "notify"}], "created_at": "2026-03-01T00:00:00Z", "closed_at": None}  # fmt: skip
+
+
+@route("GET", "/budgets")
+def read_budgets(handler: Handler, _: Json) -> Json:
+    return {"next": None, "previous": None, "results": [BUDGET]}
+
+
+@route("POST", "/budgets")
+def open_a_budget(handler: Handler, _: Json) -> Any:
+    return 201, BUDGET | handler.json()
+
+
+@route("PATCH", "/budgets/(?P<number>[0-9]+)")
+def change_a_budget(handler: Handler, _: Json) -> Json:
+    return BUDGET | handler.json()
+
+
+@route("DELETE", "/budgets/(?P<number>[0-9]+)")
+def close_a_budget(handler: Handler, _: Json) -> Any:
+    return 204, None
+
+
+@route("GET", "/budgets/alerts")
+def read_budget_alerts(handler: Handler, _: Json) -> Json:
+    sums = {"amount": "500.000000", "spent": "400.000000", "held": "1.000000"}
+    alert = {"budget": 3, "percent": 80, "action": "notify", "period_start": "2026-03-01T00:00:00Z"} | sums
+    return {"next": None, "previous": None, "results": [alert | {"raised_at": "2026-03-09T00:00:00Z"}]}
+
+
 @contextmanager
 def serving(platform: Platform, port: int = 0) -> Iterator[str]:
     """Serve a platform; gives its URL."""

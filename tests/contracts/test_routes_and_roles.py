@@ -20,8 +20,10 @@ from django.urls import get_resolver
 from django.utils import timezone
 from rest_framework.test import APIClient
 
+from billing.credit.budgets import Wanted, open_budget
 from billing.models import Charge, ParkedPeriod, PeriodCharge
 from marketplace import storage
+from marketplace.budgets import Threshold
 from marketplace.models import Agent, CapabilityVersion, User
 from marketplace.services.artifacts import begin_upload, blob_received
 from marketplace.webhooks.endpoints import ping
@@ -64,6 +66,12 @@ GET events                                                     alice 401 401 200
 GET charges/<number>/evidence                                  alice 401 401 404 403 200 200 200 200
 GET contracts                                                  alice 401 401 200 403 200 200 200 200
 POST contracts                                                 alice 401 401 403 403 403 403 403 201
+GET budgets                                                    alice 401 401 200 403 200 200 200 200
+POST budgets                                                   alice 401 401 201 403 403 403 201 201
+GET budgets/<number>                                           alice 401 401 404 403 200 200 200 404
+PATCH budgets/<number>                                         alice 401 401 404 403 403 403 200 404
+DELETE budgets/<number>                                        alice 401 401 404 403 403 403 204 404
+GET budgets/alerts                                             alice 401 401 200 403 200 200 200 200
 GET credit                                                     alice 401 401 200 403 200 200 200 200
 POST credit/blocks                                             alice 401 401 403 403 403 403 403 201
 POST credit/blocks/lift                                        alice 401 401 403 403 403 403 403 200
@@ -226,6 +234,8 @@ POST /keys/<prefix>/revoke/                                    alice 302 302 404
 GET /                                                          alice 200 200 200 200 200 200 200 200
 POST /                                                         alice 405 405 405 405 405 405 405 405
 """
+TOLD: Final = [Threshold(80, "notify")]
+BUDGET: Final = {"name": "all", "scope": "organization", "amount": "5", "thresholds": [{"percent": 80, "action": "notify"}]}
 TASK: Final = {"capability": "carols-programs/noop", "inputs": {"count": 1}}
 BODIES: Final[dict[str, Any]] = {
     "POST tasks": TASK,
@@ -248,6 +258,8 @@ BODIES: Final[dict[str, Any]] = {
     "POST what-if": {"month": "2026-03", "prices": [{"basis": "consumption", "rates": {"core_second": "0.1"}}]},
     "POST uploads": {"name": "a", "sha256": sha256_of(b"new"), "bytes": 3},
     "PATCH uploads/<id>": b"bb",
+    "POST budgets": BUDGET,
+    "PATCH budgets/<number>": {"amount": "7"},
     "POST credit/blocks": {"organization": "acme", "reason": "dunning"},
     "POST credit/blocks/lift": {"organization": "acme", "reason": "dunning"},
     "POST keys": {"name": "another", "scopes": ["tasks:read"]},
@@ -344,6 +356,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
         "draft": draft.capability.name,
         "version": version.version,
         "artifact": str(kept.pk),
+        "budget": str(open_budget(alice.organization, Wanted("all", "organization", "", "CNY", "total", 5 * 10**6, TOLD)).pk),
         "region": "ningxia",
         "upload": str(upload.pk),
         "file": "a.txt",
@@ -400,6 +413,8 @@ def filled(door: str, path: str, names: dict[str, str]) -> str:
     for part, name in NUMBERS.items():
         if part in door:
             special["number"] = name
+    if "budgets/" in door:
+        special["number"] = "budget"
     if door.endswith("/publish"):
         special["name"] = "draft"
     if door.endswith("/cancel"):
