@@ -53,7 +53,9 @@ def period_market(basis: str, rates: Mapping[str, Any], rules: Mapping[str, Any]
     return market
 
 
-def used(market: Market, begin: datetime, seconds: float, cores: int = 1, *, state: str = "delivered", **fields: Any) -> UsageRecord:
+def used(
+    market: Market, begin: datetime, seconds: float, cores: int = 1, *, state: str = "delivered", **fields: Any
+) -> UsageRecord:
     """One attempt of a task of its own, held from `begin` on; the task has ended and was charged."""
     end = begin + timedelta(seconds=seconds)
     wall = round(seconds * 1000)

@@ -68,7 +68,7 @@ def _terms(organization: int, contract: Contract | None) -> Terms:
     limit, share = said.credit_limit_micros, said.platform_basis_points
     return Terms(
         organization=organization,
-        contract=contract and contract.pk,
+        contract=None if contract is None else contract.pk,
         zone=ZoneInfo(said.zone),
         currency=said.currency,
         grace_days=said.grace_days,

@@ -125,7 +125,7 @@ def parse_rates(basis: str, rates: Mapping[str, str]) -> dict[str, Decimal]:
 
 
 def check_meters(basis: str, rates: Mapping[str, Any]) -> None:
-    """Only meters that the basis knows, and one of those without which the pool's time would be free. Or Invalid `rates_invalid`."""
+    """Only meters that the basis knows, and one without which the pool's time would be free. Or Invalid `rates_invalid`."""
     if over := sorted(set(rates) - Rate.METERS_OF[basis]):
         raise _wrong(over[0], f"a price by {basis} does not know the meter {over[0]}")
     if not _MAIN_METERS[basis] & set(rates):

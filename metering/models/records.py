@@ -64,4 +64,6 @@ class UsageRecord(models.Model):
         indexes: ClassVar = [
             # charging: what belongs to this task
             models.Index(fields=["task", "id"], name="usage_of_task"),
+            # billing: what was corrected since the last close; corrections are few
+            models.Index(fields=["organization", "measured_at"], name="usage_corrected", condition=Q(revision__gt=0)),
         ]
