@@ -159,8 +159,9 @@ SELECT subject_id, organization_id, provider_id, offer_id, contract_id, meter, p
   FROM unnest(%(subject)s::bigint[], %(organization)s::bigint[], %(provider)s::bigint[], %(offer)s::bigint[],
               %(contract)s::bigint[], %(meter)s::text[], %(payer)s::text[], %(start)s::timestamptz[], %(until)s::timestamptz[],
               %(zone)s::text[], %(revision)s::int[], %(base)s::bigint[], %(raw)s::numeric[], %(billed)s::numeric[],
-              %(currency)s::text[], %(precise)s::numeric[], %(total)s::bigint[], %(amount)s::bigint[], %(provided)s::bigint[], %(platform)s::bigint[],
-              %(points)s::int[], %(lines)s::jsonb[], %(evidence)s::jsonb[], %(digest)s::text[], %(entry)s::bigint[])
+              %(currency)s::text[], %(precise)s::numeric[], %(total)s::bigint[], %(amount)s::bigint[], %(provided)s::bigint[],
+              %(platform)s::bigint[], %(points)s::int[], %(lines)s::jsonb[], %(evidence)s::jsonb[], %(digest)s::text[],
+              %(entry)s::bigint[])
        AS charge (subject_id, organization_id, provider_id, offer_id, contract_id, meter, payer, start, until, zone, revision,
                   base_id, raw, billed, currency, precise, total, amount, provider, platform, basis_points, lines, evidence, digest,
                   entry_id)
