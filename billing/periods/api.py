@@ -351,7 +351,8 @@ def _candidate(number: int, given: dict[str, Any]) -> Candidate:
     place = f"prices.{number}"
     if "pool" in given:
         pool = Pool.objects.filter(identifier=given["pool"]).exclude(state=Pool.State.RETIRED).first()
-        offer = None if pool is None else pool.offers.filter(valid__contains=timezone.now()).prefetch_related("rates").first()
+        listed = Offer.objects.filter(pool=pool, customer=None, valid__contains=timezone.now()).prefetch_related("rates")
+        offer = None if pool is None else listed.first()
         if offer is None:
             raise NotFound("pool_unknown", "no such pool with a price", field=f"{place}.pool")
         rates = {rate.meter: rate.document or format(rate.unit_price, "f") for rate in offer.rates.all()}

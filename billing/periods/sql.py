@@ -38,11 +38,15 @@ _MICROS: Final = "(extract(epoch FROM {}) * 1000000)::bigint"
 
 # The charges whose records count, by window: those that were handed over to be charged by period,
 _HANDED_OVER: Final = """
-  SELECT charge.organization_id, usage.offer_id, charge.payer, charge.usage_id, window_.start, window_.until
+  SELECT charge.organization_id, coalesce(own.id, usage.offer_id) AS offer_id, charge.payer, charge.usage_id, window_.start,
+         window_.until
     FROM window_
     JOIN billing_charge charge ON charge.organization_id = window_.organization_id AND charge.reason = 'by_period'
          AND charge.charged_at >= window_.start AND charge.charged_at < %(cutoff)s
     JOIN metering_usagerecord usage ON usage.id = charge.usage_id
+    JOIN marketplace_task task ON task.id = charge.task_id
+    LEFT JOIN marketplace_offer own ON own.customer_id = charge.organization_id AND own.pool_id = usage.pool_id
+         AND own.valid @> task.priced_at
 """
 # or, for what would have been, everything that the user paid for in whatever way: by pool, which stands in the offer's place.
 _PAID_FOR: Final = """
