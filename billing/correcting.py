@@ -111,15 +111,30 @@ def _charge(due: Due) -> None:
     delta = part + fee - due.amount
     first, usage = due.first, due.usage
     entry = _entry(due) if delta else None
-    shares = (split.provider - due.charged.provider, split.publisher - due.charged.publisher, split.platform - due.charged.platform)
+    paid = due.charged
+    shares = (split.provider - paid.provider, split.publisher - paid.publisher, split.platform - paid.platform)
     Charge.objects.create(
         kind=Charge.Kind.DELTA, usage=usage, task=usage.task, organization_id=first.organization_id, provider_id=first.provider_id,
         publisher_id=first.publisher_id, payer=first.payer, reason="corrected", currency=first.currency, amount_micros=delta,
-        provider_micros=shares[0], publisher_micros=shares[1], platform_micros=shares[2], lines=lines + _cut_lines(cut), entry=entry,
-        charged_at=timezone.now(),
+        provider_micros=shares[0], publisher_micros=shares[1], platform_micros=shares[2], lines=lines + _cut_lines(cut),
+        entry=entry, charged_at=timezone.now(),
     )  # fmt: skip
     if entry is not None:
-        post([Posting(entry.pk, first.organization_id, first.provider_id, first.publisher_id, first.currency, first.payer, 1, delta, *shares)])
+        post(
+            [
+                Posting(
+                    entry.pk,
+                    first.organization_id,
+                    first.provider_id,
+                    first.publisher_id,
+                    first.currency,
+                    first.payer,
+                    1,
+                    delta,
+                    *shares,
+                )
+            ]
+        )
 
 
 def _entry(due: Due) -> JournalEntry:
@@ -154,7 +169,9 @@ def counted(usage: UsageRecord) -> Usage:
 
 def _line(line: Line) -> dict[str, str]:
     values = (line.quantity, line.unit_price, line.amount)
-    return {"meter": line.meter} | dict(zip(("quantity", "unit_price", "amount"), (f"{one.normalize():f}" for one in values), strict=True))
+    return {"meter": line.meter} | dict(
+        zip(("quantity", "unit_price", "amount"), (f"{one.normalize():f}" for one in values), strict=True)
+    )
 
 
 def _fee_lines(first: Charge) -> list[dict[str, Any]]:

@@ -144,7 +144,7 @@ def lines_of(statement: Statement, after: UUID = FIRST) -> tuple[list[dict[str, 
 
 def _period_lines(statement: Statement) -> list[dict[str, Any]]:
     keys = GROUPS[statement.group]
-    share = "CASE charge.payer WHEN 'user' THEN charge.amount_micros ELSE 0 END" if statement.party == "user" else "charge.provider_micros"
+    share = PARTIES[statement.party].share
     numbers = ", ".join(str(number + 1) for number in range(len(keys)))
     with connection.cursor() as cursor:
         cursor.execute(

@@ -57,7 +57,7 @@ _WORK: Final = (
 
 # What a bill needs to know of its task.
 _TASK: Final = """
-         task.id AS task_id, task.organization_id, task.kind = 'test' AS is_test,
+         task.id AS task_id, task.organization_id, task.priced_at, task.kind = 'test' AS is_test,
          task.terms ->> 'currency' AS currency,
          (task.terms ->> 'platform_basis_points')::bigint AS basis_points,
          (task.terms ->> 'fee_per_unit')::numeric AS unit_fee,
@@ -74,8 +74,15 @@ _SPENT: Final = """
 _SPENT_OF_CAP: Final = f"""
          CASE WHEN task.constraints ->> 'max_price' IS NOT NULL THEN {_SPENT} END AS spent"""
 
+# Customers' own prices at pools (they are charged by period), those of the customers at hand.
+_OWN: Final = """
+  SELECT offer.id, offer.pool_id, offer.customer_id, offer.valid FROM marketplace_offer offer
+   WHERE offer.customer_id IN (SELECT organization_id FROM bill)
+"""
 _USAGE: Final = """
-         usage.id, usage.offer_id, usage.provider_id, usage.publisher_id, usage.stage, usage.outcome,
+         usage.id, coalesce((SELECT own.id FROM own WHERE own.customer_id = bill.organization_id
+                              AND own.pool_id = usage.pool_id AND own.valid @> bill.priced_at), usage.offer_id) AS offer_id,
+         usage.provider_id, usage.publisher_id, usage.stage, usage.outcome,
          usage.reason_class, usage.core_ms, usage.accelerator_ms, usage.fp32_gflop, usage.held_core_ms,
          usage.bytes_in::numeric + usage.bytes_out AS bytes_moved,
          (usage.outcome = 'valid' OR usage.outcome = 'superseded' AND usage.reason_class = '')::int AS results"""
@@ -165,6 +172,7 @@ WITH bill AS MATERIALIZED (
          coalesce((SELECT usage_id FROM billing_charge charge WHERE charge.task_id = task.id AND kind = 'usage'
                     ORDER BY id DESC LIMIT 1), 0) AS charged_to
     FROM marketplace_task task WHERE task.id = ANY(%(tasks)s)
+), own AS MATERIALIZED ({_OWN}
 ), usage AS MATERIALIZED (
   SELECT bill.*, {_USAGE}
     FROM bill CROSS JOIN LATERAL (
@@ -241,11 +249,13 @@ SELECT entry.id, organization_id, NULL::bigint, publisher_id, currency, 'user', 
 
 SO_FAR: Final = f"""
 WITH bill AS MATERIALIZED (
-  SELECT task.id AS task_id, task.organization_id, task.kind = 'test' AS is_test, task.terms ->> 'currency' AS currency,
+  SELECT task.id AS task_id, task.organization_id, task.priced_at, task.kind = 'test' AS is_test,
+         task.terms ->> 'currency' AS currency,
          (task.terms ->> 'fee_per_unit')::numeric AS unit_fee, 'delivered' AS ending,
          coalesce(so_far.usage_id, 0) AS counted_to
     FROM marketplace_task task LEFT JOIN billing_costsofar so_far ON so_far.task_id = task.id
    WHERE task.state IN ('queued', 'running')
+), own AS MATERIALIZED ({_OWN}
 ), usage AS MATERIALIZED (
   SELECT bill.*, {_USAGE}
     FROM bill CROSS JOIN LATERAL (

@@ -1,7 +1,7 @@
 """Prices that need a whole period's usage. What they mean is billing's, an upper app: it plugs its reader in when it is ready.
 
-    from marketplace import tariffs
-    tariffs.plug(read_tariff)        # in BillingConfig.ready()
+from marketplace import tariffs
+tariffs.plug(read_tariff)        # in BillingConfig.ready()
 """
 
 from __future__ import annotations

@@ -70,6 +70,6 @@ def revise(record: UsageRecord, changes: Mapping[str, int]) -> UsageRecord:
     values["flags"] = sorted({*last.flags, "corrected"})
     try:
         with transaction.atomic():
-            return UsageRecord.objects.create(**values | changes)
+            return UsageRecord.objects.create(**{**values, **changes})
     except IntegrityError:
         raise Conflict("usage_corrected", "somebody else has just corrected this record") from None

@@ -183,7 +183,7 @@ def read_scene() -> Scene:
     for offer, meter, price in Rate.objects.order_by("id").values_list("offer_id", "meter", "unit_price"):
         rates[offer][COUNTED_AS.get(meter, meter)] = float(price)
     offers: dict[int, list[Listed]] = {pool.pk: [] for pool in pools}
-    for pk, pool_id, valid in Offer.objects.order_by(Lower("valid")).values_list("id", "pool_id", "valid"):
+    for pk, pool_id, valid in Offer.objects.filter(customer=None).order_by(Lower("valid")).values_list("id", "pool_id", "valid"):
         if pool_id in offers:
             offers[pool_id].append(Listed(pk, valid.upper, rates[pk]))
     return Scene(pools, offers)

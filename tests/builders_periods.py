@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from billing.periods import Outcome, rate_periods, safe_cutoff
 from billing.services import charge_tasks
-from marketplace.models import Offer, Pool
+from marketplace.models import Offer, Organization, Pool
 from marketplace.services.offers import add_rates, read_terms
 from metering.models import UsageRecord
 from tests.builders_billing import Market, make_attempt, make_market, make_need, make_task, make_usage
@@ -34,14 +34,16 @@ def period_offer(
     rules: Mapping[str, Any] | None = None,
     start: datetime | None = None,
     end: datetime | None = None,
+    customer: Organization | None = None,
 ) -> Offer:
-    """A price list as the API would store it, in force since January 2026 (or [start, end))."""
-    tariff = read_terms(basis, rates, rules or {})
+    """A price list as the API would store it, in force since January 2026 (or [start, end)), or a customer's own."""
+    tariff = read_terms(basis, rates, rules or {}, own=customer is not None)
     begin = start or datetime(2026, 1, 1, tzinfo=UTC)
-    offer = Offer.objects.create(
-        pool=pool, basis=basis, valid=DateTimeTZRange(begin, end), per_period=tariff.per_period, rules=dict(tariff.rules)
-    )
+    said: dict[str, Any] = {"per_period": tariff.per_period, "rules": dict(tariff.rules), "customer": customer}
+    offer = Offer.objects.create(pool=pool, basis=basis, valid=DateTimeTZRange(begin, end), **said)
     add_rates(offer, tariff)
+    if customer is not None:
+        Offer.objects.filter(pk=offer.pk).update(used=True)
     return offer
 
 
@@ -53,7 +55,9 @@ def period_market(basis: str, rates: Mapping[str, Any], rules: Mapping[str, Any]
     return market
 
 
-def used(market: Market, begin: datetime, seconds: float, cores: int = 1, *, state: str = "delivered", **fields: Any) -> UsageRecord:
+def used(
+    market: Market, begin: datetime, seconds: float, cores: int = 1, *, state: str = "delivered", **fields: Any
+) -> UsageRecord:
     """One attempt of a task of its own, held from `begin` on; the task has ended and was charged."""
     end = begin + timedelta(seconds=seconds)
     wall = round(seconds * 1000)

@@ -21,7 +21,7 @@ class Charge(models.Model):
 
     kind usage   one per usage record; amounts may be zero, then `reason` says why nothing is charged
     kind fee     the publisher's fee for a delivered task, one per task
-    kind delta   what a corrected usage record changes; its lines are of the whole, its amounts the difference, which may be negative
+    kind delta   what a corrected usage record changes: its lines are of the whole, its amounts the difference, maybe negative
     payer user or platform: the platform pays what the reason table lays on it
     """
 

@@ -23,7 +23,7 @@ _WHO: Final[dict[str, Any]] = {"choices": Payer.choices, "max_length": 8}
 
 
 class PeriodSubject(models.Model):
-    """What is priced as one quantity: a meter of a customer under one price list, by who pays. Made when first seen, never changed."""
+    """What is priced as one quantity: a meter of a customer under one price list, by who pays. Never changed."""
 
     organization = models.ForeignKey("marketplace.Organization", models.PROTECT, related_name="+", db_index=False)
     offer = models.ForeignKey("marketplace.Offer", models.PROTECT, related_name="+")
@@ -106,9 +106,7 @@ class PeriodCharge(models.Model):
                 condition=Q(total_micros__gte=0) & (Q(revision__gt=0) | Q(amount_micros=F("total_micros"))),
                 name="period_total_is_not_negative",
             ),
-            models.CheckConstraint(
-                condition=Q(amount_micros=0) | Q(entry__isnull=False), name="period_with_money_is_posted"
-            ),
+            models.CheckConstraint(condition=Q(amount_micros=0) | Q(entry__isnull=False), name="period_with_money_is_posted"),
         ]
         indexes: ClassVar = [
             models.Index(fields=["organization", "rated_at"], name="period_charge_of_org"),

@@ -85,7 +85,18 @@ def refuse(page: Page, request: HttpRequest, queryset: QuerySet[ParkedPeriod]) -
 
 @admin.register(ParkedPeriod)
 class ParkedPeriodPage(Page):
-    columns = ("id", "organization", "subject", "period", "reason", "total_micros", "before_micros", "state", "parked_at", "decided_by")
+    columns = (
+        "id",
+        "organization",
+        "subject",
+        "period",
+        "reason",
+        "total_micros",
+        "before_micros",
+        "state",
+        "parked_at",
+        "decided_by",
+    )
     joins = ("organization", "subject", "decided_by")
     list_filter = (
         one_of("state", ("open", "approved", "refused")),
@@ -111,5 +122,7 @@ def lines_of_period(charge: PeriodCharge) -> Panel | None:
 @panel(PeriodCharge)
 def revisions(charge: PeriodCharge) -> Panel | None:
     found = PeriodCharge.objects.filter(subject=charge.subject_id, period=charge.period).order_by("revision")
-    lines = [(to(PeriodCharge, one.pk), one.revision, money(one.amount_micros, one.currency), money(one.total_micros)) for one in found]
+    lines = [
+        (to(PeriodCharge, one.pk), one.revision, money(one.amount_micros, one.currency), money(one.total_micros)) for one in found
+    ]
     return table("Base and revisions", ("charge", "#revision", "#adds", "#total"), lines)

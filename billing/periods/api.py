@@ -244,9 +244,7 @@ class ParkedView(ListView):
             raise Invalid("invalid_parameter", "state is open, approved or refused", field="state")
         return rows.filter(state=state) if state else rows
 
-    @extend_schema(
-        operation_id="parked_list", parameters=[OpenApiParameter("state", str, enum=ParkedPeriod.State.values)]
-    )
+    @extend_schema(operation_id="parked_list", parameters=[OpenApiParameter("state", str, enum=ParkedPeriod.State.values)])
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Amounts that are not posted until somebody decides. Newest first."""
         return super().get(request, *args, **kwargs)
@@ -311,7 +309,11 @@ class RunsView(APIView):
     def post(self, request: Request) -> Response:
         """Rate a month; `final` posts it, and corrects the months before. A second run adds nothing."""
         given = valid(RunIn(data=request.data))
-        found = Organization.objects.all() if "organizations" not in given else Organization.objects.filter(slug__in=given["organizations"])
+        found = (
+            Organization.objects.all()
+            if "organizations" not in given
+            else Organization.objects.filter(slug__in=given["organizations"])
+        )
         numbers, cutoff = sorted(found.values_list("pk", flat=True)), safe_cutoff()
         done = [rate_periods(numbers, given["month"], cutoff, final=given["final"])]
         if given["final"]:
@@ -330,7 +332,7 @@ class PriceIn(In):
 
 
 class WhatIfIn(MonthIn):
-    prices = PriceIn(many=True, min_length=1, max_length=MOST_PRICES)
+    prices = serializers.ListField(child=PriceIn(), min_length=1, max_length=MOST_PRICES)
 
 
 class WhatIfView(APIView):
@@ -349,7 +351,8 @@ def _candidate(number: int, given: dict[str, Any]) -> Candidate:
     place = f"prices.{number}"
     if "pool" in given:
         pool = Pool.objects.filter(identifier=given["pool"]).exclude(state=Pool.State.RETIRED).first()
-        offer = pool and pool.offers.filter(valid__contains=timezone.now()).prefetch_related("rates").first()
+        listed = Offer.objects.filter(pool=pool, customer=None, valid__contains=timezone.now()).prefetch_related("rates")
+        offer = None if pool is None else listed.first()
         if offer is None:
             raise NotFound("pool_unknown", "no such pool with a price", field=f"{place}.pool")
         rates = {rate.meter: rate.document or format(rate.unit_price, "f") for rate in offer.rates.all()}
@@ -377,7 +380,9 @@ class CorrectionOut(Out):
 class CorrectionsView(APIView):
     scopes: ClassVar[Scopes] = {"POST": OPERATOR}
 
-    @extend_schema(operation_id="usage_corrections_create", request=CorrectionIn, parameters=[NUMBER], responses={201: CorrectionOut})
+    @extend_schema(
+        operation_id="usage_corrections_create", request=CorrectionIn, parameters=[NUMBER], responses={201: CorrectionOut}
+    )
     def post(self, request: Request, number: int) -> Response:
         """Correct a usage record: a revision is written, and the difference is charged (by period: with the next run)."""
         changes = valid(CorrectionIn(data=request.data))

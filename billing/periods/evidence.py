@@ -35,7 +35,9 @@ def evidence_of_period(charge: PeriodCharge) -> dict[str, Any]:
     """Everything that the charge follows from, as JSON values."""
     month = month_of(charge)
     months = {charge.organization_id: month}
-    facts = next((one for one in facts_of(months, charge.cutoff) if (one.offer, one.payer) == (charge.offer_id, charge.payer)), None)
+    facts = next(
+        (one for one in facts_of(months, charge.cutoff) if (one.offer, one.payer) == (charge.offer_id, charge.payer)), None
+    )
     listed = listed_of([charge.offer_id])[charge.offer_id]
     return {
         "charge": charge.pk,
@@ -108,7 +110,13 @@ def _revisions(charge: PeriodCharge) -> list[dict[str, Any]]:
     base = charge.base_id or charge.pk
     found = PeriodCharge.objects.filter(subject=charge.subject_id, period=charge.period).order_by("revision")
     return [
-        {"charge": one.pk, "revision": one.revision, "amount": money(one.amount_micros), "total": money(one.total_micros), "cutoff": one.cutoff}
+        {
+            "charge": one.pk,
+            "revision": one.revision,
+            "amount": money(one.amount_micros),
+            "total": money(one.total_micros),
+            "cutoff": one.cutoff,
+        }
         for one in found
         if base in {one.pk, one.base_id}
     ]
@@ -149,14 +157,27 @@ def evidence_of_charge(charge: Charge) -> dict[str, Any]:
 
 def _usage(usage: UsageRecord) -> dict[str, Any]:
     """The record, and what the machine had claimed before it was clamped."""
-    names = ("revision", "stage", "outcome", "reason_class", "wall_ms", "core_ms", "held_core_ms", "memory_mib_ms", "accelerator_ms")
-    numbers = {name: getattr(usage, name) for name in (*names, "bytes_in", "bytes_out", "joules", "flags", "started_at", "ended_at", "measured_at")}
+    names = (
+        "revision",
+        "stage",
+        "outcome",
+        "reason_class",
+        "wall_ms",
+        "core_ms",
+        "held_core_ms",
+        "memory_mib_ms",
+        "accelerator_ms",
+    )
+    numbers = {
+        name: getattr(usage, name)
+        for name in (*names, "bytes_in", "bytes_out", "joules", "flags", "started_at", "ended_at", "measured_at")
+    }
     found = {"record": usage.pk, "attempt": usage.attempt_id, "pool": usage.pool.identifier, "report": usage.batch_id}
     return found | numbers | {"fp32_gflop": format(usage.fp32_gflop.normalize(), "f"), "claimed": usage.attempt.usage}
 
 
 def digest_of_usage(usage: UsageRecord) -> str:
-    """SHA-256, hexadecimal, of the record's columns as JSON with sorted members, moments in UTC: facts never change, nor does this."""
+    """SHA-256, hexadecimal, of the record's columns as JSON with sorted members, moments in UTC."""
     columns = {field.attname: getattr(usage, field.attname) for field in UsageRecord._meta.concrete_fields}
     return hashlib.sha256(orjson.dumps(columns, option=orjson.OPT_SORT_KEYS | orjson.OPT_UTC_Z, default=str)).hexdigest()
 
@@ -181,7 +202,14 @@ def _price(usage: UsageRecord) -> dict[str, Any]:
     assert offer is not None  # noqa: S101 asked by who looked
     rates = {rate.meter: rate.document or format(rate.unit_price.normalize(), "f") for rate in offer.rates.all()}
     valid = {"from": offer.valid.lower, "to": offer.valid.upper}
-    return {"offer": offer.pk, "basis": offer.basis, "currency": offer.currency, "rates": rates, "rules": offer.rules, "valid": valid}
+    return {
+        "offer": offer.pk,
+        "basis": offer.basis,
+        "currency": offer.currency,
+        "rates": rates,
+        "rules": offer.rules,
+        "valid": valid,
+    }
 
 
 def _verdict(charge: Charge, usage: UsageRecord) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def compare(organization: Organization, month: date, candidates: Sequence[Candid
     months, _ = months_of([organization.pk], month)
     asked = months[organization.pk]
     parties = {"organization": organization.pk, "start": asked.start, "end": asked.end, "cutoff": cutoff}
-    actual = {pool: micros for pool, micros in rows(ACTUAL, parties)}
+    actual: dict[int, int] = dict(rows(ACTUAL, parties))
     found = [(one, imagined_of(months, cutoff, one.price)) for one in candidates]
     pools = Pool.objects.in_bulk([*actual, *(facts.offer for _, each in found for facts in each)])
     names = {number: pool.identifier for number, pool in pools.items()}
@@ -87,4 +87,10 @@ def _outcome(one: Candidate, facts: Sequence[Facts], month: Month, names: dict[i
         for pool, line in rated
     ]
     total = sum(total_micros(line) for _, line in rated)
-    return {"name": one.name, "price": one.price.document(), "lines": lines, "total": money(total), "difference": money(total - spent)}
+    return {
+        "name": one.name,
+        "price": one.price.document(),
+        "lines": lines,
+        "total": money(total),
+        "difference": money(total - spent),
+    }

@@ -76,14 +76,18 @@ def standing_of(months: Mapping[int, Month]) -> dict[Key, Standing]:
     return found
 
 
-def post_lines(lines: Sequence[Line], months: Mapping[int, Month], terms: Mapping[int, Terms], cutoff: datetime, *, late: bool) -> Outcome:
+def post_lines(
+    lines: Sequence[Line], months: Mapping[int, Month], terms: Mapping[int, Terms], cutoff: datetime, *, late: bool
+) -> Outcome:
     """Post what differs from what stands; `late`: nothing without an operator's word."""
     standing = standing_of(months)
     changes = _changes([*lines, *_vanished(lines, standing, months)], standing)
     if not changes:
         return Outcome()
     subjects = _subjects(changes)
-    decided = {(subject, start, digest, int(total)): state for subject, start, digest, total, state in rows(DECIDED, windows(months))}
+    decided = {
+        (subject, start, digest, int(total)): state for subject, start, digest, total, state in rows(DECIDED, windows(months))
+    }
     parked, posted = [], []
     for change in changes:
         key = change.line.key
@@ -126,7 +130,7 @@ def _doubt(change: Change, *, late: bool) -> str | None:
 
 def _subjects(changes: Sequence[Change]) -> dict[Key, int]:
     keys = [change.line.key for change in changes]
-    columns = {"organizations": [key.organization for key in keys], "offers": [key.offer for key in keys]}
+    columns: dict[str, Any] = {"organizations": [key.organization for key in keys], "offers": [key.offer for key in keys]}
     columns |= {"meters": [key.meter for key in keys], "payers": [key.payer for key in keys]}
     found = {(organization, offer, meter, payer): number for number, organization, offer, meter, payer in rows(SUBJECTS, columns)}
     return {key: found[key.organization, key.offer, key.meter, key.payer] for key in keys}
@@ -218,7 +222,7 @@ def text_of(value: Fraction) -> str:
 def _park(parked: Sequence[tuple[Change, str | None]], subjects: Mapping[Key, int]) -> int:
     if not parked:
         return 0
-    columns = {
+    columns: dict[str, Any] = {
         "subject": [subjects[change.line.key] for change, _ in parked],
         "organization": [change.line.key.organization for change, _ in parked],
         "start": [change.line.key.start for change, _ in parked],
@@ -231,14 +235,16 @@ def _park(parked: Sequence[tuple[Change, str | None]], subjects: Mapping[Key, in
     }
     with connection.cursor() as cursor:
         cursor.execute(PARK, columns)
-        return cursor.rowcount
+        return int(cursor.rowcount)
 
 
 def preview_lines(lines: Sequence[Line], months: Mapping[int, Month], cutoff: datetime) -> Outcome:
     """Write previews over the last ones."""
     with connection.cursor() as cursor:
         cursor.execute(FORGET, windows(months))
-        columns = {name: [getattr(line.key, name) for line in lines] for name in ("organization", "offer", "meter", "payer", "start")}
+        columns = {
+            name: [getattr(line.key, name) for line in lines] for name in ("organization", "offer", "meter", "payer", "start")
+        }
         columns |= {
             "until": [line.month.end for line in lines],
             "billed": [precise(line.rated.billed) for line in lines],

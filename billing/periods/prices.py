@@ -1,10 +1,10 @@
 """Price lists that are charged by period: read from JSON, written back, and what quotes count with. Pure.
 
-    rates   {meter: "0.01" | {"model": "graduated", ...}}        billing/rating reads the objects
-    rules   peak        the peak policy (metering/peaks/policy.py); its slots hold thousandths of cores or accelerators
-            cap         what the customer may hold at most, in units: the base of the policy's floor
-            quantum_s   occupancy is billed in whole quanta of so many seconds,
-            minimum_s   and once anything has run for at least so many
+rates   {meter: "0.01" | {"model": "graduated", ...}}        billing/rating reads the objects
+rules   peak        the peak policy (metering/peaks/policy.py); its slots hold thousandths of cores or accelerators
+        cap         what the customer may hold at most, in units: the base of the policy's floor
+        quantum_s   occupancy is billed in whole quanta of so many seconds,
+        minimum_s   and once anything has run for at least so many
 """
 
 from __future__ import annotations
@@ -95,7 +95,8 @@ def _rate(meter: str, rate: Any) -> Rate:
 
 
 def _policy(basis: str, document: Any) -> Policy:
-    policy = parse_policy({"kind": "day_max" if basis == "daily_peak" else "month_max"} if document is None else document, "rules.peak")
+    plain = {"kind": "day_max" if basis == "daily_peak" else "month_max"}
+    policy = parse_policy(plain if document is None else document, "rules.peak")
     if policy.daily != (basis == "daily_peak"):
         kinds = ", ".join(DAILY) if basis == "daily_peak" else "one that begins with month_"
         raise Invalid("peak_policy_invalid", f"a price by {basis} takes {kinds}", field="rules.peak.kind")

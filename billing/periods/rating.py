@@ -156,7 +156,10 @@ def days_of(
     """The slots of every day on which anything was held, and the days that count."""
     whole = calendar_of(month.first, month.zone)
     levels = levels_of(_scaled(intervals, price.scale))
-    days = [Day(day, tuple(slots)) for day, slots in _slots(levels, whole, month.zone, price.policy.slot_stat if price.policy else "avg")]
+    days = [
+        Day(day, tuple(slots))
+        for day, slots in _slots(levels, whole, month.zone, price.policy.slot_stat if price.policy else "avg")
+    ]
     used = [day.local_day for day in days if any(day.slots)]
     after = [] if not used else [used[-1] + timedelta(days=1)]
     first = min([active[0] or month.first, *used[:1]])
@@ -187,7 +190,12 @@ def _slots(levels: Sequence[tuple[int, int]], calendar: Calendar, zone: ZoneInfo
 def _shown(price: Price, peak: Peak, settlement: Settlement) -> dict[str, Any]:
     """A peak in few words: its removed slots are found again when somebody asks (evidence.py)."""
     winners = [
-        {"local_day": winner.local_day.isoformat(), "slot": winner.slot, "value": str(Fraction(winner.value, price.scale)), "rank": winner.rank}
+        {
+            "local_day": winner.local_day.isoformat(),
+            "slot": winner.slot,
+            "value": str(Fraction(winner.value, price.scale)),
+            "rank": winner.rank,
+        }
         for winner in peak.winners
     ]
     return {

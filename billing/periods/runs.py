@@ -4,7 +4,7 @@
     rate_periods(organizations, month, cutoff, final=True)
     correct_periods(organizations, month, cutoff)
 
-A run may be killed and repeated anywhere: it is one transaction, and the same cutoff finds the same facts, which then stand already.
+A run may be killed and repeated anywhere: it is one transaction, and the same cutoff finds the same facts, which stand then.
 """
 
 from __future__ import annotations
@@ -24,11 +24,19 @@ from billing.services import CHARGING_LOCK
 RUN_LOCK: Final = 0x67_66_70_64  # advisory: one run at a time
 OLDEST: Final = 24  # months; what is later still is looked at by hand
 
+# The oldest usage of each organization that was charged, or corrected, since a moment.
 LATE: Final = """
-SELECT charge.organization_id, min(usage.ended_at - usage.wall_ms * interval '1 millisecond')
-  FROM billing_charge charge JOIN metering_usagerecord usage ON usage.id = charge.usage_id
- WHERE charge.organization_id = ANY(%s) AND charge.reason = 'by_period' AND charge.charged_at >= %s AND charge.charged_at < %s
- GROUP BY 1
+SELECT organization_id, min(began_at)
+  FROM (SELECT charge.organization_id, usage.ended_at - usage.wall_ms * interval '1 millisecond' AS began_at
+          FROM billing_charge charge JOIN metering_usagerecord usage ON usage.id = charge.usage_id
+         WHERE charge.organization_id = ANY(%(organizations)s) AND charge.reason = 'by_period'
+           AND charge.charged_at >= %(since)s AND charge.charged_at < %(cutoff)s
+        UNION ALL
+        SELECT usage.organization_id, usage.ended_at - usage.wall_ms * interval '1 millisecond'
+          FROM metering_usagerecord usage
+         WHERE usage.organization_id = ANY(%(organizations)s) AND usage.revision > 0
+           AND usage.measured_at >= %(since)s AND usage.measured_at < %(cutoff)s) late
+ GROUP BY organization_id
 """
 
 
@@ -75,7 +83,8 @@ def preview_open_month(now: datetime) -> Outcome:
 def correct_periods(organizations: Sequence[int], month: date, cutoff: datetime) -> Outcome:
     """Rate the months before `month` again: so many as settings.LOOK_BACK_MONTHS post the difference, older ones park it.
 
-    Older months are looked at where usage of theirs was charged since `month` began.
+    Older months are looked at where usage of theirs was charged or corrected since the month before `month` began, so that
+    one close that was left out loses nothing.
     """
     done = Outcome()
     for back in range(1, settings.LOOK_BACK_MONTHS + 1):
@@ -90,9 +99,9 @@ def correct_periods(organizations: Sequence[int], month: date, cutoff: datetime)
 
 
 def _oldest(organizations: Sequence[int], month: date, cutoff: datetime) -> dict[int, date]:
-    since = datetime.combine(month.replace(day=1), datetime.min.time(), cutoff.tzinfo)
+    since = datetime.combine(months_before(month, 1), datetime.min.time(), cutoff.tzinfo)
     with connection.cursor() as cursor:
-        cursor.execute(LATE, [list(organizations), since, cutoff])
+        cursor.execute(LATE, {"organizations": list(organizations), "since": since, "cutoff": cutoff})
         return {organization: first.date() for organization, first in cursor.fetchall()}
 
 

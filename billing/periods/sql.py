@@ -38,11 +38,15 @@ _MICROS: Final = "(extract(epoch FROM {}) * 1000000)::bigint"
 
 # The charges whose records count, by window: those that were handed over to be charged by period,
 _HANDED_OVER: Final = """
-  SELECT charge.organization_id, usage.offer_id, charge.payer, charge.usage_id, window_.start, window_.until
+  SELECT charge.organization_id, coalesce(own.id, usage.offer_id) AS offer_id, charge.payer, charge.usage_id, window_.start,
+         window_.until
     FROM window_
     JOIN billing_charge charge ON charge.organization_id = window_.organization_id AND charge.reason = 'by_period'
          AND charge.charged_at >= window_.start AND charge.charged_at < %(cutoff)s
     JOIN metering_usagerecord usage ON usage.id = charge.usage_id
+    JOIN marketplace_task task ON task.id = charge.task_id
+    LEFT JOIN marketplace_offer own ON own.customer_id = charge.organization_id AND own.pool_id = usage.pool_id
+         AND own.valid @> task.priced_at
 """
 # or, for what would have been, everything that the user paid for in whatever way: by pool, which stands in the offer's place.
 _PAID_FOR: Final = """
@@ -103,7 +107,9 @@ FACTS: Final = _counted(_HANDED_OVER, _OF_OFFER) + _SUMS
 IMAGINED: Final = _counted(_PAID_FOR, _AS_ASKED) + _SUMS
 
 # The records of one line, each with the part of it that lies within the month.
-RECORDS: Final = _counted(_HANDED_OVER, _OF_OFFER) + """
+RECORDS: Final = (
+    _counted(_HANDED_OVER, _OF_OFFER)
+    + """
 SELECT counted.id, usage.attempt_id, usage.task_id::text, pool.identifier, usage.outcome, usage.reason_class, usage.revision,
        began_at, counted.ended_at, (after - before)::bigint, counted.cores::bigint,
        counted.devices::bigint, counted.core_ms, counted.accelerator_ms, counted.bytes_in + counted.bytes_out
@@ -111,6 +117,7 @@ SELECT counted.id, usage.attempt_id, usage.task_id::text, pool.identifier, usage
  WHERE counted.offer_id = %(offer)s AND counted.payer = %(payer)s
  ORDER BY counted.id LIMIT %(limit)s
 """
+)
 
 # What stands of each subject of these months: its last revision.
 STANDING: Final = """
@@ -151,13 +158,14 @@ INSERT INTO billing_periodcharge (
        billed, currency, precise, total_micros, amount_micros, provider_micros, platform_micros, basis_points, lines, evidence,
        digest, algorithm, entry_id, rated_at)
 SELECT subject_id, organization_id, provider_id, offer_id, contract_id, meter, payer, tstzrange(start, until), zone, revision,
-       base_id, %(cutoff)s, raw, billed, currency, precise, total, amount, provider, platform, basis_points, lines, evidence, digest,
-       %(algorithm)s, entry_id, statement_timestamp()
-  FROM unnest(%(subject)s::bigint[], %(organization)s::bigint[], %(provider)s::bigint[], %(offer)s::bigint[], %(contract)s::bigint[],
-              %(meter)s::text[], %(payer)s::text[], %(start)s::timestamptz[], %(until)s::timestamptz[], %(zone)s::text[],
-              %(revision)s::int[], %(base)s::bigint[], %(raw)s::numeric[], %(billed)s::numeric[], %(currency)s::text[],
-              %(precise)s::numeric[], %(total)s::bigint[], %(amount)s::bigint[], %(provided)s::bigint[], %(platform)s::bigint[],
-              %(points)s::int[], %(lines)s::jsonb[], %(evidence)s::jsonb[], %(digest)s::text[], %(entry)s::bigint[])
+       base_id, %(cutoff)s, raw, billed, currency, precise, total, amount, provider, platform, basis_points, lines, evidence,
+       digest, %(algorithm)s, entry_id, statement_timestamp()
+  FROM unnest(%(subject)s::bigint[], %(organization)s::bigint[], %(provider)s::bigint[], %(offer)s::bigint[],
+              %(contract)s::bigint[], %(meter)s::text[], %(payer)s::text[], %(start)s::timestamptz[], %(until)s::timestamptz[],
+              %(zone)s::text[], %(revision)s::int[], %(base)s::bigint[], %(raw)s::numeric[], %(billed)s::numeric[],
+              %(currency)s::text[], %(precise)s::numeric[], %(total)s::bigint[], %(amount)s::bigint[], %(provided)s::bigint[],
+              %(platform)s::bigint[], %(points)s::int[], %(lines)s::jsonb[], %(evidence)s::jsonb[], %(digest)s::text[],
+              %(entry)s::bigint[])
        AS charge (subject_id, organization_id, provider_id, offer_id, contract_id, meter, payer, start, until, zone, revision,
                   base_id, raw, billed, currency, precise, total, amount, provider, platform, basis_points, lines, evidence, digest,
                   entry_id)
@@ -180,7 +188,8 @@ SELECT organization_id, offer_id, meter, payer, tstzrange(start, until), billed,
 PARK: Final = """
 INSERT INTO billing_parkedperiod (subject_id, organization_id, period, reason, total_micros, before_micros, billed, digest, state,
                                   parked_at, note)
-SELECT subject_id, organization_id, tstzrange(start, until), reason, total, before, billed, digest, 'open', statement_timestamp(), ''
+SELECT subject_id, organization_id, tstzrange(start, until), reason, total, before, billed, digest, 'open', statement_timestamp(),
+       ''
   FROM unnest(%(subject)s::bigint[], %(organization)s::bigint[], %(start)s::timestamptz[], %(until)s::timestamptz[],
               %(reason)s::text[], %(total)s::numeric[], %(before)s::bigint[], %(billed)s::numeric[], %(digest)s::text[])
        AS parked (subject_id, organization_id, start, until, reason, total, before, billed, digest)

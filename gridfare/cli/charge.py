@@ -144,7 +144,9 @@ def parked(
 ) -> None:
     """Operators: amounts that are not posted until somebody decides."""
     out, found = Output(as_json), list(open_client(ctx).parked(state))
-    rows = [(p["number"], p["organization"], p["period"]["from"][:10], p["meter"], p["reason"], p["total"], p["state"]) for p in found]
+    rows = [
+        (p["number"], p["organization"], p["period"]["from"][:10], p["meter"], p["reason"], p["total"], p["state"]) for p in found
+    ]
     columns = ["number", "organization", "from", "meter", "reason", "total", "state"]
     out.show(found, table(columns, rows, right=["number", "total"]) if found else "nothing is parked")
 
@@ -183,7 +185,14 @@ def contracts(ctx: typer.Context, as_json: AsJson = False) -> None:
     """Your organization's contracts, newest first; operators see all."""
     out, found = Output(as_json), list(open_client(ctx).contracts())
     rows = [
-        (c["number"], c["organization"], local(c["valid_from"]), local(c["valid_to"] or ""), c["zone"], c["credit_limit"] or "default")
+        (
+            c["number"],
+            c["organization"],
+            local(c["valid_from"]),
+            local(c["valid_to"] or ""),
+            c["zone"],
+            c["credit_limit"] or "default",
+        )
         for c in found
     ]
     columns = ["number", "organization", "from", "to", "zone", "credit limit"]
@@ -198,14 +207,16 @@ def sign(
     zone: Annotated[str | None, typer.Option(help="IANA time zone of days and months.")] = None,
     currency: Annotated[str | None, typer.Option()] = None,
     credit_limit: Annotated[str | None, typer.Option(help="The most that may be owed.")] = None,
-    platform_basis_points: Annotated[int | None, typer.Option("--share", min=0, max=10_000, help="The platform's, in basis points.")] = None,
+    platform_basis_points: Annotated[
+        int | None, typer.Option("--share", min=0, max=10_000, help="The platform's, in basis points.")
+    ] = None,
     grace_days: Annotated[int | None, typer.Option(min=0, max=31)] = None,
     due_days: Annotated[int | None, typer.Option(min=0, max=365)] = None,
     note: Note = "",
     as_json: AsJson = False,
 ) -> None:
     """Operators: put a contract in force; it ends the one before."""
-    terms = {"start": start, "zone": zone, "currency": currency, "credit_limit": credit_limit, "note": note or None}
+    terms: dict[str, Any] = {"start": start, "zone": zone, "currency": currency, "credit_limit": credit_limit, "note": note or None}
     terms |= {"platform_basis_points": platform_basis_points, "grace_days": grace_days, "due_days": due_days}
     given = {name: value for name, value in terms.items() if value is not None}
     made = open_client(ctx).sign_contract(organization, **given)

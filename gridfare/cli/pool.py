@@ -155,6 +155,7 @@ def offer(
     ],
     basis: Annotated[str, typer.Option(help="consumption, occupancy, result, daily_peak or monthly_peak.")] = "consumption",
     rules: Annotated[str | None, typer.Option(metavar="JSON", help="By month: peak, cap, quantum_s, minimum_s.")] = None,
+    customer: Annotated[str | None, typer.Option(help="The own price of this organization; left out: everybody's.")] = None,
     currency: Annotated[str | None, typer.Option(help="CNY when left out.")] = None,
     valid_from: Annotated[str | None, typer.Option("--from", metavar="TIME", help="Now when left out.")] = None,
     valid_to: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Open when left out.")] = None,
@@ -164,7 +165,7 @@ def offer(
     out, rates = Output(as_json), {meter: _json(text) if text.startswith("{") else text for meter, text in pairs(rate, "--rate")}
     said = None if rules is None else _json(rules)
     made = open_client(ctx).create_offer(
-        pool, basis, rates, rules=said, currency=currency, valid_from=valid_from, valid_to=valid_to
+        pool, basis, rates, rules=said, customer=customer, currency=currency, valid_from=valid_from, valid_to=valid_to
     )
     out.show(made, f"{made['basis']}: {prices(dict(made))}, from {local(made['valid_from'])}")
 

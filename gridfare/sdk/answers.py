@@ -260,6 +260,7 @@ class PoolTrust(TypedDict):
 class Offer(TypedDict):
     basis: str
     rates: dict[str, str]
+    customer: str | None
     per_period: bool
     documents: dict[str, Any]
     rules: dict[str, Any]

@@ -22,7 +22,7 @@ from marketplace.api.lists import ListView
 from marketplace.api.serializers import DecimalText, In, Out, valid
 from marketplace.auth import Caller, caller_of
 from marketplace.loads import Load, loads_of
-from marketplace.models import Agent, Offer, Pool, Rate, Region
+from marketplace.models import Agent, Offer, Organization, Pool, Rate, Region
 from marketplace.models.accounts import SLUG
 from marketplace.permissions import Scopes
 from marketplace.reputations import NEW, reputations_of
@@ -185,9 +185,13 @@ class OfferIn(In):
     valid_from = serializers.DateTimeField(required=False, allow_null=True, help_text="default: now")
     valid_to = serializers.DateTimeField(required=False, allow_null=True, help_text="default: open")
     currency = serializers.RegexField(r"^[A-Z]{3}$", required=False)
+    customer = serializers.SlugField(max_length=63, required=False, help_text="an organization's own price; left out: everybody's")
 
 
 class OfferOut(Out):
+    customer = serializers.CharField(
+        source="customer.slug", allow_null=True, default=None, help_text="whose own price it is; null: everybody's"
+    )
     basis = serializers.ChoiceField(Offer.Basis.choices)
     currency = serializers.CharField()
     rates = serializers.SerializerMethodField(help_text="unit price per meter, decimal text; by period: what quotes count with")
@@ -359,8 +363,18 @@ class OffersView(ListView):
     def post(self, request: Request, identifier: str) -> Response:
         """A new price list; an open-ended one ends the one before it."""
         pool = own_pool(request, identifier)
-        offer = offers.publish_offer(pool, Terms(**valid(OfferIn(data=request.data))))
+        given = valid(OfferIn(data=request.data))
+        if "customer" in given:
+            given["customer"] = _customer(given["customer"])
+        offer = offers.publish_offer(pool, Terms(**given))
         return Response(OfferOut(offer).data, status=201)
+
+
+def _customer(slug: str) -> Organization:
+    found = Organization.objects.filter(slug=slug, is_user=True).first()
+    if found is None:
+        raise NotFound("organization_unknown", "no such customer", field="customer")
+    return found
 
 
 def own_pool(request: Request, identifier: str) -> Pool:

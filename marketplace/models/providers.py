@@ -8,6 +8,7 @@ from django.contrib.postgres.constraints import ExclusionConstraint
 from django.contrib.postgres.fields import ArrayField, DateTimeRangeField
 from django.db import models
 from django.db.models import Func, Q
+from django.db.models.functions import Coalesce
 
 from core.ids import uuid7
 
@@ -185,6 +186,9 @@ class JoinToken(models.Model):
     agent = models.ForeignKey(Agent, models.SET_NULL, null=True, blank=True)
 
 
+_CUSTOMER: Final = Coalesce("customer_id", models.Value(0), output_field=models.BigIntegerField())
+
+
 class Offer(models.Model):
     """A pool's price list for a period. Periods never overlap; an offer that priced a task never changes.
 
@@ -196,6 +200,9 @@ class Offer(models.Model):
 
     A flat list is charged task by task. Whatever needs a month's quantity (peaks, tiers, minima, quanta) is charged when
     the month is over: `per_period`. docs/billing/prices.md has the members of `rules`.
+
+    A list with a `customer` is that organization's own price at the pool: it stands in the place of the list for everybody
+    while it is in force, and is always charged by month.
     """
 
     class Basis(models.TextChoices):
@@ -206,6 +213,9 @@ class Offer(models.Model):
         MONTHLY_PEAK = "monthly_peak"
 
     pool = models.ForeignKey(Pool, models.PROTECT, related_name="offers")
+    customer = models.ForeignKey(
+        "marketplace.Organization", models.PROTECT, null=True, blank=True, related_name="+", db_index=False
+    )
     basis = models.CharField(max_length=12, choices=Basis.choices)
     currency = models.CharField(max_length=3, default="CNY")
     valid = DateTimeRangeField(help_text="[from, to)")
@@ -221,8 +231,12 @@ class Offer(models.Model):
                 name="offer_periods_do_not_overlap",
                 expressions=[
                     (Func("pool_id", "pool_id", models.Value("[]"), function="int8range"), "&&"),
+                    (Func(_CUSTOMER, _CUSTOMER, models.Value("[]"), function="int8range"), "&&"),
                     ("valid", "&&"),
                 ],
+            ),
+            models.CheckConstraint(
+                condition=Q(customer__isnull=True) | Q(per_period=True), name="offer_of_customer_is_per_period"
             ),
             models.CheckConstraint(
                 condition=Q(basis__in=["consumption", "occupancy", "result", "daily_peak", "monthly_peak"]),
@@ -231,6 +245,10 @@ class Offer(models.Model):
             models.CheckConstraint(
                 condition=Q(per_period=True) | Q(rules={}) & ~Q(basis__endswith="_peak"), name="offer_with_rules_is_per_period"
             ),
+        ]
+        indexes: ClassVar = [
+            # charging: the own prices of the customers at hand; nobody else's are in it
+            models.Index(fields=["customer", "pool"], name="offer_of_customer", condition=Q(customer__isnull=False))
         ]
 
     def __str__(self) -> str:

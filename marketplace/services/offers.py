@@ -17,7 +17,7 @@ from django.utils import timezone
 from core.errors import Conflict, Invalid
 from core.wake import wake
 from marketplace import tariffs
-from marketplace.models import Offer, Pool, Rate
+from marketplace.models import Offer, Organization, Pool, Rate
 from marketplace.services.providers import activate_by_policy
 from marketplace.tariffs import Tariff
 
@@ -36,13 +36,17 @@ _MAIN_METERS: Final = {
 
 @dataclass(frozen=True)
 class Terms:
-    """What an offer says: basis, per meter a price as text or a rate as JSON, [valid_from, valid_to), currency, rules."""
+    """What an offer says: basis, per meter a price as text or a rate as JSON, [valid_from, valid_to), currency, rules.
+
+    customer   whose own price it is; None: the list price
+    """
 
     basis: str
     rates: Mapping[str, Any]
     valid_from: datetime | None = None
     valid_to: datetime | None = None
     currency: str = ""
+    customer: Organization | None = None
     rules: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -54,23 +58,25 @@ def publish_offer(pool: Pool, terms: Terms) -> Offer:
     """
     if pool.state == Pool.State.RETIRED:
         raise Conflict("pool_state", "a retired pool takes no offers", state=pool.state)
-    tariff = read_terms(terms.basis, terms.rates, terms.rules)
+    tariff = read_terms(terms.basis, terms.rates, terms.rules, own=terms.customer is not None)
     currency = _supported(terms.currency or settings.CURRENCY)
     start, end = _period(terms, timezone.now())
     with transaction.atomic():
         Pool.objects.select_for_update().get(pk=pool.pk)  # offers of one pool come one after the other
         if end is None:
-            _end_at(Offer.objects.filter(pool=pool, valid__contains=start), start)
-        offer = _insert(pool, terms.basis, currency, DateTimeTZRange(start, end), tariff)
+            _end_at(Offer.objects.filter(pool=pool, customer=terms.customer, valid__contains=start), start)
+        offer = _insert(pool, terms, currency, DateTimeTZRange(start, end), tariff)
         add_rates(offer, tariff)
+        if terms.customer is not None:  # nothing marks it later: attempts name the list that everybody sees
+            Offer.objects.filter(pk=offer.pk).update(used=True)
         activate_by_policy(pool.pk)
     wake("scheduler.match")
     return Offer.objects.prefetch_related("rates").get(pk=offer.pk)
 
 
-def read_terms(basis: str, rates: Mapping[str, Any], rules: Mapping[str, Any]) -> Tariff:
-    """A price list: flat ones are read here, those by period by billing."""
-    if tariffs.is_per_period(basis, rates, rules):
+def read_terms(basis: str, rates: Mapping[str, Any], rules: Mapping[str, Any], *, own: bool = False) -> Tariff:
+    """A price list: flat ones are read here, those by period and customers' own by billing."""
+    if own or tariffs.is_per_period(basis, rates, rules):
         return tariffs.read_tariff(basis, rates, rules)
     return Tariff(dict.fromkeys(rates), parse_rates(basis, rates), {}, per_period=False)
 
@@ -83,11 +89,11 @@ def add_rates(offer: Offer, tariff: Tariff) -> None:
     )
 
 
-def _insert(pool: Pool, basis: str, currency: str, valid: DateTimeTZRange, tariff: Tariff) -> Offer:
-    by_period = {"per_period": tariff.per_period, "rules": dict(tariff.rules)}
+def _insert(pool: Pool, terms: Terms, currency: str, valid: DateTimeTZRange, tariff: Tariff) -> Offer:
+    said = {"basis": terms.basis, "customer": terms.customer, "per_period": tariff.per_period, "rules": dict(tariff.rules)}
     try:
         with transaction.atomic():
-            return Offer.objects.create(pool=pool, basis=basis, currency=currency, valid=valid, **by_period)
+            return Offer.objects.create(pool=pool, currency=currency, valid=valid, **said)
     except IntegrityError as error:
         if "offer_periods_do_not_overlap" not in str(error):
             raise
@@ -125,7 +131,7 @@ def parse_rates(basis: str, rates: Mapping[str, str]) -> dict[str, Decimal]:
 
 
 def check_meters(basis: str, rates: Mapping[str, Any]) -> None:
-    """Only meters that the basis knows, and one of those without which the pool's time would be free. Or Invalid `rates_invalid`."""
+    """Only meters that the basis knows, and one without which the pool's time would be free. Or Invalid `rates_invalid`."""
     if over := sorted(set(rates) - Rate.METERS_OF[basis]):
         raise _wrong(over[0], f"a price by {basis} does not know the meter {over[0]}")
     if not _MAIN_METERS[basis] & set(rates):

@@ -73,4 +73,6 @@ class UsageRecord(models.Model):
             BrinIndex(fields=["ended_at"], name="usage_when", pages_per_range=16, autosummarize=True),
             # which records were put right: none, as a rule
             models.Index(fields=["corrects"], condition=Q(revision__gt=0), name="usage_put_right"),
+            # billing: what was corrected since the last close; corrections are few
+            models.Index(fields=["organization", "measured_at"], name="usage_corrected", condition=Q(revision__gt=0)),
         ]

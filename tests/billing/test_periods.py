@@ -35,12 +35,14 @@ def test_what_ran_at_once_adds_up_to_the_peak_and_what_ran_after_does_not() -> N
         used(market, at(begin), 1800, cores)
     assert close(market).charges == 1
     charge = the_charge()
-    assert (charge.raw, charge.amount_micros, charge.meter) == (6, amount("60"), "held_cores")
+    assert (charge.raw, charge.amount_micros, charge.meter) == (Decimal(6), amount("60"), "held_cores")
     assert charge.evidence["peaks"][0]["winners"] == [{"local_day": "2026-03-03", "slot": 120, "value": "6", "rank": 1}]
 
 
 def test_every_day_has_its_own_peak_where_days_are_billed() -> None:
-    market = period_market("daily_peak", {"held_cores": {"model": "volume", "tiers": [{"up_to": "4", "price": "1"}, {"price": "0.5"}]}})
+    market = period_market(
+        "daily_peak", {"held_cores": {"model": "volume", "tiers": [{"up_to": "4", "price": "1"}, {"price": "0.5"}]}}
+    )
     used(market, at("2026-03-03 10:00"), 1800, 4)
     used(market, at("2026-03-04 10:00"), 1800, 8)
     close(market)
@@ -54,7 +56,7 @@ def test_only_what_the_user_pays_for_raises_the_users_peak() -> None:
     used(market, at("2026-03-03 10:00"), 1800, 8, outcome="lost")
     used(market, at("2026-03-03 10:00"), 1800, 2, state="failed")
     close(market)
-    assert {(one.payer, one.raw) for one in PeriodCharge.objects.all()} == {("user", 4), ("platform", 2)}
+    assert {(one.payer, one.raw) for one in PeriodCharge.objects.all()} == {("user", Decimal(4)), ("platform", Decimal(2))}
     assert is_balanced(trial_balance())
 
 
@@ -76,8 +78,8 @@ def test_quanta_are_counted_once_over_the_end_of_a_month() -> None:
     close(market, MARCH)
     close(market, at("2026-04-02 00:00").date())
     march, april = PeriodCharge.objects.order_by("period")
-    assert (march.raw, march.billed) == (1200, 14400)
-    assert (april.raw, april.billed) == (14800, 2 * (3 * 3600 - 7200))
+    assert (march.raw, march.billed) == (Decimal(1200), Decimal(14400))
+    assert (april.raw, april.billed) == (Decimal(14800), Decimal(2 * (3 * 3600 - 7200)))
 
 
 def test_a_minimum_is_asked_for_when_the_month_is_over() -> None:
@@ -117,7 +119,7 @@ def test_a_second_run_adds_nothing_and_the_same_cutoff_gives_the_same_bytes() ->
     used(market, at("2026-03-03 10:00"), 600, 4)
     assert close(market, cutoff=cutoff).charges == 1
     assert close(market, cutoff=cutoff).charges == 0
-    assert (PeriodCharge.objects.count(), the_charge().raw) == (1, 4)
+    assert (PeriodCharge.objects.count(), the_charge().raw) == (1, Decimal(4))
 
 
 def test_any_number_of_customers_takes_the_same_statements(django_assert_max_num_queries: Any) -> None:
@@ -147,7 +149,14 @@ def test_a_price_beyond_sense_is_parked_and_posts_nothing() -> None:
     assert not PeriodCharge.objects.exists()
 
 
-@pytest.mark.parametrize("statement", ["UPDATE billing_periodcharge SET amount_micros = 0", "DELETE FROM billing_periodcharge", "TRUNCATE billing_periodcharge CASCADE"])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE billing_periodcharge SET amount_micros = 0",
+        "DELETE FROM billing_periodcharge",
+        "TRUNCATE billing_periodcharge CASCADE",
+    ],
+)
 def test_what_was_charged_is_never_changed(statement: str) -> None:
     market = period_market("monthly_peak", PEAK)
     used(market, at("2026-03-03 10:00"), 600, 4)
@@ -159,7 +168,9 @@ def test_what_was_charged_is_never_changed(statement: str) -> None:
 
 
 def copied(charge: PeriodCharge, **fields: Any) -> PeriodCharge:
-    values = {field.attname: getattr(charge, field.attname) for field in PeriodCharge._meta.concrete_fields if not field.primary_key}
+    values = {
+        field.attname: getattr(charge, field.attname) for field in PeriodCharge._meta.concrete_fields if not field.primary_key
+    }
     return PeriodCharge(**(values | fields))
 
 

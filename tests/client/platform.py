@@ -738,7 +738,8 @@ def decide_usage(handler: Handler, variables: Json) -> Json:
 MONTH = {"from": "2026-02-28T16:00:00Z", "to": "2026-03-31T16:00:00Z"}
 HELD = {"pool": POOL, "meter": "held_cores", "billed": "4", "currency": "CNY", "total": "40.000000", "period": MONTH}
 PROOF_LINE = {"kind": "usage", "meter": "core_second", "quantity": "4", "unit_price": "10", "amount": "40"}
-PARKED = {"number": 5, "organization": "acme", "period": MONTH, "meter": "held_cores", "reason": "bound", "total": "9.000000", "state": "open"}
+PARKED = {"number": 5, "organization": "acme", "period": MONTH, "meter": "held_cores", "reason": "bound", "total": "9.000000",
+          "state": "open"}  # fmt: skip
 SIGNED = {"number": 1, "organization": "acme", "valid_from": "2026-01-01T00:00:00Z", "valid_to": None, "zone": "Europe/Berlin",
           "credit_limit": None}  # fmt: skip
 

@@ -26,7 +26,9 @@ def test_what_is_not_billed_says_why(run: Run) -> None:
 def test_what_if_takes_pools_files_and_rates(run: Run, platform: Platform, tmp_path: Path) -> None:
     file = tmp_path / "prices.json"
     file.write_text(json.dumps([{"name": "peak", "basis": "monthly_peak", "rates": {"held_cores": "10"}}]))
-    done = run("charge", "what-if", "2026-03", "--pool", "P", "--prices", str(file), "--basis", "result", "--rate", "result=1", "--json")
+    done = run(
+        "charge", "what-if", "2026-03", "--pool", "P", "--prices", str(file), "--basis", "result", "--rate", "result=1", "--json"
+    )
     asked = [one["price"] for one in done.json["candidates"]]
     assert [price.get("pool", price.get("basis")) for price in asked] == ["P", "monthly_peak", "result"]
     assert run("charge", "what-if", "2026-03").code == 2
