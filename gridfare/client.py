@@ -34,7 +34,16 @@ __all__ = ["Client", "Retry", "find_access"]
 
 
 class Client(
-    TaskCalls, CapabilityCalls, ProviderCalls, NetworkCalls, UsageCalls, AccountCalls, ChargeCalls, CreditCalls, LedgerCalls, WebhookCalls
+    TaskCalls,
+    CapabilityCalls,
+    ProviderCalls,
+    NetworkCalls,
+    UsageCalls,
+    AccountCalls,
+    ChargeCalls,
+    CreditCalls,
+    LedgerCalls,
+    WebhookCalls,
 ):
     """A connection to one platform with one key. Safe to share between threads; close it, or use it in `with`.
 

@@ -37,7 +37,7 @@ def guard(columns: tuple[str, ...]) -> str:
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('marketplace', '0020_prices4'),
+        ('marketplace', '0024_credit_guards'),
     ]
 
     operations = [
