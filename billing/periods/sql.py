@@ -9,16 +9,22 @@ from __future__ import annotations
 from typing import Final
 
 # Of each record that was handed over, what stands at the cutoff: the highest revision that was measured before it.
-_STANDING: Final = """
-  SELECT charge.organization_id, charge.offer_id, charge.payer, charge.start, charge.until, usage.*,
-         usage.ended_at - usage.wall_ms * interval '1 millisecond' AS began_at
-    FROM charge CROSS JOIN LATERAL (
-         SELECT revised.id, revised.wall_ms, revised.core_ms, revised.held_core_ms, revised.accelerator_ms, revised.fp32_gflop,
-                revised.bytes_in, revised.bytes_out, revised.outcome, revised.reason_class, revised.ended_at
-           FROM metering_usagerecord base JOIN metering_usagerecord revised ON revised.attempt_id = base.attempt_id
-          WHERE base.id = charge.usage_id AND (revised.revision = 0 OR revised.measured_at < %(cutoff)s)
-          ORDER BY revised.revision DESC LIMIT 1) usage
+_REVISED: Final = """
+  SELECT DISTINCT ON (attempt_id) *
+    FROM metering_usagerecord
+   WHERE organization_id IN (SELECT organization_id FROM window_) AND revision > 0 AND measured_at < %(cutoff)s
+   ORDER BY attempt_id, revision DESC
 """
+_COLUMNS: Final = ("id", "wall_ms", "core_ms", "held_core_ms", "accelerator_ms", "fp32_gflop", "bytes_in", "bytes_out", "outcome",
+                   "reason_class", "ended_at")  # fmt: skip
+_STANDING: Final = f"""
+  SELECT charge.organization_id, charge.offer_id, charge.payer, charge.start, charge.until,
+         {", ".join(f"coalesce(revised.{name}, charge.{name}) AS {name}" for name in _COLUMNS)},
+         coalesce(revised.ended_at - revised.wall_ms * interval '1 millisecond',
+                  charge.ended_at - charge.wall_ms * interval '1 millisecond') AS began_at
+    FROM charge LEFT JOIN revised ON revised.attempt_id = charge.attempt_id
+"""
+_OF_RECORD: Final = ", ".join(f"usage.{name}" for name in ("attempt_id", *_COLUMNS))
 
 
 def _elapsed(moment: str) -> str:
@@ -37,9 +43,9 @@ _MILLI_DEVICES: Final = "CASE WHEN wall_ms > 0 THEN div(accelerator_ms * 1000::n
 _MICROS: Final = "(extract(epoch FROM {}) * 1000000)::bigint"
 
 # The charges whose records count, by window: those that were handed over to be charged by period,
-_HANDED_OVER: Final = """
-  SELECT charge.organization_id, coalesce(own.id, usage.offer_id) AS offer_id, charge.payer, charge.usage_id, window_.start,
-         window_.until
+_HANDED_OVER: Final = f"""
+  SELECT charge.organization_id, coalesce(own.id, usage.offer_id) AS offer_id, charge.payer, window_.start, window_.until,
+         {_OF_RECORD}
     FROM window_
     JOIN billing_charge charge ON charge.organization_id = window_.organization_id AND charge.reason = 'by_period'
          AND charge.charged_at >= window_.start AND charge.charged_at < %(cutoff)s
@@ -49,8 +55,8 @@ _HANDED_OVER: Final = """
          AND own.valid @> task.priced_at
 """
 # or, for what would have been, everything that the user paid for in whatever way: by pool, which stands in the offer's place.
-_PAID_FOR: Final = """
-  SELECT charge.organization_id, usage.pool_id AS offer_id, charge.payer, charge.usage_id, window_.start, window_.until
+_PAID_FOR: Final = f"""
+  SELECT charge.organization_id, usage.pool_id AS offer_id, charge.payer, window_.start, window_.until, {_OF_RECORD}
     FROM window_
     JOIN marketplace_task task ON task.organization_id = window_.organization_id AND task.created_at < window_.until
          AND task.ended_at >= window_.start
@@ -74,6 +80,7 @@ def _counted(charges: str, rules: str) -> str:
 WITH window_ AS (
   SELECT * FROM unnest(%(organizations)s::bigint[], %(starts)s::timestamptz[], %(ends)s::timestamptz[])
                 AS window_ (organization_id, start, until)
+), revised AS MATERIALIZED ({_REVISED}
 ), charge AS MATERIALIZED ({charges}
 ), standing AS MATERIALIZED ({_STANDING}
 ), timed AS MATERIALIZED (
