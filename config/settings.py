@@ -256,6 +256,8 @@ SPECTACULAR_SETTINGS = {
         "TaskKindEnum": "marketplace.models.Task.Kind",
         "PoolStateEnum": "marketplace.models.Pool.State",
         "TaskStateEnum": "marketplace.models.Task.State",
+        "InvoiceStateEnum": "billing.models.Invoice.State",
+        "BankLineStateEnum": "billing.models.BankLine.State",
         "VersionStateEnum": "marketplace.models.CapabilityVersion.State",
     },
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],

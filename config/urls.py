@@ -29,6 +29,7 @@ urlpatterns = [
     path("api/v1/", include("scheduler.api.trust")),
     path("api/v1/", include("metering.api")),
     path("api/v1/", include("billing.api")),
+    path("api/v1/", include("billing.invoices.api")),
     path("api/v1/", include("billing.ledger.api")),
     path("agent/v1/", include("scheduler.api.agents")),
     path("", include("console.urls")),

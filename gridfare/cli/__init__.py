@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import gridfare
-from gridfare.cli import account, ledger, market, submitting, tasks
+from gridfare.cli import account, invoices, ledger, market, submitting, tasks
 from gridfare.cli.agent import agent_app
 from gridfare.cli.artifact import artifact_app
 from gridfare.cli.capability import capability_app
@@ -66,6 +66,7 @@ app.command(rich_help_panel="Account")(version)
 app.command("verify-ledger", rich_help_panel="Account")(ledger.verify_ledger)
 app.add_typer(account.keys_app, name="keys", rich_help_panel="Account")
 app.add_typer(ledger.ledger_app, name="ledger", rich_help_panel="Account")
+app.add_typer(invoices.invoice_app, name="invoice", rich_help_panel="Account")
 app.add_typer(capability_app, name="capability", rich_help_panel="Market")
 app.add_typer(artifact_app, name="artifact", rich_help_panel="Work")
 app.add_typer(network_app, name="network", rich_help_panel="Market")

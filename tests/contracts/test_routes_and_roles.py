@@ -28,6 +28,7 @@ from scheduler.services.placing import run_round
 from tests import builders as build
 from tests.builders_capabilities import a_manifest, an_artifact, sha256_of
 from tests.builders_http import HttpAgent, answer_in_this_thread
+from tests.builders_invoices import a_queued_line, make_invoice, make_period
 from tests.builders_network import a_link, a_wish
 from tests.builders_storage import a_replica
 from tests.builders_tasks import FakeAgent, a_task, a_version, run_to_end
@@ -46,6 +47,9 @@ POST artifacts/<id>/replicate                                  alice 401 401 404
 DELETE artifacts/<id>/replicas/<region>                        alice 401 401 404 403 403 204 204 204
 POST artifacts/<id>/pin                                        alice 401 401 404 403 403 200 200 200
 DELETE artifacts/<id>/pin                                      alice 401 401 404 403 403 204 204 204
+GET bank-lines                                                 alice 401 401 403 403 403 403 403 200
+POST bank-lines/<bank_line>/settle                             alice 401 401 403 403 403 403 403 200
+POST bank-statements                                           alice 401 401 403 403 403 403 403 201
 GET capabilities                                               carol 401 401 200 200 200 200 200 200
 POST capabilities                                              carol 401 401 201 403 403 201 201 201
 GET capabilities/<org>/<name>                                  carol 401 401 200 200 200 200 200 200
@@ -54,6 +58,14 @@ POST capabilities/<org>/<name>/versions/<version>/deprecate    carol 401 401 404
 POST capabilities/<org>/<name>/versions/<version>/publish      carol 401 401 404 403 403 202 202 202
 POST capabilities/<org>/<name>/versions/<version>/trust        carol 401 401 403 403 403 403 403 200
 POST capabilities/<org>/<name>/versions/<version>/withdraw     carol 401 401 404 403 403 200 200 200
+GET invoices                                                   alice 401 401 200 403 200 200 200 200
+GET invoices/<invoice>                                         alice 401 401 404 403 200 200 200 200
+POST invoices/<invoice>/credit-notes                           alice 401 401 403 403 403 403 403 201
+GET invoices/<invoice>/file                                    alice 401 401 404 403 200 200 200 200
+POST invoices/<invoice>/give-up                                alice 401 401 403 403 403 403 403 409
+GET invoices/<invoice>/lines/<line>/charges                    alice 401 401 404 403 200 200 200 200
+POST invoices/<invoice>/payments                               alice 401 401 403 403 403 403 403 201
+POST invoices/<invoice>/void                                   alice 401 401 403 403 403 403 403 200
 GET keys                                                       alice 401 401 200 200 200 200 200 200
 POST keys                                                      alice 401 401 201 403 403 403 201 201
 DELETE keys/<prefix>                                           alice 401 401 404 403 403 403 204 404
@@ -194,6 +206,12 @@ BODIES: Final[dict[str, Any]] = {
     "POST artifacts/<id>/replicate": {"regions": ["guizhou"]},
     "POST artifacts/<id>/pin": {"until": (timezone.now() + timedelta(days=3)).isoformat()},
     "POST usage/events": [{"id": "unreadable"}],
+    "POST bank-lines/<bank_line>/settle": {"invoice": None},
+    "POST bank-statements": {"name": "april.csv", "content": "reference,date,amount,currency,payer,remittance\n"},
+    "POST invoices/<invoice>/credit-notes": {"lines": [{"line": 1, "net": "0.01"}], "reason": "slow", "reference": "1"},
+    "POST invoices/<invoice>/give-up": {"reason": "gone"},
+    "POST invoices/<invoice>/payments": {"amount": "0.01", "reference": "1"},
+    "POST invoices/<invoice>/void": {"reason": "wrong address"},
     "POST uploads": {"name": "a", "sha256": sha256_of(b"new"), "bytes": 3},
     "PATCH uploads/<id>": b"bb",
     "POST keys": {"name": "another", "scopes": ["tasks:read"]},
@@ -211,7 +229,10 @@ BODIES: Final[dict[str, Any]] = {
     "POST /agent/v1/checkpoints": {"checkpoints": []},
     "PUT /agent/v1/blobs/<attempt>/<fence>/<sha256>": b"new",
 }
-QUERIES: Final = {"network/path": "?from=here&to=there", "statements": "?party=user", "statements.csv": "?party=user"}
+QUERIES: Final = {
+    "network/path": "?from=here&to=there", "statements": "?party=user", "statements.csv": "?party=user",
+    "invoices/<int:invoice>/file": "?format=csv",
+}
 
 
 @dataclass(frozen=True)
@@ -271,6 +292,9 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
         "identifier": pool.identifier,
         "number": str(build.a_window(pool, in_s=86_400).pk),
         "kept": str(a_kept_event(pool, alice.organization).pk),
+        "invoice": str(make_invoice(make_period(alice.organization)).pk),
+        "line": "1",
+        "bank_line": str(a_queued_line().pk),
         "org": version.capability.organization.slug,
         "program": version.capability.name,
         "draft": draft.capability.name,
