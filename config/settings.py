@@ -258,6 +258,7 @@ SPECTACULAR_SETTINGS = {
         "TaskStateEnum": "marketplace.models.Task.State",
         "InvoiceStateEnum": "billing.models.Invoice.State",
         "BankLineStateEnum": "billing.models.BankLine.State",
+        "GatewayPaymentStateEnum": "billing.models.GatewayPayment.State",
         "VersionStateEnum": "marketplace.models.CapabilityVersion.State",
     },
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],

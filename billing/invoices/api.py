@@ -18,9 +18,9 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from billing.api import ByKey, ChargeOut
-from billing.invoices import bank, credit_notes, pages, payments
+from billing.invoices import bank, credit_notes, gateways, pages, payments
 from billing.invoices.closing import void_invoice
-from billing.models import BankLine, Charge, Invoice
+from billing.models import BankLine, Charge, GatewayPayment, Invoice
 from core.errors import Invalid, NotFound
 from core.money import text_of, to_micros
 from marketplace.api.artifacts import AnyAccept
@@ -28,7 +28,7 @@ from marketplace.api.lists import ListView
 from marketplace.api.serializers import In, Out, valid
 from marketplace.auth import Caller, caller_of
 from marketplace.permissions import Scopes
-from marketplace.scopes import BILLING_READ, OPERATOR
+from marketplace.scopes import BILLING_READ, OPERATOR, PUBLIC
 
 INVOICE: Final = OpenApiParameter("invoice", OpenApiTypes.INT, OpenApiParameter.PATH)
 LINE: Final = OpenApiParameter("line", OpenApiTypes.INT, OpenApiParameter.PATH, description="the line's number on the invoice")
@@ -302,6 +302,52 @@ class PaymentsView(APIView):
         return Response(told, status=201)
 
 
+class GatewayPaymentOut(Out):
+    gateway = serializers.CharField()
+    key = serializers.CharField(help_text="under which the gateway knows it")
+    amount = serializers.CharField()
+    state = serializers.ChoiceField(GatewayPayment.State.choices)
+
+
+def _told(payment: GatewayPayment) -> dict[str, Any]:
+    amount = text_of(payment.amount_micros)
+    return {"gateway": payment.gateway, "key": payment.key, "amount": amount, "state": payment.state}
+
+
+class GatewayPaymentsView(APIView):
+    scopes: ClassVar[Scopes] = {"POST": BILLING_READ}
+
+    @extend_schema(
+        operation_id="invoices_gateway_payments_create", parameters=[INVOICE], request=None, responses={201: GatewayPaymentOut}
+    )
+    def post(self, request: Request, invoice: int) -> Response:
+        """Begin to pay what is open of an invoice at the gateway. While one is open, that one is returned."""
+        return Response(_told(gateways.begin_payment(invoice_of(request, invoice))), status=201)
+
+
+class GatewayWordIn(In):
+    key = serializers.CharField()
+    status = serializers.ChoiceField(["succeeded", "failed"])
+    amount = serializers.CharField()
+
+
+class GatewayCallbackView(APIView):
+    scopes: ClassVar[Scopes] = {"POST": PUBLIC}
+
+    @extend_schema(
+        operation_id="gateways_callback",
+        parameters=[
+            OpenApiParameter("gateway", str, OpenApiParameter.PATH),
+            OpenApiParameter("X-Signature", str, OpenApiParameter.HEADER, description="HMAC-SHA256 of the body, hexadecimal"),
+        ],
+        request=GatewayWordIn,
+        responses=GatewayPaymentOut,
+    )
+    def post(self, request: Request, gateway: str) -> Response:
+        """The gateway's signed word on how a payment ended. Told again, nothing changes."""
+        return Response(_told(gateways.take_word(gateway, request.body, request.headers.get("X-Signature", ""))))
+
+
 class BankLineOut(Out):
     id = serializers.IntegerField(source="pk")
     reference = serializers.CharField()
@@ -389,6 +435,8 @@ urlpatterns = [
     path("invoices/<int:invoice>/give-up", GiveUpView.as_view()),
     path("invoices/<int:invoice>/credit-notes", CreditNotesView.as_view()),
     path("invoices/<int:invoice>/payments", PaymentsView.as_view()),
+    path("invoices/<int:invoice>/gateway-payments", GatewayPaymentsView.as_view()),
+    path("gateways/<str:gateway>/callback", GatewayCallbackView.as_view()),
     path("bank-statements", BankStatementsView.as_view()),
     path("bank-lines", BankLinesView.as_view()),
     path("bank-lines/<int:bank_line>/settle", BankLineView.as_view()),

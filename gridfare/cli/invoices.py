@@ -132,6 +132,13 @@ def pay(
     Output(as_json).show(paid, f"payment {paid['id']}: {paid['amount']}, of which {paid['prepaid']} is prepaid balance")
 
 
+@invoice_app.command("pay-online")
+def pay_online(ctx: typer.Context, invoice: Invoice, as_json: AsJson = False) -> None:
+    """Begin to pay what is open of an invoice at the gateway."""
+    begun = open_client(ctx).pay_online(invoice)
+    Output(as_json).show(begun, f"{begun['gateway']} payment {begun['key']} of {begun['amount']}: {begun['state']}")
+
+
 @invoice_app.command("import")
 def import_(ctx: typer.Context, file: Annotated[Path, typer.Argument(help="CAMT.053 or CSV.")], as_json: AsJson = False) -> None:
     """Operators: import a bank statement; what fits no invoice, or several, waits for a person."""

@@ -63,6 +63,11 @@ class InvoiceCalls(Calls):
         answer: Json = self.http.post(f"/invoices/{invoice}/payments", {"amount": amount, "reference": reference} | day)
         return answer
 
+    def pay_online(self, invoice: int) -> Json:
+        """Begin to pay what is open of an invoice at the gateway; while one is open, that one is returned."""
+        answer: Json = self.http.post(f"/invoices/{invoice}/gateway-payments", {}, repeatable=True)
+        return answer
+
     def import_bank_statement(self, name: str, content: str) -> Json:
         """Operators: import a bank's CAMT.053 or CSV, whole or not at all."""
         answer: Json = self.http.post("/bank-statements", {"name": name, "content": content})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date, timedelta
 
 import pytest
@@ -9,10 +10,11 @@ import pytest
 from billing.invoices.bank import Line, Owed, import_statement, match, parse_camt, parse_csv, settle_line
 from billing.invoices.credit_notes import give_up, issue_credit_note
 from billing.invoices.dunning import climb, to_be_blocked
+from billing.invoices.gateways import Sandbox, begin_payment, take_word
 from billing.invoices.payments import Receipt, record_payment
 from billing.models import BankLine, BankStatement, CreditNote, DunningNotice, Invoice, Payment
 from billing.queries import is_balanced, trial_balance
-from core.errors import Conflict, DomainError, Invalid
+from core.errors import Conflict, DomainError, Invalid, NotAllowed
 from tests.billing.test_closing import CENT, DAY, LATER
 from tests.builders_billing import make_market
 from tests.builders_invoices import MARCH, balance, make_charge, make_tax
@@ -223,3 +225,32 @@ def test_the_ladder_is_climbed_step_by_step_each_once_and_payment_ends_it() -> N
     assert (balance("user_receivable", invoice.organization), balance("platform_loss")) == (0, MONEY)
     with pytest.raises(Conflict):
         give_up(fresh(invoice), "again")
+
+
+@pytest.mark.django_db
+def test_a_gateways_signed_word_counts_once_and_what_was_paid_twice_becomes_prepaid() -> None:
+    invoice, box = an_invoice(), Sandbox()
+    begun = begin_payment(invoice)
+    assert begin_payment(invoice) == begun
+    body = json.dumps({"key": begun.key, "status": "succeeded", "amount": "1.00"}).encode()
+    with pytest.raises(NotAllowed):
+        take_word("sandbox", body, box.signature(body + b" "))
+    assert fresh(invoice).state == "finalized"
+    pay(invoice, MONEY, "by transfer")
+    for _ in range(2):
+        assert take_word("sandbox", body, box.signature(body)).state == "succeeded"
+    assert balance("user_prepaid", invoice.organization) == -MONEY
+    failed = body.replace(b"succeeded", b"failed")
+    with pytest.raises(Conflict, match="is succeeded"):
+        take_word("sandbox", failed, box.signature(failed))
+    assert fresh(invoice).state == "paid"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"[]", b'{"key": 1}', b'{"key": "k", "status": "no", "amount": "1"}', b'{"key": "k", "status": "failed", "amount": "x"}'],
+)
+def test_a_word_that_cannot_be_read_is_refused(body: bytes) -> None:
+    with pytest.raises(Invalid, match="key, status"):
+        take_word("sandbox", body, Sandbox().signature(body))

@@ -37,6 +37,7 @@ ANSWERS = {
     "POST /invoices/7/give-up": INVOICE,
     "POST /invoices/7/credit-notes": {"number": "GF-C-2026-000001", "net": "0.50", "tax": "0.03"},
     "POST /invoices/7/payments": {"id": 9, "amount": "1.55", "prepaid": "0.00"},
+    "POST /invoices/7/gateway-payments": {"gateway": "sandbox", "key": "k", "amount": "1.55", "state": "open"},
     "POST /bank-statements": {"id": 1, "matched": 2, "queued": 1},
     "GET /bank-lines": {"results": [LINE], "next": None},
     "POST /bank-lines/4/settle": LINE,
@@ -70,6 +71,7 @@ def test_operators_correct_and_record_payments(run: Run, platform: Platform, tmp
     credit = ("invoice", "credit", "7", "--line", "1", "--net", "0.50", "--reason", "slow", "--reference", "1")
     assert "GF-C-2026-000001: 0.50 and 0.03 tax" in run(*credit).out
     assert "payment 9" in run("invoice", "pay", "7", "1.55", "--reference", "b-1", "--on", "2026-04-20").out
+    assert "sandbox payment k of 1.55: open" in run("invoice", "pay-online", "7").out
     statement = tmp_path / "april.csv"
     statement.write_text("reference,date,amount,currency,payer,remittance\n")
     assert "2 lines matched, 1 wait" in run("invoice", "import", str(statement)).out

@@ -58,10 +58,12 @@ POST capabilities/<org>/<name>/versions/<version>/deprecate    carol 401 401 404
 POST capabilities/<org>/<name>/versions/<version>/publish      carol 401 401 404 403 403 202 202 202
 POST capabilities/<org>/<name>/versions/<version>/trust        carol 401 401 403 403 403 403 403 200
 POST capabilities/<org>/<name>/versions/<version>/withdraw     carol 401 401 404 403 403 200 200 200
+POST gateways/<gateway>/callback                               alice 403 403 403 403 403 403 403 403
 GET invoices                                                   alice 401 401 200 403 200 200 200 200
 GET invoices/<invoice>                                         alice 401 401 404 403 200 200 200 200
 POST invoices/<invoice>/credit-notes                           alice 401 401 403 403 403 403 403 201
 GET invoices/<invoice>/file                                    alice 401 401 404 403 200 200 200 200
+POST invoices/<invoice>/gateway-payments                       alice 401 401 404 403 201 201 201 201
 POST invoices/<invoice>/give-up                                alice 401 401 403 403 403 403 403 409
 GET invoices/<invoice>/lines/<line>/charges                    alice 401 401 404 403 200 200 200 200
 POST invoices/<invoice>/payments                               alice 401 401 403 403 403 403 403 201
@@ -294,6 +296,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
         "kept": str(a_kept_event(pool, alice.organization).pk),
         "invoice": str(make_invoice(make_period(alice.organization)).pk),
         "line": "1",
+        "gateway": "sandbox",
         "bank_line": str(a_queued_line().pk),
         "org": version.capability.organization.slug,
         "program": version.capability.name,
