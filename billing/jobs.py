@@ -11,6 +11,7 @@ from django.utils import timezone
 from billing.credit.proving import prove_credit
 from billing.credit.watching import watch_credit
 from billing.invoices.closing import close_all
+from billing.invoices.dunning import climb
 from billing.ledger.proving import prove
 from billing.ledger.sealing import rebuild_balances, seal_all
 from billing.periods.runs import preview_open_month
@@ -62,8 +63,12 @@ def prove_job() -> None:
 
 @shared_task(name="billing.close")
 def close_job() -> None:
-    """Every hour: months begin at other moments in other zones. On the first of a month charges of any age are looked for."""
+    """Every hour, as months begin at other moments in other zones; then notices for what is overdue.
+
+    On the first of a month unbilled charges of any age are looked for.
+    """
     close_all(everything=timezone.now().day == 1)
+    climb()
 
 
 @shared_task(name="billing.preview")

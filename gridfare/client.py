@@ -23,6 +23,7 @@ from gridfare.sdk.charges import ChargeCalls
 from gridfare.sdk.credit import CreditCalls
 from gridfare.sdk.errors import NotLoggedIn
 from gridfare.sdk.http import Http, Retry
+from gridfare.sdk.invoices import InvoiceCalls
 from gridfare.sdk.ledger import LedgerCalls
 from gridfare.sdk.network import NetworkCalls
 from gridfare.sdk.providers import ProviderCalls
@@ -42,6 +43,7 @@ class Client(
     AccountCalls,
     ChargeCalls,
     CreditCalls,
+    InvoiceCalls,
     LedgerCalls,
     WebhookCalls,
 ):

@@ -163,3 +163,11 @@ def balance(kind: str, organization: Organization | None = None, currency: str =
     rows = Leg.objects.filter(account__kind=kind, account__currency=currency)
     rows = rows if organization is None else rows.filter(account__organization=organization)
     return sum(leg.debit_micros - leg.credit_micros for leg in rows)
+
+
+def a_queued_line() -> BankLine:
+    """Money that nobody can tell what for."""
+    number = next(_serial)
+    statement = BankStatement.objects.create(digest=f"{number:064d}", format="csv", name="april.csv", imported_at=APRIL)
+    told = {"number": 1, "reference": f"queued/{number}", "booked_on": date(2026, 4, 2), "amount_micros": CENT, "currency": "CNY"}
+    return BankLine.objects.create(statement=statement, state="queued", why="no_invoice", **told)

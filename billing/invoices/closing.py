@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 LOCK_KEY: Final = 0x67_66_69_76  # advisory, with the organization: one closer of an account at a time
 CHUNK: Final = 1000  # accounts whose months one transaction closes
 LOOK_BACK: Final = timedelta(days=100)  # unbilled charges older than that are found by a run over everything
+SAME: Final = ("period", "organization", "currency", "minor_micros", "due_days", "carries_remainder")  # of what replaces a void one
 BEGINNING: Final = datetime(1970, 1, 1, tzinfo=ZoneInfo("UTC"))
 
 
@@ -159,9 +160,7 @@ def _finalise(run: Run, invoices: list[int]) -> int:
     return len(numbered)
 
 
-def _sides(
-    entry: int | None, organization: int, currency: str, more: int, tax: int, carried: int, dropped: int
-) -> list[Side]:
+def _sides(entry: int | None, organization: int, currency: str, more: int, tax: int, carried: int, dropped: int) -> list[Side]:
     """What makes the receivable of an invoice's charges equal to its total: tax, and what rounding did."""
     if entry is None:
         return []
@@ -185,7 +184,7 @@ def void_invoice(invoice: Invoice, reason: str, now: datetime | None = None) -> 
         _take_back(held, run.now)
         Invoice.objects.filter(pk=held.pk).update(state="void", ended_at=run.now, reason=reason)
         InvoicedCharge.objects.filter(line__invoice=held).delete()
-        same = {name: getattr(held, name) for name in ("period", "organization", "currency", "minor_micros", "due_days", "carries_remainder")}
+        same = {name: getattr(held, name) for name in SAME}
         instead = Invoice.objects.create(state="grace", grace_until=run.now, cutoff=run.now, replaces=held, **same)
         draw(run, [instead.pk])
     instead.refresh_from_db()

@@ -50,7 +50,8 @@ SELECT opened.id, organization_id, opened.currency, minor, 'gathering', 0, true,
 # Account by account: who is closing one keeps all others off it until commit. Its own statement: the next must see what the
 # last holder committed.
 LOCK: Final = """
-SELECT id FROM (SELECT id, organization_id FROM billing_invoice WHERE id = ANY(%(invoices)s) ORDER BY organization_id, id OFFSET 0) mine
+SELECT id FROM (SELECT id, organization_id FROM billing_invoice WHERE id = ANY(%(invoices)s)
+                 ORDER BY organization_id, id OFFSET 0) mine
  WHERE pg_try_advisory_xact_lock(%(key)s, organization_id::int)
 """
 
@@ -94,20 +95,25 @@ WITH account AS MATERIALIZED (
     FROM billing_invoice invoice JOIN billing_billingperiod period ON period.id = invoice.period_id
    WHERE invoice.id = ANY(%(invoices)s)
 ), charge AS MATERIALIZED (
-  SELECT *, dense_rank() OVER (PARTITION BY invoice_id ORDER BY service_from DESC, kind DESC, capability_id, pool_id, basis) AS number
+  SELECT *, dense_rank() OVER (PARTITION BY invoice_id
+                               ORDER BY service_from DESC, kind DESC, capability_id, pool_id, basis) AS number
     FROM (SELECT unbilled.*, account.invoice_id, minor_micros, version.capability_id,
-                 CASE WHEN unbilled.kind = 'usage' THEN coalesce(offer.basis, '') ELSE '' END AS basis, service_at < starts_at AS late,
+                 CASE WHEN unbilled.kind = 'usage' THEN coalesce(offer.basis, '') ELSE '' END AS basis,
+                 service_at < starts_at AS late,
                  CASE WHEN service_at >= starts_at THEN starts_at
                       ELSE date_trunc('month', service_at AT TIME ZONE zone) AT TIME ZONE zone END AS service_from,
                  CASE WHEN service_at >= starts_at THEN ends_at
-                      ELSE (date_trunc('month', service_at AT TIME ZONE zone) + interval '1 month') AT TIME ZONE zone END AS service_to
+                      ELSE (date_trunc('month', service_at AT TIME ZONE zone) + interval '1 month') AT TIME ZONE zone
+                 END AS service_to
             FROM account JOIN ({_UNBILLED}) unbilled
-              ON unbilled.organization_id = account.organization_id AND unbilled.currency = account.currency AND service_at < ends_at
+              ON unbilled.organization_id = account.organization_id AND unbilled.currency = account.currency
+             AND service_at < ends_at
             JOIN marketplace_capabilityversion version ON version.id = unbilled.version_id
             LEFT JOIN marketplace_offer offer ON offer.id = unbilled.offer_id) found
 ), line AS (
-  INSERT INTO billing_invoiceline (invoice_id, number, kind, is_correction, service_from, service_to, capability_id, pool_id, basis,
-                                   charges, quantities, exact_micros, amount_micros, tax_micros)
+  INSERT INTO billing_invoiceline (
+    invoice_id, number, kind, is_correction, service_from, service_to, capability_id, pool_id, basis, charges, quantities,
+    exact_micros, amount_micros, tax_micros)
   SELECT invoice_id, number, min(kind), bool_or(late), min(service_from), min(service_to), min(capability_id), min(pool_id),
          min(basis), count(*), CASE WHEN min(kind) = 'usage' THEN jsonb_build_object(
            'core_second', trim_scale(sum(core_ms) * 0.001)::text, 'occupancy_second', trim_scale(sum(held_core_ms) * 0.001)::text,
@@ -122,8 +128,8 @@ INSERT INTO billing_invoicedcharge (charge_id, line_id)
 SELECT charge.id, line.id FROM charge JOIN line ON line.invoice_id = charge.invoice_id AND line.number = charge.number
 """
 UNDRAW: Final = (
-    "DELETE FROM billing_invoicedcharge invoiced USING billing_invoiceline line "
-    "WHERE line.id = invoiced.line_id AND line.invoice_id = ANY(%(invoices)s)",
+    """DELETE FROM billing_invoicedcharge invoiced USING billing_invoiceline line
+        WHERE line.id = invoiced.line_id AND line.invoice_id = ANY(%(invoices)s)""",
     "DELETE FROM billing_invoiceline WHERE invoice_id = ANY(%(invoices)s)",
     "DELETE FROM billing_invoicetax WHERE invoice_id = ANY(%(invoices)s)",
 )
@@ -142,14 +148,15 @@ WITH mine AS MATERIALIZED (
     FROM billing_invoice invoice
     LEFT JOIN ({_CARRIED}) carried ON carried.organization_id = invoice.organization_id AND carried.currency = invoice.currency
     CROSS JOIN LATERAL (SELECT coalesce(sum(exact_micros), 0) AS exact, coalesce(sum(amount_micros), 0) AS net,
-                               coalesce(max(line.number), 0) AS lines FROM billing_invoiceline line WHERE line.invoice_id = invoice.id) sums
+                               coalesce(max(line.number), 0) AS lines
+                          FROM billing_invoiceline line WHERE line.invoice_id = invoice.id) sums
     CROSS JOIN LATERAL (SELECT sums.exact + coalesce(carried.micros, 0) - sums.net AS rest) left_over
    WHERE invoice.id = ANY(%(invoices)s)
 ), line AS (
   INSERT INTO billing_invoiceline (invoice_id, number, kind, is_correction, service_from, service_to, basis, charges, quantities,
                                    exact_micros, amount_micros, tax_micros)
-  SELECT mine.id, lines + 1, CASE WHEN carries_remainder THEN 'remainder' ELSE 'rounding' END, false, starts_at, ends_at, '', 0, '{{}}',
-         rest, made, 0
+  SELECT mine.id, lines + 1, CASE WHEN carries_remainder THEN 'remainder' ELSE 'rounding' END, false, starts_at, ends_at,
+         '', 0, '{{}}', rest, made, 0
     FROM mine JOIN billing_billingperiod period ON period.id = mine.period_id
    WHERE CASE WHEN carries_remainder THEN made <> 0 ELSE rest <> 0 END
 )
@@ -183,7 +190,8 @@ WITH tax AS (
   SELECT id, sum(whole + (place <= left_over)::int) * min(minor_micros) AS micros
     FROM (SELECT *, units - sum(whole) OVER (PARTITION BY invoice_id, rate_id) AS left_over FROM share) shared GROUP BY id
 ), lines AS (
-  UPDATE billing_invoiceline line SET tax_micros = allocated.micros FROM allocated WHERE line.id = allocated.id AND allocated.micros <> 0
+  UPDATE billing_invoiceline line SET tax_micros = allocated.micros
+    FROM allocated WHERE line.id = allocated.id AND allocated.micros <> 0
 )
 UPDATE billing_invoice invoice SET tax_micros = sums.micros, total_micros = net_micros + sums.micros
   FROM (SELECT invoice_id, sum(amount_micros) AS micros FROM tax GROUP BY invoice_id) sums WHERE sums.invoice_id = invoice.id
@@ -229,29 +237,34 @@ WITH mine AS MATERIALIZED (
    WHERE tax_micros <> 0 OR net_micros <> exact_micros OR carried_out_micros <> carried_in_micros OR dropped_micros <> 0
   RETURNING id, key
 ), issued AS (
-  UPDATE billing_invoice invoice SET state = 'finalized', series_id = of_series, sequence = next, number = name, finalized_at = %(now)s,
+  UPDATE billing_invoice invoice SET state = 'finalized', series_id = of_series, sequence = next, number = name,
+         finalized_at = %(now)s,
          due_at = ((%(now)s::timestamptz AT TIME ZONE zone)::date + numbered.due_days + 1)::timestamp AT TIME ZONE zone,
-         cutoff = greatest(invoice.cutoff, %(now)s), bill_to = jsonb_build_object('name', billed_name, 'slug', slug), entry_id = entry.id
+         cutoff = greatest(invoice.cutoff, %(now)s), entry_id = entry.id,
+         bill_to = jsonb_build_object('name', billed_name, 'slug', slug)
     FROM numbered LEFT JOIN entry ON entry.key = 'invoice/' || name
    WHERE invoice.id = numbered.id
 )
-SELECT numbered.id, entry.id, organization_id, currency, total_micros - exact_micros, tax_micros, carried_out_micros - carried_in_micros,
-       dropped_micros
+SELECT numbered.id, entry.id, organization_id, currency, total_micros - exact_micros, tax_micros,
+       carried_out_micros - carried_in_micros, dropped_micros
   FROM numbered LEFT JOIN entry ON entry.key = 'invoice/' || name ORDER BY numbered.id
 """
 PAY_NOTHING: Final = """
-UPDATE billing_invoice SET state = 'paid', ended_at = %(now)s WHERE id = ANY(%(invoices)s) AND state = 'finalized' AND total_micros = 0
+UPDATE billing_invoice SET state = 'paid', ended_at = %(now)s
+ WHERE id = ANY(%(invoices)s) AND state = 'finalized' AND total_micros = 0
 """
 
 ACCOUNTS_OF_SIDES: Final = """
 INSERT INTO billing_account (kind, organization_id, currency, created_at)
-SELECT DISTINCT kind, organization, currency, now() FROM unnest(%s::text[], %s::bigint[], %s::text[]) AS side (kind, organization, currency)
+SELECT DISTINCT kind, organization, currency, now()
+  FROM unnest(%s::text[], %s::bigint[], %s::text[]) AS side (kind, organization, currency)
  ORDER BY 1, 2, 3 ON CONFLICT DO NOTHING
 """
 LEGS: Final = """
 INSERT INTO billing_leg (entry_id, account_id, debit_micros, credit_micros)
 SELECT entry, account.id, greatest(micros, 0), greatest(-micros, 0)
-  FROM unnest(%s::bigint[], %s::text[], %s::bigint[], %s::text[], %s::bigint[]) AS side (entry, kind, organization, currency, micros)
+  FROM unnest(%s::bigint[], %s::text[], %s::bigint[], %s::text[], %s::bigint[])
+    AS side (entry, kind, organization, currency, micros)
   JOIN billing_account account ON account.kind = side.kind AND account.currency = side.currency
    AND account.organization_id IS NOT DISTINCT FROM side.organization
 """

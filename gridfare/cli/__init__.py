@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import gridfare
-from gridfare.cli import account, ledger, market, submitting, tasks, units
+from gridfare.cli import account, invoices, ledger, market, submitting, tasks, units
 from gridfare.cli.agent import agent_app
 from gridfare.cli.artifact import artifact_app
 from gridfare.cli.budget import budget_app
@@ -74,6 +74,7 @@ app.add_typer(charge_app, name="charge", rich_help_panel="Account")
 app.add_typer(contract_app, name="contract", rich_help_panel="Account")
 app.add_typer(credit_app, name="credit", rich_help_panel="Account")
 app.add_typer(ledger.ledger_app, name="ledger", rich_help_panel="Account")
+app.add_typer(invoices.invoice_app, name="invoice", rich_help_panel="Account")
 app.add_typer(webhook_app, name="webhook", rich_help_panel="Account")
 app.add_typer(capability_app, name="capability", rich_help_panel="Market")
 app.add_typer(artifact_app, name="artifact", rich_help_panel="Work")

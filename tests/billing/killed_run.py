@@ -1,4 +1,4 @@
-"""A process that closes months and kills itself before a statement. Told by lines on standard input; `test_killed_runs.py` starts it.
+"""A process that closes months and kills itself before a statement; `test_killed_runs.py` starts it, by lines on standard input.
 
 A line is `{"organizations": [...], "now": "...", "statement": 7}`. For each a child is forked, which has a connection of its own
 and is killed by SIGKILL before it sends its seventh statement; the answer is how it ended (`-9`, or `0` when it sent fewer).

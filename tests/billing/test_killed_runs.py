@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,21 @@ def ends(victim: subprocess.Popen[str], organizations: list[int], statement: int
     assert victim.stdout is not None
     victim.stdin.write(json.dumps({"organizations": organizations, "now": LATER.isoformat(), "statement": statement}) + "\n")
     victim.stdin.flush()
-    return int(victim.stdout.readline())
+    ended = int(victim.stdout.readline())
+    _wait_for_the_server()
+    return ended
+
+
+def _wait_for_the_server() -> None:
+    """PostgreSQL notices a moment later that the process is gone; until then its session holds the account's lock."""
+    others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    until = time.monotonic() + 20
+    while time.monotonic() < until:
+        with connection.cursor() as cursor:
+            cursor.execute(others)
+            if not cursor.fetchone()[0]:
+                return
+        time.sleep(0.01)
 
 
 def a_month_of_charges() -> Organization:

@@ -34,6 +34,7 @@ from tests import builders as build
 from tests.builders_billing import Market
 from tests.builders_capabilities import a_manifest, an_artifact, sha256_of
 from tests.builders_http import HttpAgent, answer_in_this_thread
+from tests.builders_invoices import a_queued_line, make_invoice, make_period
 from tests.builders_network import a_link, a_wish
 from tests.builders_periods import at, close, period_offer, used
 from tests.builders_storage import a_replica
@@ -54,6 +55,9 @@ POST artifacts/<id>/replicate                                  alice 401 401 404
 DELETE artifacts/<id>/replicas/<region>                        alice 401 401 404 403 403 204 204 204
 POST artifacts/<id>/pin                                        alice 401 401 404 403 403 200 200 200
 DELETE artifacts/<id>/pin                                      alice 401 401 404 403 403 204 204 204
+GET bank-lines                                                 alice 401 401 403 403 403 403 403 200
+POST bank-lines/<bank_line>/settle                             alice 401 401 403 403 403 403 403 200
+POST bank-statements                                           alice 401 401 403 403 403 403 403 201
 GET capabilities                                               carol 401 401 200 200 200 200 200 200
 POST capabilities                                              carol 401 401 201 403 403 201 201 201
 GET capabilities/<org>/<name>                                  carol 401 401 200 200 200 200 200 200
@@ -76,6 +80,16 @@ GET credit                                                     alice 401 401 200
 POST credit/blocks                                             alice 401 401 403 403 403 403 403 201
 POST credit/blocks/lift                                        alice 401 401 403 403 403 403 403 200
 GET credit/holds                                               alice 401 401 200 403 200 200 200 200
+POST gateways/<gateway>/callback                               alice 403 403 403 403 403 403 403 403
+GET invoices                                                   alice 401 401 200 403 200 200 200 200
+GET invoices/<invoice>                                         alice 401 401 404 403 200 200 200 200
+POST invoices/<invoice>/credit-notes                           alice 401 401 403 403 403 403 403 201
+GET invoices/<invoice>/file                                    alice 401 401 404 403 200 200 200 200
+POST invoices/<invoice>/gateway-payments                       alice 401 401 404 403 201 201 201 201
+POST invoices/<invoice>/give-up                                alice 401 401 403 403 403 403 403 409
+GET invoices/<invoice>/lines/<line>/charges                    alice 401 401 404 403 200 200 200 200
+POST invoices/<invoice>/payments                               alice 401 401 403 403 403 403 403 201
+POST invoices/<invoice>/void                                   alice 401 401 403 403 403 403 403 200
 GET keys                                                       alice 401 401 200 200 200 200 200 200
 POST keys                                                      alice 401 401 201 403 403 403 201 201
 DELETE keys/<prefix>                                           alice 401 401 404 403 403 403 204 404
@@ -256,6 +270,12 @@ BODIES: Final[dict[str, Any]] = {
     "POST period-runs": {"month": "2026-03", "final": True},
     "POST usage/records/<number>/corrections": {"core_ms": 1},
     "POST what-if": {"month": "2026-03", "prices": [{"basis": "consumption", "rates": {"core_second": "0.1"}}]},
+    "POST bank-lines/<bank_line>/settle": {"invoice": None},
+    "POST bank-statements": {"name": "april.csv", "content": "reference,date,amount,currency,payer,remittance\n"},
+    "POST invoices/<invoice>/credit-notes": {"lines": [{"line": 1, "net": "0.01"}], "reason": "slow", "reference": "1"},
+    "POST invoices/<invoice>/give-up": {"reason": "gone"},
+    "POST invoices/<invoice>/payments": {"amount": "0.01", "reference": "1"},
+    "POST invoices/<invoice>/void": {"reason": "wrong address"},
     "POST uploads": {"name": "a", "sha256": sha256_of(b"new"), "bytes": 3},
     "PATCH uploads/<id>": b"bb",
     "POST budgets": BUDGET,
@@ -285,7 +305,10 @@ BODIES: Final[dict[str, Any]] = {
 NUMBERS: Final = {
     "usage/quarantine": "kept", "usage/records": "usage", " charges/": "charge", "period-charges": "month", "parked": "parked",
 }  # fmt: skip
-QUERIES: Final = {"network/path": "?from=here&to=there", "statements": "?party=user", "statements.csv": "?party=user"}
+QUERIES: Final = {
+    "network/path": "?from=here&to=there", "statements": "?party=user", "statements.csv": "?party=user",
+    "invoices/<int:invoice>/file": "?format=csv",
+}
 
 
 @dataclass(frozen=True)
@@ -351,6 +374,10 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
         "charge": str(Charge.objects.get(usage=usage).pk),
         "month": str(charged.pk),
         "parked": str(parked.pk),
+        "invoice": str(make_invoice(make_period(alice.organization)).pk),
+        "line": "1",
+        "gateway": "sandbox",
+        "bank_line": str(a_queued_line().pk),
         "org": version.capability.organization.slug,
         "program": version.capability.name,
         "draft": draft.capability.name,
