@@ -9,7 +9,8 @@ from typing import Final
 
 # What users were charged and no invoice holds: when the service was, whose, how much.
 _UNBILLED: Final = """
-  SELECT charge.id, charge.organization_id, charge.currency, charge.charged_at, charge.usage_id, charge.task_id, charge.kind,
+  SELECT charge.id, charge.organization_id, charge.currency, charge.charged_at, charge.usage_id, charge.task_id,
+         CASE WHEN charge.kind = 'delta' THEN 'usage' ELSE charge.kind END AS kind, charge.kind = 'delta' AS corrects,
          charge.amount_micros, coalesce(usage.ended_at, task.ended_at) AS service_at, usage.pool_id, usage.offer_id,
          coalesce(usage.capability_version_id, task.capability_version_id) AS version_id,
          usage.core_ms, usage.held_core_ms, usage.accelerator_ms, usage.fp32_gflop,
@@ -17,15 +18,28 @@ _UNBILLED: Final = """
     FROM billing_charge charge
     JOIN marketplace_task task ON task.id = charge.task_id
     LEFT JOIN metering_usagerecord usage ON usage.id = charge.usage_id
-   WHERE charge.payer = 'user' AND charge.amount_micros > 0 AND charge.charged_at >= %(since)s AND charge.charged_at < %(cutoff)s
+   WHERE charge.payer = 'user' AND charge.amount_micros <> 0 AND charge.charged_at >= %(since)s AND charge.charged_at < %(cutoff)s
      AND NOT EXISTS (SELECT FROM billing_invoicedcharge invoiced WHERE invoiced.charge_id = charge.id)"""
+
+# The same of what is charged by period: its service belongs to the month that it ends in, and it has its own cutoff.
+_UNBILLED_PERIODS: Final = """
+  SELECT charge.id, charge.organization_id, charge.currency, charge.rated_at AS charged_at, charge.amount_micros, charge.period,
+         charge.revision > 0 AS corrects, charge.meter, charge.billed, charge.offer_id,
+         upper(charge.period) - interval '1 microsecond' AS service_at
+    FROM billing_periodcharge charge
+   WHERE charge.payer = 'user' AND charge.amount_micros <> 0 AND charge.rated_at >= %(since)s
+     AND NOT EXISTS (SELECT FROM billing_invoicedperiod invoiced WHERE invoiced.charge_id = charge.id)"""
+
+_MINE: Final = " AND (%(organizations)s::bigint[] IS NULL OR charge.organization_id = ANY(%(organizations)s))"
 
 # The accounts that have something unbilled, each with the moment that its next month must hold: the first service after
 # its last month, or when a charge of an earlier service came.
 ACCOUNTS: Final = f"""
 SELECT unbilled.organization_id, unbilled.currency, last.ends_at,
        min(CASE WHEN last.ends_at IS NULL OR service_at >= last.ends_at THEN service_at ELSE greatest(charged_at, last.ends_at) END)
-  FROM ({_UNBILLED} AND (%(organizations)s::bigint[] IS NULL OR charge.organization_id = ANY(%(organizations)s))) unbilled
+  FROM (SELECT organization_id, currency, service_at, charged_at FROM ({_UNBILLED}{_MINE}) of_tasks
+        UNION ALL
+        SELECT organization_id, currency, service_at, charged_at FROM ({_UNBILLED_PERIODS}{_MINE}) of_periods) unbilled
   LEFT JOIN LATERAL (SELECT max(ends_at) AS ends_at FROM billing_billingperiod period
                       WHERE period.organization_id = unbilled.organization_id AND period.currency = unbilled.currency) last ON true
  WHERE NOT EXISTS (SELECT FROM billing_billingperiod period WHERE period.organization_id = unbilled.organization_id
@@ -96,10 +110,10 @@ WITH account AS MATERIALIZED (
    WHERE invoice.id = ANY(%(invoices)s)
 ), charge AS MATERIALIZED (
   SELECT *, dense_rank() OVER (PARTITION BY invoice_id
-                               ORDER BY service_from DESC, kind DESC, capability_id, pool_id, basis) AS number
+                               ORDER BY service_from DESC, late, kind DESC, capability_id, pool_id, basis) AS number
     FROM (SELECT unbilled.*, account.invoice_id, minor_micros, version.capability_id,
                  CASE WHEN unbilled.kind = 'usage' THEN coalesce(offer.basis, '') ELSE '' END AS basis,
-                 service_at < starts_at AS late,
+                 service_at < starts_at OR corrects AS late,
                  CASE WHEN service_at >= starts_at THEN starts_at
                       ELSE date_trunc('month', service_at AT TIME ZONE zone) AT TIME ZONE zone END AS service_from,
                  CASE WHEN service_at >= starts_at THEN ends_at
@@ -127,7 +141,34 @@ WITH account AS MATERIALIZED (
 INSERT INTO billing_invoicedcharge (charge_id, line_id)
 SELECT charge.id, line.id FROM charge JOIN line ON line.invoice_id = charge.invoice_id AND line.number = charge.number
 """
+# Charges of whole months follow: a line for each month, price list and meter; corrections apart.
+DRAW_PERIODS: Final = f"""
+WITH charge AS MATERIALIZED (
+  SELECT *, before + dense_rank() OVER (PARTITION BY invoice_id ORDER BY period DESC, late, offer_id, meter) AS number
+    FROM (SELECT unbilled.*, invoice.id AS invoice_id, invoice.minor_micros, offer.pool_id,
+                 corrects OR service_at < starts_at AS late,
+                 (SELECT coalesce(max(number), 0) FROM billing_invoiceline line WHERE line.invoice_id = invoice.id) AS before
+            FROM billing_invoice invoice JOIN billing_billingperiod month ON month.id = invoice.period_id
+            JOIN ({_UNBILLED_PERIODS}) unbilled ON unbilled.organization_id = invoice.organization_id
+             AND unbilled.currency = invoice.currency AND service_at < ends_at
+            JOIN marketplace_offer offer ON offer.id = unbilled.offer_id
+           WHERE invoice.id = ANY(%(invoices)s)) found
+), line AS (
+  INSERT INTO billing_invoiceline (
+    invoice_id, number, kind, is_correction, service_from, service_to, pool_id, basis, charges, quantities,
+    exact_micros, amount_micros, tax_micros)
+  SELECT invoice_id, number, 'period', bool_or(late), min(lower(period)), min(upper(period)), min(pool_id), min(meter), count(*),
+         jsonb_build_object(min(meter), trim_scale((array_agg(billed ORDER BY id DESC))[1])::text),
+         sum(amount_micros)::bigint, (round(sum(amount_micros) / min(minor_micros)) * min(minor_micros))::bigint, 0
+    FROM charge GROUP BY invoice_id, number
+  RETURNING id, invoice_id, number
+)
+INSERT INTO billing_invoicedperiod (charge_id, line_id)
+SELECT charge.id, line.id FROM charge JOIN line ON line.invoice_id = charge.invoice_id AND line.number = charge.number
+"""
 UNDRAW: Final = (
+    """DELETE FROM billing_invoicedperiod invoiced USING billing_invoiceline line
+        WHERE line.id = invoiced.line_id AND line.invoice_id = ANY(%(invoices)s)""",
     """DELETE FROM billing_invoicedcharge invoiced USING billing_invoiceline line
         WHERE line.id = invoiced.line_id AND line.invoice_id = ANY(%(invoices)s)""",
     "DELETE FROM billing_invoiceline WHERE invoice_id = ANY(%(invoices)s)",
@@ -205,7 +246,9 @@ SELECT invoice.id FROM billing_invoice invoice JOIN billing_billingperiod period
   LEFT JOIN ({_CARRIED}) carried ON carried.organization_id = invoice.organization_id AND carried.currency = invoice.currency
  WHERE invoice.id = ANY(%(invoices)s) AND (coalesce(carried.micros, 0) <> invoice.carried_in_micros OR (
        invoice.organization_id, invoice.currency) IN (
-       SELECT organization_id, currency FROM ({_UNBILLED}) unbilled WHERE service_at < period.ends_at))
+       SELECT organization_id, currency FROM ({_UNBILLED}) of_tasks WHERE service_at < period.ends_at
+       UNION ALL
+       SELECT organization_id, currency FROM ({_UNBILLED_PERIODS}) of_periods WHERE service_at < period.ends_at))
 """
 
 PARK: Final = """
