@@ -48,8 +48,8 @@ def main(sizes: list[int]) -> None:
     import django
 
     django.setup()
-    with scratch_database():
-        for accounts in sizes or [10_000]:
+    for accounts in sizes or [10_000]:
+        with scratch_database():
             figures(accounts)
 
 

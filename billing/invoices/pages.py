@@ -39,9 +39,11 @@ WORDS: Final[Mapping[str, Mapping[str, str]]] = {
     "zh": {
         "invoice": "账单", "draft": "草稿（尚未出账）", "bill_to": "客户", "issued": "出账日期", "due": "最迟付款",
         "period": "服务周期", "line": "行", "what": "服务", "charges": "计费笔数", "amount": "金额",
-        "tax": "税额", "net": "不含税金额", "total": "合计", "paid": "已付", "credited": "已冲减",
+        "tax": "税额", "net": "不含税金额",
+        "total": "合计", "paid": "已付", "credited": "已冲减",
         "open": "应付余额", "void": "已作废", "usage": "算力资源", "fee": "能力使用费", "remainder": "尾差结转",
-        "rounding": "尾差舍去", "correction": "以往月份的补记", "consumption": "按消耗量", "occupancy": "按占用时间", "on": "资源池",
+        "rounding": "尾差舍去", "correction": "以往月份的补记", "consumption": "按消耗量", "occupancy": "按占用时间",
+        "on": "资源池",
         "exact": "精确金额", "of": "基数",
     },
 }  # fmt: skip
