@@ -275,11 +275,18 @@ SELECT DISTINCT kind, organization, currency, now()
   FROM unnest(%s::text[], %s::bigint[], %s::text[]) AS side (kind, organization, currency)
  ORDER BY 1, 2, 3 ON CONFLICT DO NOTHING
 """
+# Accounts of organizations and of the platform apart: "is not distinct from" would be a search through all of a kind.
 LEGS: Final = """
+WITH side AS MATERIALIZED (
+  SELECT * FROM unnest(%s::bigint[], %s::text[], %s::bigint[], %s::text[], %s::bigint[])
+    AS side (entry, kind, organization, currency, micros)
+)
 INSERT INTO billing_leg (entry_id, account_id, debit_micros, credit_micros)
 SELECT entry, account.id, greatest(micros, 0), greatest(-micros, 0)
-  FROM unnest(%s::bigint[], %s::text[], %s::bigint[], %s::text[], %s::bigint[])
-    AS side (entry, kind, organization, currency, micros)
-  JOIN billing_account account ON account.kind = side.kind AND account.currency = side.currency
-   AND account.organization_id IS NOT DISTINCT FROM side.organization
+  FROM side JOIN billing_account account ON account.organization_id = side.organization AND account.kind = side.kind
+   AND account.currency = side.currency
+UNION ALL
+SELECT entry, account.id, greatest(micros, 0), greatest(-micros, 0)
+  FROM side JOIN billing_account account ON account.kind = side.kind AND account.currency = side.currency
+ WHERE side.organization IS NULL AND account.organization_id IS NULL
 """
