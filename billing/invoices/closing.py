@@ -28,7 +28,7 @@ from marketplace.services.contracts import terms_of
 
 log = logging.getLogger(__name__)
 LOCK_KEY: Final = 0x67_66_69_76  # advisory, with the organization: one closer of an account at a time
-CHUNK: Final = 1000  # accounts whose months one transaction closes
+CHUNK: Final = 2500  # accounts whose months one transaction closes; as many advisory locks fit into PostgreSQL's default
 LOOK_BACK: Final = timedelta(days=100)  # unbilled charges older than that are found by a run over everything
 SAME: Final = ("period", "organization", "currency", "minor_micros", "due_days", "carries_remainder")  # of what replaces a void one
 BEGINNING: Final = datetime(1970, 1, 1, tzinfo=ZoneInfo("UTC"))

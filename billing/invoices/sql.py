@@ -124,22 +124,27 @@ WITH account AS MATERIALIZED (
              AND service_at < ends_at
             JOIN marketplace_capabilityversion version ON version.id = unbilled.version_id
             LEFT JOIN marketplace_offer offer ON offer.id = unbilled.offer_id) found
-), line AS (
+), line AS MATERIALIZED (
+  SELECT nextval(pg_get_serial_sequence('billing_invoiceline', 'id')) AS id, grouped.*
+    FROM (SELECT invoice_id, number, min(kind) AS kind, bool_or(late) AS late, min(service_from) AS service_from,
+                 min(service_to) AS service_to, min(capability_id) AS capability_id, min(pool_id) AS pool_id, min(basis) AS basis,
+                 count(*) AS many, CASE WHEN min(kind) = 'usage' THEN jsonb_build_object(
+                   'core_second', trim_scale(sum(core_ms) * 0.001)::text,
+                   'occupancy_second', trim_scale(sum(held_core_ms) * 0.001)::text,
+                   'accelerator_second', trim_scale(sum(accelerator_ms) * 0.001)::text,
+                   'fp32_tflop', trim_scale(sum(fp32_gflop) * 0.001)::text,
+                   'gb_moved', trim_scale(sum(bytes_moved) * 0.000000001)::text) ELSE '{{}}' END AS quantities,
+                 sum(amount_micros)::bigint AS exact, min(minor_micros) AS minor, array_agg(id) AS charges
+            FROM charge GROUP BY invoice_id, number) grouped
+), drawn AS (
   INSERT INTO billing_invoiceline (
-    invoice_id, number, kind, is_correction, service_from, service_to, capability_id, pool_id, basis, charges, quantities,
+    id, invoice_id, number, kind, is_correction, service_from, service_to, capability_id, pool_id, basis, charges, quantities,
     exact_micros, amount_micros, tax_micros)
-  SELECT invoice_id, number, min(kind), bool_or(late), min(service_from), min(service_to), min(capability_id), min(pool_id),
-         min(basis), count(*), CASE WHEN min(kind) = 'usage' THEN jsonb_build_object(
-           'core_second', trim_scale(sum(core_ms) * 0.001)::text, 'occupancy_second', trim_scale(sum(held_core_ms) * 0.001)::text,
-           'accelerator_second', trim_scale(sum(accelerator_ms) * 0.001)::text,
-           'fp32_tflop', trim_scale(sum(fp32_gflop) * 0.001)::text, 'gb_moved', trim_scale(sum(bytes_moved) * 0.000000001)::text)
-         ELSE '{{}}' END,
-         sum(amount_micros)::bigint, (round(sum(amount_micros) / min(minor_micros)) * min(minor_micros))::bigint, 0
-    FROM charge GROUP BY invoice_id, number
-  RETURNING id, invoice_id, number
+  SELECT id, invoice_id, number, kind, late, service_from, service_to, capability_id, pool_id, basis, many, quantities,
+         exact, (round(exact::numeric / minor) * minor)::bigint, 0
+    FROM line
 )
-INSERT INTO billing_invoicedcharge (charge_id, line_id)
-SELECT charge.id, line.id FROM charge JOIN line ON line.invoice_id = charge.invoice_id AND line.number = charge.number
+INSERT INTO billing_invoicedcharge (charge_id, line_id) SELECT unnest(charges), id FROM line
 """
 # Charges of whole months follow: a line for each month, price list and meter; corrections apart.
 DRAW_PERIODS: Final = f"""
@@ -210,14 +215,18 @@ UPDATE billing_invoice invoice SET exact_micros = exact, carried_in_micros = car
 
 # Each rate on the sum of the lines, rounded once; then shared among the lines by largest remainder, ties to the earlier line.
 TAX: Final = """
-WITH tax AS (
-  INSERT INTO billing_invoicetax (invoice_id, rate_id, percent, base_micros, amount_micros)
-  SELECT invoice.id, rate.id, rate.percent, net_micros, round(net_micros * rate.percent / 100 / minor_micros) * minor_micros
+WITH mine AS MATERIALIZED (
+  SELECT invoice.id, invoice.organization_id, net_micros, minor_micros, period.ends_at - interval '1 microsecond' AS at
     FROM billing_invoice invoice JOIN billing_billingperiod period ON period.id = invoice.period_id
-    JOIN billing_taxassignment assigned ON assigned.organization_id = invoice.organization_id
-     AND assigned.valid @> period.ends_at - interval '1 microsecond'
-    JOIN billing_taxrate rate ON rate.tax_id = assigned.tax_id AND rate.valid @> period.ends_at - interval '1 microsecond'
    WHERE invoice.id = ANY(%(invoices)s)
+), taxed AS MATERIALIZED (
+  SELECT assigned.organization_id, rate.id, rate.percent, assigned.valid * rate.valid AS valid
+    FROM billing_taxassignment assigned JOIN billing_taxrate rate ON rate.tax_id = assigned.tax_id
+   WHERE assigned.organization_id IN (SELECT organization_id FROM mine)
+), tax AS (
+  INSERT INTO billing_invoicetax (invoice_id, rate_id, percent, base_micros, amount_micros)
+  SELECT mine.id, taxed.id, percent, net_micros, round(net_micros * percent / 100 / minor_micros) * minor_micros
+    FROM mine JOIN taxed ON taxed.organization_id = mine.organization_id AND taxed.valid @> mine.at
   RETURNING invoice_id, rate_id, base_micros, amount_micros
 ), share AS (
   SELECT line.id, tax.rate_id, minor_micros, tax.amount_micros / minor_micros AS units, tax.invoice_id,
@@ -242,13 +251,20 @@ GRACE: Final = "UPDATE billing_invoice SET state = 'grace' WHERE id = ANY(%(invo
 
 # In grace: those whose month got late charges since they were drawn, or whose account carries another remainder now.
 STALE: Final = f"""
-SELECT invoice.id FROM billing_invoice invoice JOIN billing_billingperiod period ON period.id = invoice.period_id
-  LEFT JOIN ({_CARRIED}) carried ON carried.organization_id = invoice.organization_id AND carried.currency = invoice.currency
- WHERE invoice.id = ANY(%(invoices)s) AND (coalesce(carried.micros, 0) <> invoice.carried_in_micros OR (
-       invoice.organization_id, invoice.currency) IN (
-       SELECT organization_id, currency FROM ({_UNBILLED}) of_tasks WHERE service_at < period.ends_at
-       UNION ALL
-       SELECT organization_id, currency FROM ({_UNBILLED_PERIODS}) of_periods WHERE service_at < period.ends_at))
+WITH mine AS MATERIALIZED (
+  SELECT invoice.id, invoice.organization_id, invoice.currency, invoice.carried_in_micros, period.ends_at
+    FROM billing_invoice invoice JOIN billing_billingperiod period ON period.id = invoice.period_id
+   WHERE invoice.id = ANY(%(invoices)s)
+)
+SELECT mine.id FROM mine
+  LEFT JOIN ({_CARRIED}) carried ON carried.organization_id = mine.organization_id AND carried.currency = mine.currency
+ WHERE coalesce(carried.micros, 0) <> mine.carried_in_micros
+UNION
+SELECT mine.id FROM mine JOIN ({_UNBILLED}) unbilled
+    ON unbilled.organization_id = mine.organization_id AND unbilled.currency = mine.currency AND unbilled.service_at < mine.ends_at
+UNION
+SELECT mine.id FROM mine JOIN ({_UNBILLED_PERIODS}) unbilled
+    ON unbilled.organization_id = mine.organization_id AND unbilled.currency = mine.currency AND unbilled.service_at < mine.ends_at
 """
 
 PARK: Final = """
@@ -303,11 +319,18 @@ SELECT DISTINCT kind, organization, currency, now()
   FROM unnest(%s::text[], %s::bigint[], %s::text[]) AS side (kind, organization, currency)
  ORDER BY 1, 2, 3 ON CONFLICT DO NOTHING
 """
+# Accounts of organizations and of the platform apart: "is not distinct from" would be a search through all of a kind.
 LEGS: Final = """
+WITH side AS MATERIALIZED (
+  SELECT * FROM unnest(%s::bigint[], %s::text[], %s::bigint[], %s::text[], %s::bigint[])
+    AS side (entry, kind, organization, currency, micros)
+)
 INSERT INTO billing_leg (entry_id, account_id, debit_micros, credit_micros)
 SELECT entry, account.id, greatest(micros, 0), greatest(-micros, 0)
-  FROM unnest(%s::bigint[], %s::text[], %s::bigint[], %s::text[], %s::bigint[])
-    AS side (entry, kind, organization, currency, micros)
-  JOIN billing_account account ON account.kind = side.kind AND account.currency = side.currency
-   AND account.organization_id IS NOT DISTINCT FROM side.organization
+  FROM side JOIN billing_account account ON account.organization_id = side.organization AND account.kind = side.kind
+   AND account.currency = side.currency
+UNION ALL
+SELECT entry, account.id, greatest(micros, 0), greatest(-micros, 0)
+  FROM side JOIN billing_account account ON account.kind = side.kind AND account.currency = side.currency
+ WHERE side.organization IS NULL AND account.organization_id IS NULL
 """
