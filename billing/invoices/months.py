@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import date, datetime
-from typing import Final
+from typing import Any, Final
 
 from django.conf import settings
 from django.db import connection
@@ -36,7 +36,7 @@ def rate_months(organizations: Sequence[int] | None, since: datetime, now: datet
 
     organizations  None: all. A run that finds nothing new costs one statement.
     """
-    given = {"organizations": organizations, "since": since, "now": now, "zone": settings.USAGE_ZONE}
+    given: dict[str, Any] = {"organizations": organizations, "since": since, "now": now, "zone": settings.USAGE_ZONE}
     months: dict[date, list[int]] = defaultdict(list)
     with connection.cursor() as cursor:
         cursor.execute(_TO_RATE, given)
