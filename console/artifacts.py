@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -117,7 +118,7 @@ def _regions(wished: set[str]) -> list[Region]:
     return list(Region.objects.filter(at_work).exclude(code__in=wished).annotate(offers=room).order_by("-offers", "code"))
 
 
-class _Form(OneArtifact):
+class _Form(OneArtifact, ABC):
     """What a form does, then the artifact's page; a refusal is told at the form."""
 
     scopes: ClassVar[Scopes] = {"POST": ARTIFACTS_WRITE}
@@ -134,8 +135,9 @@ class _Form(OneArtifact):
             return self.show(self.facts(artifact) | told, problem["status"])
         return redirect("console:artifact", artifact_id)
 
+    @abstractmethod
     def do(self, artifact: Artifact) -> None:
-        raise NotImplementedError
+        """What this form asks for; `more` of the path comes by name."""
 
 
 class Replicate(_Form):
