@@ -149,7 +149,7 @@ def copy_of(provider: Any, bodies: list[bytes]) -> tuple[float, float]:
     texts = [text_of(provider, body) for body in bodies]
     run(
         "CREATE UNLOGGED TABLE plain (key uuid, digest uuid, series_id bigint, external_id text, occurred_at timestamptz,"
-        " quantity numeric, labels jsonb, value numeric, boot_id text, seq bigint, old boolean)"
+        " quantity numeric, labels jsonb, value numeric, boot_id text, seq bigint, gauge numeric, old boolean)"
     )
     before, began = time.process_time() + processor_seconds(), time.perf_counter()
     for text in texts:
@@ -167,5 +167,5 @@ def text_of(provider: Any, body: bytes) -> str:
     from metering.events.storing import _text
 
     events = [event for event in read_all(lines(body)) if isinstance(event, Event)]
-    rows = [Row(key_of(provider.pk, event.source, event.id), event.digest(), event, old=False) for event in events]
+    rows = [Row(key_of(provider.pk, event.series.source, event.id), event.digest(), event, old=False) for event in events]
     return _text(rows, {event.series: 1 for event in events})

@@ -81,17 +81,20 @@ class StatementIn(In):
 class LineOut(Out):
     """One line of a statement. What it is not grouped by is left out."""
 
-    task = serializers.UUIDField(required=False)
-    capability = serializers.CharField(required=False)
+    task = serializers.UUIDField(required=False, allow_null=True, help_text="null: charged by period")
+    capability = serializers.CharField(required=False, allow_null=True)
     pool = serializers.CharField(required=False, allow_null=True)
     day = serializers.DateField(required=False)
-    kind = serializers.ChoiceField(Charge.Kind.choices)
+    month = serializers.CharField(required=False, help_text="YYYY-MM, of the organization's time zone")
+    organization = serializers.CharField(required=False, help_text="who used it")
+    kind = serializers.ChoiceField([*Charge.Kind.values, "period"], required=False)
     units = serializers.IntegerField(help_text="valid units")
     attempts = serializers.IntegerField()
     core_seconds = serializers.CharField()
     held_core_seconds = serializers.CharField()
     accelerator_seconds = serializers.CharField()
-    fp32_tflop = serializers.CharField()
+    fp32_tflop = serializers.CharField(help_text="normalised work (标准算力)")
+    fp32_tflops_hours = serializers.CharField(help_text="the same as hours of a machine of one FP32 TFLOP/s")
     gb_moved = serializers.CharField()
     amount = serializers.CharField(help_text="of the charges, whoever gets it")
     share = serializers.CharField(help_text="what this party owes (user) or earns")
@@ -162,7 +165,7 @@ class StatementFileView(APIView):
 
 
 def _rows(statement: Statement) -> Iterator[bytes]:
-    names = [name for name in COLUMNS if name not in set(COLUMNS[:5]) - set(GROUPS[statement.group])]
+    names = [name for name in COLUMNS if name not in set(COLUMNS[: COLUMNS.index("kind") + 1]) - set(GROUPS[statement.group])]
     yield _csv([[*names, "currency"]])
     for lines in queries.all_lines(statement):
         yield _csv([[*(safe_cell(line[name]) for name in names), statement.currency] for line in lines])
@@ -190,7 +193,7 @@ class MicrosText(serializers.Field[Any, Any, str, Any]):
     """Micros as decimal text."""
 
     def to_representation(self, value: Any) -> str:
-        return text_of(value)
+        return text_of(int(value))  # sums that may outgrow 64 bits are decimals
 
 
 @extend_schema_field(OpenApiTypes.STR)

@@ -6,11 +6,18 @@ import time
 from uuid import UUID
 
 from celery import shared_task
+from django.utils import timezone
 
+from billing.credit.proving import prove_credit
+from billing.credit.watching import watch_credit
+from billing.invoices.closing import close_all
+from billing.invoices.dunning import climb
 from billing.ledger.proving import prove
 from billing.ledger.sealing import rebuild_balances, seal_all
+from billing.periods.runs import preview_open_month
 from billing.services import charge_task, charge_tasks, refresh_costs, unsettled_tasks
 from core.wake import awake, wake
+from marketplace.services.credit import push_limits
 
 SECONDS = 60  # a sweep gives its place back after this long; the next one goes on
 GATHER_SECONDS = 5  # so long a seal waits for more entries
@@ -26,7 +33,7 @@ def charge_job(task: str) -> None:
 
 @shared_task(name="billing.sweep")
 def sweep_job() -> None:
-    """Charge what ended and was not charged, then tell open tasks what they cost so far."""
+    """Charge what ended and was not charged, then tell open tasks what they cost so far, and do what credit and budgets say."""
     awake("billing.sweep")
     until = time.monotonic() + SECONDS
     tasks = unsettled_tasks()
@@ -34,6 +41,7 @@ def sweep_job() -> None:
         charge_tasks(tasks)
         tasks = unsettled_tasks(after=tasks[-1])
     refresh_costs()
+    watch_credit()
 
 
 @shared_task(name="billing.seal")
@@ -45,7 +53,25 @@ def seal_job() -> None:
 
 @shared_task(name="billing.prove")
 def prove_job() -> None:
-    """Every night: seal what any other way missed, put back balances that were lost, and prove the whole ledger."""
+    """Every night: seal what any other way missed, put back balances that were lost, and prove the whole ledger and all credit."""
     rebuild_balances()
     seal_all(seconds=SECONDS, everything=True)
     prove()
+    push_limits()
+    prove_credit()
+
+
+@shared_task(name="billing.close")
+def close_job() -> None:
+    """Every hour, as months begin at other moments in other zones; then notices for what is overdue.
+
+    On the first of a month unbilled charges of any age are looked for.
+    """
+    close_all(everything=timezone.now().day == 1)
+    climb()
+
+
+@shared_task(name="billing.preview")
+def preview_job() -> None:
+    """Every night: what the open month would cost if it ended now, for everybody whose usage is charged by period."""
+    preview_open_month(timezone.now())

@@ -18,6 +18,7 @@ from django.db.models import QuerySet
 from billing.models import Charge
 from core.money import text_of
 from marketplace.models import Organization, Task
+from metering.periods import zone_of
 
 TASKS_PER_PAGE: Final = 500
 FIRST: Final = UUID(int=0)
@@ -44,6 +45,7 @@ GROUPS: Final = {
     "capability": ("capability", "kind"),
     "pool": ("pool", "kind"),
     "day": ("day", "kind"),
+    "month": ("month", "organization", "pool"),  # 标准算力 beside money
 }
 _KEYS: Final = {
     "task": "charge.task_id::text",
@@ -51,17 +53,28 @@ _KEYS: Final = {
     "kind": "charge.kind",
     "pool": "pool.identifier",
     "day": "to_char(charge.charged_at AT TIME ZONE 'UTC', 'YYYY-MM-DD')",
+    "month": "to_char(charge.charged_at AT TIME ZONE %(zone)s, 'YYYY-MM')",
+    "organization": "customer.slug",
 }
+# A corrected record counts as it was charged first; what the correction changes in money has a line of its own.
+_ONCE: Final = "charge.kind <> 'delta'"
+
+
+def _sum(quantity: str, size: str) -> str:
+    return f"trim_scale(coalesce(sum({quantity}) FILTER (WHERE {_ONCE}), 0) * {size})::text"
+
+
 _QUANTITIES: Final = {
-    "units": "count(*) FILTER (WHERE usage.outcome = 'valid' AND usage.stage = 0)",
-    "attempts": "count(usage.id)",
-    "core_seconds": "trim_scale(coalesce(sum(usage.core_ms), 0) * 0.001)::text",
-    "held_core_seconds": "trim_scale(coalesce(sum(usage.held_core_ms), 0) * 0.001)::text",
-    "accelerator_seconds": "trim_scale(coalesce(sum(usage.accelerator_ms), 0) * 0.001)::text",
-    "fp32_tflop": "trim_scale(coalesce(sum(usage.fp32_gflop), 0) * 0.001)::text",
-    "gb_moved": "trim_scale(coalesce(sum(usage.bytes_in::numeric + usage.bytes_out), 0) * 0.000000001)::text",
+    "units": f"count(*) FILTER (WHERE usage.outcome = 'valid' AND usage.stage = 0 AND {_ONCE})",
+    "attempts": f"count(usage.id) FILTER (WHERE {_ONCE})",
+    "core_seconds": _sum("usage.core_ms", "0.001"),
+    "held_core_seconds": _sum("usage.held_core_ms", "0.001"),
+    "accelerator_seconds": _sum("usage.accelerator_ms", "0.001"),
+    "fp32_tflop": _sum("usage.fp32_gflop", "0.001"),
+    "fp32_tflops_hours": f"trim_scale(round(coalesce(sum(usage.fp32_gflop) FILTER (WHERE {_ONCE}), 0) / 3600000, 12))::text",
+    "gb_moved": _sum("usage.bytes_in::numeric + usage.bytes_out", "0.000000001"),
 }
-COLUMNS: Final = ("task", "capability", "pool", "day", "kind", *_QUANTITIES, "amount", "share")
+COLUMNS: Final = ("task", "capability", "pool", "day", "month", "organization", "kind", *_QUANTITIES, "amount", "share")
 
 _POSTED: Final = """
   SELECT DISTINCT entry.task_id
@@ -96,7 +109,7 @@ class Statement:
 
     def arguments(self, **more: Any) -> dict[str, Any]:
         account = PARTIES[self.party].account
-        period = {"start": self.start, "end": self.end, "currency": self.currency}
+        period = {"start": self.start, "end": self.end, "currency": self.currency, "zone": zone_of(self.organization).key}
         return {"account": account, "organization": self.organization.pk} | period | more
 
 
@@ -108,12 +121,48 @@ def total_of(statement: Statement) -> int:
     return micros if statement.party == "user" else -micros
 
 
+_OF_PERIODS: Final = {
+    "task": "NULL::text",
+    "capability": "NULL::text",
+    "kind": "'period'",
+    "pool": "pool.identifier",
+    "day": "to_char(charge.rated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD')",
+    "month": "to_char(charge.rated_at AT TIME ZONE %(zone)s, 'YYYY-MM')",
+    "organization": "customer.slug",
+}
+
+
 def lines_of(statement: Statement, after: UUID = FIRST) -> tuple[list[dict[str, Any]], UUID | None]:
     """A page of lines, and the task to go on after, or None.
 
     Lines grouped by task come TASKS_PER_PAGE tasks at a time; every other group is one page, because its lines are
-    as few as the party's pools, capabilities or days.
+    as few as the party's pools, capabilities or days. What is charged by period has no task and stands on the first page.
     """
+    lines, following = _task_lines(statement, after)
+    return lines + (_period_lines(statement) if after == FIRST and statement.party != "publisher" else []), following
+
+
+def _period_lines(statement: Statement) -> list[dict[str, Any]]:
+    keys = GROUPS[statement.group]
+    share = PARTIES[statement.party].share
+    numbers = ", ".join(str(number + 1) for number in range(len(keys)))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""SELECT {", ".join(_OF_PERIODS[key] for key in keys)}, sum(charge.amount_micros)::bigint, sum({share})::bigint
+  FROM billing_periodcharge charge
+  JOIN marketplace_offer offer ON offer.id = charge.offer_id JOIN marketplace_pool pool ON pool.id = offer.pool_id
+  JOIN marketplace_organization customer ON customer.id = charge.organization_id
+ WHERE charge.{PARTIES[statement.party].column} = %(organization)s AND charge.currency = %(currency)s
+   AND charge.rated_at >= %(start)s AND charge.rated_at < %(end)s AND {share} <> 0
+ GROUP BY {numbers} ORDER BY {numbers}""",
+            statement.arguments(),
+        )
+        rows = cursor.fetchall()
+    nothing = {name: 0 if name in {"units", "attempts"} else "0" for name in _QUANTITIES}
+    return [_line(dict(zip((*keys, "amount", "share"), row, strict=True)) | nothing) for row in rows]
+
+
+def _task_lines(statement: Statement, after: UUID) -> tuple[list[dict[str, Any]], UUID | None]:
     pages = statement.group == "task"
     keys = GROUPS[statement.group]
     limit = TASKS_PER_PAGE if pages else None
@@ -140,10 +189,11 @@ SELECT {", ".join(keys)}, {", ".join(_QUANTITIES.values())},
   JOIN marketplace_capabilityversion version ON version.id = task.capability_version_id
   JOIN marketplace_capability capability ON capability.id = version.capability_id
   JOIN marketplace_organization publisher ON publisher.id = capability.organization_id
+  JOIN marketplace_organization customer ON customer.id = task.organization_id
   LEFT JOIN metering_usagerecord usage ON usage.id = charge.usage_id
   LEFT JOIN marketplace_pool pool ON pool.id = usage.pool_id
  WHERE charge.{party.column} = %(organization)s AND charge.currency = %(currency)s
-   AND charge.charged_at >= %(start)s AND charge.charged_at < %(end)s AND {party.share} > 0
+   AND charge.charged_at >= %(start)s AND charge.charged_at < %(end)s AND {party.share} <> 0
  GROUP BY {numbers}
  ORDER BY {numbers}
 """

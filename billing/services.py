@@ -16,12 +16,15 @@ from django.conf import settings
 from django.db import DatabaseError, connection, transaction
 
 from billing.models import Account, CostSoFar
-from billing.sql import CHARGE, FEES, LOCK, PUSH_SO_FAR, READY, SETTLE, SO_FAR
+from billing.sql import CHARGE, FEES, LOCK, LOCK_ALLOWANCES, PUSH_SO_FAR, READY, SETTLE, SO_FAR
 from marketplace.models import Task
+from marketplace.services.credit import resolve_holds
+from marketplace.webhooks.outbox import publish_tasks
 
 log = logging.getLogger(__name__)
 
 SO_FAR_LOCK = 0x67_66_63_6F  # advisory: one counter of costs so far at a time
+CHARGING_LOCK = 0x67_66_63_68  # advisory: shared by who charges tasks, held alone by who takes a period's cutoff
 
 
 class Posting(NamedTuple):
@@ -30,7 +33,7 @@ class Posting(NamedTuple):
     entry: int | None
     organization: int
     provider: int | None
-    publisher: int
+    publisher: int | None
     currency: str
     payer: str
     charges: int
@@ -95,6 +98,7 @@ def _charge_group(group: list[UUID]) -> list[UUID]:
         with transaction.atomic():
             held = _lock(group)
             if not _post(_run(CHARGE, held)):
+                _run(LOCK_ALLOWANCES, held)  # fees and holds move those of several organizations: in one order
                 _post(_run(FEES, held))
                 return _settle(held)
 
@@ -104,8 +108,8 @@ def _lock(tasks: list[UUID]) -> list[UUID]:
 
     A statement of its own: the next one's snapshot must see what the last holder committed.
     """
-    with connection.cursor() as cursor:
-        cursor.execute("SET LOCAL work_mem = '64MB'")  # a chunk is sorted in memory
+    with connection.cursor() as cursor:  # a chunk is sorted in memory
+        cursor.execute("SELECT set_config('work_mem', '64MB', true), pg_advisory_xact_lock_shared(%s)", [CHARGING_LOCK])
     return [task for (task,) in _run(LOCK, tasks)]
 
 
@@ -116,15 +120,20 @@ def _run(statement: str, tasks: list[UUID]) -> list[Any]:
 
 
 def _post(rows: list[Any]) -> int:
-    """Write the legs of what was just charged, one per entry and account. Returns how many charges there were."""
+    """Write the legs of what was just charged. Returns how many charges there were."""
     postings = [Posting(*row) for row in rows]
+    post(postings)
+    return sum(posting.charges for posting in postings)
+
+
+def post(postings: Iterable[Posting]) -> None:
+    """Write the legs of these sums, one per entry and account; amounts may be negative (corrections)."""
     legs: Counter[tuple[int, Side]] = Counter()  # debit is positive
     for posting in postings:
         if posting.entry is not None:
             for side, micros in _sides(posting):
                 legs[posting.entry, side] += micros
     _insert_legs({leg: micros for leg, micros in legs.items() if micros})
-    return sum(posting.charges for posting in postings)
 
 
 def _sides(posting: Posting) -> list[tuple[Side, int]]:
@@ -179,7 +188,9 @@ def _find_accounts(sides: set[Side]) -> dict[Side, int]:
 
 def _settle(tasks: list[UUID]) -> list[UUID]:
     settled = [task for (task,) in _run(SETTLE, tasks)]
+    resolve_holds(settled)
     CostSoFar.objects.filter(task__in=settled).delete()
+    publish_tasks((task, "task.settled", {}) for task in settled)
     return settled
 
 

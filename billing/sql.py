@@ -12,6 +12,8 @@ from billing.pricing import CEILING_MICROS, VERDICTS, WORK_OF_OUTCOME
 from core.money import BASIS_POINTS
 from marketplace.pricing import METERS_OF
 
+BY_PERIOD: Final = "by_period"  # the reason of what is charged when the month is over
+
 # meter -> (what a usage record counts, its size in the meter's unit)
 _COUNTED: Final = {
     "core_second": ("core_ms", "0.001"),
@@ -55,7 +57,7 @@ _WORK: Final = (
 
 # What a bill needs to know of its task.
 _TASK: Final = """
-         task.id AS task_id, task.organization_id, task.kind = 'test' AS is_test,
+         task.id AS task_id, task.organization_id, task.priced_at, task.kind = 'test' AS is_test,
          task.terms ->> 'currency' AS currency,
          (task.terms ->> 'platform_basis_points')::bigint AS basis_points,
          (task.terms ->> 'fee_per_unit')::numeric AS unit_fee,
@@ -72,26 +74,35 @@ _SPENT: Final = """
 _SPENT_OF_CAP: Final = f"""
          CASE WHEN task.constraints ->> 'max_price' IS NOT NULL THEN {_SPENT} END AS spent"""
 
+# Customers' own prices at pools (they are charged by period), those of the customers at hand.
+_OWN: Final = """
+  SELECT offer.id, offer.pool_id, offer.customer_id, offer.valid FROM marketplace_offer offer
+   WHERE offer.customer_id IN (SELECT organization_id FROM bill)
+"""
 _USAGE: Final = """
-         usage.id, usage.offer_id, usage.provider_id, usage.publisher_id, usage.stage, usage.outcome,
+         usage.id, coalesce((SELECT own.id FROM own WHERE own.customer_id = bill.organization_id
+                              AND own.pool_id = usage.pool_id AND own.valid @> bill.priced_at), usage.offer_id) AS offer_id,
+         usage.provider_id, usage.publisher_id, usage.stage, usage.outcome,
          usage.reason_class, usage.core_ms, usage.accelerator_ms, usage.fp32_gflop, usage.held_core_ms,
          usage.bytes_in::numeric + usage.bytes_out AS bytes_moved,
          (usage.outcome = 'valid' OR usage.outcome = 'superseded' AND usage.reason_class = '')::int AS results"""
 
 _PRICES: Final = f"""
-  SELECT offer.id AS offer_id, offer.currency, {", ".join(_price(meter) for meter in _COUNTED)}
+  SELECT offer.id AS offer_id, offer.currency, offer.per_period, {", ".join(_price(meter) for meter in _COUNTED)}
     FROM marketplace_offer offer
-    JOIN (VALUES {_METERS}) AS known (basis, meter) ON known.basis = offer.basis
-    JOIN marketplace_rate rate ON rate.offer_id = offer.id AND rate.meter = known.meter
+    LEFT JOIN (VALUES {_METERS}) AS known (basis, meter) ON known.basis = offer.basis AND NOT offer.per_period
+    LEFT JOIN marketplace_rate rate ON rate.offer_id = offer.id AND rate.meter = known.meter
    WHERE offer.id IN (SELECT DISTINCT offer_id FROM usage)
    GROUP BY offer.id
+  HAVING offer.per_period OR count(rate.id) > 0
 """
 
-# Judge each usage record by the reason table, and price it by its offer's rates.
+# Judge each usage record by the reason table, and price it by its offer's rates. What an offer charges by period costs
+# nothing here (its rates are left out above), only who will pay is written down (billing/periods).
 _MICROS: Final = " + ".join(f"coalesce({counted} * {meter}, 0)" for meter, (counted, _) in _COUNTED.items())
 _RATED: Final = f"""
   SELECT judged.*, {", ".join(f"{meter}, {meter}_text" for meter in _COUNTED)},
-         payer <> 'nobody' AND price.offer_id IS NULL AS is_unpriced,
+         payer <> 'nobody' AND price.offer_id IS NULL AS is_unpriced, price.per_period,
          least(round({_MICROS}), {CEILING_MICROS})::bigint AS resource,
          CASE WHEN with_fee THEN least(round(unit_fee * 1000000), {CEILING_MICROS})::bigint ELSE 0 END AS fee
     FROM (
@@ -161,21 +172,23 @@ WITH bill AS MATERIALIZED (
          coalesce((SELECT usage_id FROM billing_charge charge WHERE charge.task_id = task.id AND kind = 'usage'
                     ORDER BY id DESC LIMIT 1), 0) AS charged_to
     FROM marketplace_task task WHERE task.id = ANY(%(tasks)s)
+), own AS MATERIALIZED ({_OWN}
 ), usage AS MATERIALIZED (
   SELECT bill.*, {_USAGE}
     FROM bill CROSS JOIN LATERAL (
          SELECT * FROM metering_usagerecord record
-          WHERE record.task_id = bill.task_id AND record.id > bill.charged_to
+          WHERE record.task_id = bill.task_id AND record.id > bill.charged_to AND record.revision = 0
           ORDER BY record.id LIMIT %(limit)s) usage
 ), price AS MATERIALIZED ({_PRICES}
 ), split AS MATERIALIZED (
   SELECT task_id, id, organization_id, provider_id, publisher_id, currency, payer, amount,
          provider_micros, publisher_micros, amount - provider_micros - publisher_micros AS platform_micros,
-         CASE WHEN is_unpriced THEN 'unpriced' ELSE work || '/' || ending END AS reason, {_LINES} AS lines
+         CASE WHEN is_unpriced THEN 'unpriced' WHEN per_period THEN '{BY_PERIOD}'
+              ELSE work || '/' || ending END AS reason, {_LINES} AS lines
     FROM ({_SPLIT}) split
 ), entry AS (
   INSERT INTO billing_journalentry (key, kind, task_id, memo, posted_at)
-  SELECT 'usage/' || task_id || '/' || min(id), 'usage', task_id, count(*) || ' usage records', now()
+  SELECT 'usage/' || task_id || '/' || min(id), 'usage', task_id, count(*) || ' usage records', statement_timestamp()
     FROM split WHERE amount > 0 GROUP BY task_id
   RETURNING id, task_id
 ), charged AS (
@@ -184,7 +197,7 @@ WITH bill AS MATERIALIZED (
                               entry_id, charged_at)
   SELECT 'usage', split.id, split.task_id, organization_id, provider_id, publisher_id, payer, reason,
          currency, amount, provider_micros, publisher_micros, platform_micros, lines,
-         CASE WHEN amount > 0 THEN entry.id END, now()
+         CASE WHEN amount > 0 THEN entry.id END, statement_timestamp()
     FROM split LEFT JOIN entry ON entry.task_id = split.task_id
    ORDER BY split.task_id, split.id
 )
@@ -236,16 +249,18 @@ SELECT entry.id, organization_id, NULL::bigint, publisher_id, currency, 'user', 
 
 SO_FAR: Final = f"""
 WITH bill AS MATERIALIZED (
-  SELECT task.id AS task_id, task.organization_id, task.kind = 'test' AS is_test, task.terms ->> 'currency' AS currency,
+  SELECT task.id AS task_id, task.organization_id, task.priced_at, task.kind = 'test' AS is_test,
+         task.terms ->> 'currency' AS currency,
          (task.terms ->> 'fee_per_unit')::numeric AS unit_fee, 'delivered' AS ending,
          coalesce(so_far.usage_id, 0) AS counted_to
     FROM marketplace_task task LEFT JOIN billing_costsofar so_far ON so_far.task_id = task.id
    WHERE task.state IN ('queued', 'running')
+), own AS MATERIALIZED ({_OWN}
 ), usage AS MATERIALIZED (
   SELECT bill.*, {_USAGE}
     FROM bill CROSS JOIN LATERAL (
          SELECT * FROM metering_usagerecord record
-          WHERE record.task_id = bill.task_id AND record.id > bill.counted_to
+          WHERE record.task_id = bill.task_id AND record.id > bill.counted_to AND record.revision = 0
           ORDER BY record.id LIMIT %(limit)s) usage
 ), price AS MATERIALIZED ({_PRICES}
 ), fresh AS (
@@ -286,6 +301,12 @@ SELECT task.id, task.units_total FROM marketplace_task task
 LOCK: Final = """
 SELECT id FROM marketplace_task WHERE id = ANY(%(tasks)s) AND settled_at IS NULL AND ended_at IS NOT NULL
  ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
+"""
+
+LOCK_ALLOWANCES: Final = """
+SELECT allowance.id FROM marketplace_allowance allowance
+ WHERE allowance.organization_id IN (SELECT organization_id FROM marketplace_task WHERE id = ANY(%(tasks)s))
+ ORDER BY allowance.id FOR NO KEY UPDATE
 """
 
 SETTLE: Final = f"""

@@ -21,7 +21,9 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(related_name="jobs")
 
 
-@task_prerun.connect(dispatch_uid="gridfare.connections")
 def look_at_connections(**_: Any) -> None:
     """Jobs share a process's connection: one that the database ended is let go, and the next use makes another."""
     close_old_connections()
+
+
+task_prerun.connect(look_at_connections, dispatch_uid="gridfare.connections")

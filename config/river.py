@@ -161,6 +161,28 @@ STEPS: Final = (
         "marketplace/task/?settled=no",
         order="id",
     ),
+    Step(
+        "tell",
+        "tell 通知",
+        "webhooks that are due and nobody sent",
+        # The first of each subject only, as far as its endpoint is on: the others wait for it.
+        """SELECT d.due_at AS since FROM marketplace_webhookdelivery d JOIN marketplace_webhookendpoint e ON e.id = d.endpoint_id
+        WHERE d.state IN ('pending', 'sending') AND d.due_at <= now() AND e.disabled_at IS NULL AND NOT EXISTS (
+            SELECT 1 FROM marketplace_webhookdelivery x WHERE x.endpoint_id = d.endpoint_id AND x.subject = d.subject
+            AND x.event_id < d.event_id AND x.state IN ('pending', 'sending'))""",
+        timedelta(minutes=5),
+        "marketplace/webhookdelivery/?state=pending",
+        moved="SELECT at FROM marketplace_webhooktry ORDER BY id DESC LIMIT 1",
+    ),
+    Step(
+        "close",
+        "close 出账",
+        "months that are over and not closed, or parked",
+        "SELECT ends_at AS since FROM billing_billingperiod WHERE state <> 'closed' AND ends_at <= now()",
+        timedelta(hours=3),
+        "billing/billingperiod/?state=open",
+        order="ends_at",
+    ),
 )
 
 

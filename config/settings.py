@@ -38,6 +38,17 @@ def env_int(name: str, default: int) -> int:
         raise ImproperlyConfigured(f"{name} must be a whole number, not {value!r}") from None
 
 
+def env_amounts(name: str, default: str) -> tuple[float, ...]:
+    value = env(name, default)
+    try:
+        amounts = tuple(float(each) for each in value.split(",") if each.strip())
+    except ValueError:
+        amounts = (-1.0,)
+    if not all(0 <= each < float("inf") for each in amounts):
+        raise ImproperlyConfigured(f"{name} must be amounts with commas between them, none negative, not {value!r}")
+    return amounts
+
+
 def database_from(url: str) -> dict[str, Any]:
     """A `postgresql://user:password@host:port/name?option=value` URL as Django's dictionary."""
     parts = urlsplit(url)
@@ -178,8 +189,11 @@ CHUNK = 20_000  # rows that one statement of a background step moves
 PLATFORM_FEE_BASIS_POINTS = env_int("GRIDFARE_PLATFORM_FEE_BASIS_POINTS", 500)
 CURRENCY = "CNY"
 CREDIT_LIMIT = env_int("GRIDFARE_CREDIT_LIMIT", 10_000)  # in whole units of the currency, without a contract that says otherwise
+LEAST_HOLD_MICROS = env_int("GRIDFARE_LEAST_HOLD_MICROS", 100_000)  # for a task of which neither a price nor a cap is known
 GRACE_DAYS = env_int("GRIDFARE_GRACE_DAYS", 3)  # a month's invoice stays a draft so long, for late usage
 DUE_DAYS = env_int("GRIDFARE_DUE_DAYS", 14)  # from an invoice's issue until it is overdue
+INVOICE_ISSUER = env("GRIDFARE_INVOICE_ISSUER") or "GF"  # begins the numbers of invoices: GF-2026-000001
+LOOK_BACK_MONTHS = env_int("GRIDFARE_LOOK_BACK_MONTHS", 2)  # late usage of older months waits for an operator's word
 USAGE_ZONE = env("GRIDFARE_USAGE_ZONE") or "Asia/Shanghai"  # whose days the rollups of usage are of
 STORE_REGION = env("GRIDFARE_STORE_REGION") or ""  # where the market's store is; transfers are then counted from there
 PLANNER_TIME_BOX_S = float(env("GRIDFARE_PLANNER_TIME_BOX_S") or 2.0)  # for the optimum; then greedy
@@ -188,8 +202,11 @@ MAX_ARTIFACT_BYTES = env_int("GRIDFARE_MAX_ARTIFACT_BYTES", 20 * 1024**3)
 DEFAULT_QUOTA_BYTES = env_int("GRIDFARE_DEFAULT_QUOTA_BYTES", 100 * 1024**3)
 REPLICA_DAYS = env_int("GRIDFARE_REPLICA_DAYS", 30)  # a copy in a region that nobody pins goes after so long
 LARGE_BYTES = env_int("GRIDFARE_LARGE_BYTES", 100_000_000)  # smaller inputs follow the work wherever it goes
+WEBHOOK_DAYS = env_int("GRIDFARE_WEBHOOK_DAYS", 30)  # events, deliveries and their log are kept so long
+WEBHOOK_PRIVATE = env_bool("GRIDFARE_WEBHOOK_PRIVATE", False)  # endpoints may be private addresses, and http
 AUTO_ACTIVATE_POOLS = env_bool("GRIDFARE_AUTO_ACTIVATE_POOLS", False)
 COMMUNITY_PROVEN_LEVEL = env_int("GRIDFARE_COMMUNITY_PROVEN_LEVEL", 3)  # below, a community pool's results are compared
+LEVEL_WORTH = env_amounts("GRIDFARE_LEVEL_WORTH", "10,100,1000")  # of a unit: what is dearer is compared on pools of levels 0, 1, 2
 
 CELERY_BROKER_URL = REDIS_URL
 CELERY_TASK_IGNORE_RESULT = True
@@ -215,9 +232,13 @@ CELERY_BEAT_SCHEDULE = {
     "rollup": {"task": "metering.rollup", "schedule": timedelta(seconds=30), "options": {"expires": 30}},
     "charge": {"task": "billing.sweep", "schedule": timedelta(seconds=3), "options": {"expires": 3}},
     "seal": {"task": "billing.seal", "schedule": timedelta(seconds=30), "options": {"expires": 30}},
+    "close": {"task": "billing.close", "schedule": crontab(minute=10), "options": {"expires": 3000}},
     "prove": {"task": "billing.prove", "schedule": crontab(hour=3, minute=0), "options": {"expires": 3600}},
+    "preview": {"task": "billing.preview", "schedule": crontab(hour=2, minute=0), "options": {"expires": 3600}},
     "housekeep": {"task": "marketplace.housekeep", "schedule": timedelta(minutes=10), "options": {"expires": 600}},
     "replicate": {"task": "marketplace.replicate", "schedule": timedelta(seconds=5), "options": {"expires": 5}},
+    "webhooks": {"task": "marketplace.send_webhooks", "schedule": timedelta(seconds=5), "options": {"expires": 5}},
+    "tidy-webhooks": {"task": "marketplace.tidy_webhooks", "schedule": timedelta(minutes=1), "options": {"expires": 60}},
     "levels": {"task": "scheduler.review_levels", "schedule": timedelta(hours=1), "options": {"expires": 3600}},
     "forget": {"task": "scheduler.housekeep", "schedule": timedelta(minutes=10), "options": {"expires": 600}},
 }
@@ -250,11 +271,17 @@ SPECTACULAR_SETTINGS = {
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "COMPONENT_SPLIT_REQUEST": True,
     "ENUM_NAME_OVERRIDES": {
+        "HoldStateEnum": "marketplace.models.Hold.State",
         "ChargeKindEnum": "billing.models.Charge.Kind",
+        "PayerEnum": "billing.models.Charge.Payer",
+        "PeriodPayerEnum": "billing.models.PeriodCharge.Payer",
         "PoolKindEnum": "marketplace.models.Pool.Kind",
         "TaskKindEnum": "marketplace.models.Task.Kind",
         "PoolStateEnum": "marketplace.models.Pool.State",
         "TaskStateEnum": "marketplace.models.Task.State",
+        "InvoiceStateEnum": "billing.models.Invoice.State",
+        "BankLineStateEnum": "billing.models.BankLine.State",
+        "GatewayPaymentStateEnum": "billing.models.GatewayPayment.State",
         "VersionStateEnum": "marketplace.models.CapabilityVersion.State",
     },
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],

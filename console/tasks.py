@@ -13,13 +13,14 @@ from django.utils.http import urlencode
 from billing.api import ChargeOut
 from billing.queries import charges_of
 from console import reads
+from console.artifacts import shown_with_places
 from console.pages import Page
 from console.reasons import compared, stages_shown
 from core.errors import NotFound
 from marketplace.auth import Caller
 from marketplace.models import Task
 from marketplace.permissions import Scopes
-from marketplace.scopes import BILLING_READ, TASKS_READ, TASKS_WRITE
+from marketplace.scopes import ARTIFACTS_READ, BILLING_READ, TASKS_READ, TASKS_WRITE
 from scheduler.api.serializers import TaskOut
 from scheduler.api.tasks import manifest_of
 from scheduler.queries import tasks_of
@@ -29,6 +30,7 @@ from scheduler.services.explaining import explain_task
 PAGE: Final = 30
 CHARGES: Final = 30
 FILES: Final = 100
+READ: Final = 30  # input files
 PICTURES: Final = 12
 FILMS: Final = 3
 DECISIONS: Final = 6
@@ -79,7 +81,7 @@ class OneTask(Page):
         context["took"] = task.ended_at and (task.ended_at - (task.started_at or task.created_at)).total_seconds()
         context |= {"inputs": sorted(task.inputs.items()), "failures": reads.failed_attempts(task), "log": reads.log_tail(task)}
         context |= {"checks": reads.checks_of(task), **reads.references_of(task)}
-        return self.show(context | _result(task) | _charges(task, self.caller))
+        return self.show(context | _files_read(task, self.caller) | _result(task) | _charges(task, self.caller))
 
 
 def task_for(caller: Caller, task_id: UUID) -> Task:
@@ -96,6 +98,15 @@ def _why(task: Task, why: dict[str, Any]) -> dict[str, Any]:
     waiting = why["waiting"]
     able = compared(waiting["candidates"]) if waiting and waiting["candidates"] else None
     return {"stages": stages_shown(task.plan, why["where"]), "decisions": decisions, "waiting_for": able}
+
+
+def _files_read(task: Task, caller: Caller) -> dict[str, Any]:
+    """`read`: input files, each with where its bytes are, for those who may see files. Five statements, one without files."""
+    if ARTIFACTS_READ not in caller.scopes:
+        return {}
+    files = list(task.files.select_related("artifact__blob", "artifact__organization").order_by("path")[: READ + 1])
+    shown = shown_with_places([one.artifact for one in files[:READ]]) if files else []
+    return {"read": list(zip(files, shown, strict=False)), "read_left": len(files) > READ}
 
 
 def _result(task: Task) -> dict[str, Any]:

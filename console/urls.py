@@ -6,6 +6,7 @@ from django.contrib.auth.views import LogoutView
 from django.urls import path
 
 from console.accounts import ChooseOrganization, Keys, LogIn, RevokeKey
+from console.artifacts import ArtifactList, DropCopy, OneArtifact, PinIt, Replicate, Unpin
 from console.bills import Bill
 from console.market import JoinToken, Market, Pools
 from console.network import Network
@@ -20,6 +21,12 @@ urlpatterns = [
     path("tasks/", TaskList.as_view(), name="tasks"),
     path("tasks/<uuid:task_id>/", OneTask.as_view(), name="task"),
     path("tasks/<uuid:task_id>/cancel/", CancelTask.as_view(), name="cancel"),
+    path("artifacts/", ArtifactList.as_view(), name="artifacts"),
+    path("artifacts/<uuid:artifact_id>/", OneArtifact.as_view(), name="artifact"),
+    path("artifacts/<uuid:artifact_id>/replicate/", Replicate.as_view(), name="replicate"),
+    path("artifacts/<uuid:artifact_id>/replicas/<str:region>/drop/", DropCopy.as_view(), name="drop-copy"),
+    path("artifacts/<uuid:artifact_id>/pin/", PinIt.as_view(), name="pin"),
+    path("artifacts/<uuid:artifact_id>/unpin/", Unpin.as_view(), name="unpin"),
     path("capabilities/", CapabilityList.as_view(), name="capabilities"),
     path("capabilities/<capability_slug:org>/<capability_slug:name>/", OneCapability.as_view(), name="capability"),
     path("market/", Market.as_view(), name="market"),

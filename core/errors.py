@@ -57,6 +57,12 @@ class Conflict(DomainError):
     status = 409
 
 
+class PaymentRequired(DomainError):
+    """What is owed, held or blocked leaves no room for more (402)."""
+
+    status = 402
+
+
 class OverLimit(DomainError):
     """A quota or a limit would be passed (413 for bytes, 429 for rates, else 403)."""
 

@@ -19,18 +19,34 @@ from urllib.parse import urlsplit
 from gridfare import config
 from gridfare.sdk.accounts import AccountCalls
 from gridfare.sdk.capabilities import CapabilityCalls
+from gridfare.sdk.charges import ChargeCalls
+from gridfare.sdk.credit import CreditCalls
 from gridfare.sdk.errors import NotLoggedIn
 from gridfare.sdk.http import Http, Retry
+from gridfare.sdk.invoices import InvoiceCalls
 from gridfare.sdk.ledger import LedgerCalls
 from gridfare.sdk.network import NetworkCalls
 from gridfare.sdk.providers import ProviderCalls
 from gridfare.sdk.tasks import TaskCalls
 from gridfare.sdk.usage import UsageCalls
+from gridfare.sdk.webhooks import WebhookCalls
 
 __all__ = ["Client", "Retry", "find_access"]
 
 
-class Client(TaskCalls, CapabilityCalls, ProviderCalls, NetworkCalls, UsageCalls, AccountCalls, LedgerCalls):
+class Client(
+    TaskCalls,
+    CapabilityCalls,
+    ProviderCalls,
+    NetworkCalls,
+    UsageCalls,
+    AccountCalls,
+    ChargeCalls,
+    CreditCalls,
+    InvoiceCalls,
+    LedgerCalls,
+    WebhookCalls,
+):
     """A connection to one platform with one key. Safe to share between threads; close it, or use it in `with`.
 
     url, key   default: GRIDFARE_URL and GRIDFARE_KEY, then the profile stored by `gridfare login`

@@ -9,7 +9,7 @@ from django.db.models import Prefetch, Q, QuerySet
 from django.utils import timezone
 
 from marketplace.auth import Caller
-from marketplace.models import Agent, ApiKey, Membership, Offer, Organization, Pool
+from marketplace.models import Agent, ApiKey, Artifact, Membership, Offer, Organization, Pool
 
 M = TypeVar("M", bound=models.Model)
 
@@ -25,6 +25,11 @@ def organizations_of(caller: Caller) -> QuerySet[Organization]:
     """All for an operator, otherwise those the person is a member of."""
     rows = Organization.objects.select_related("region")
     return rows if caller.is_operator else rows.filter(memberships__user=caller.user)
+
+
+def artifacts_of(caller: Caller) -> QuerySet[Artifact]:
+    """The organization's artifacts that are not deleted, with their blobs."""
+    return owned(Artifact.objects.filter(deleted_at__isnull=True).select_related("blob", "organization"), caller)
 
 
 def members_of(organization: Organization) -> QuerySet[Membership]:
@@ -61,10 +66,10 @@ def market_pools(caller: Caller) -> QuerySet[Pool]:
 
 def with_offers_now(pools: QuerySet[Pool]) -> QuerySet[Pool]:
     """Loads the offer valid now, if any, as the list `offers_now`."""
-    offers = Offer.objects.filter(valid__contains=timezone.now()).prefetch_related("rates")
+    offers = Offer.objects.filter(valid__contains=timezone.now(), customer=None).prefetch_related("rates")
     return pools.prefetch_related(Prefetch("offers", queryset=offers, to_attr="offers_now"))
 
 
 def offers_of(pool: Pool) -> QuerySet[Offer]:
     """The pool's offers, with their rates."""
-    return Offer.objects.filter(pool=pool).prefetch_related("rates")
+    return Offer.objects.filter(pool=pool).select_related("customer").prefetch_related("rates")

@@ -37,18 +37,27 @@ COLUMNS: Final = (
     "samples", "valid_days", "width", "unknown", "other_total", "other_parts",
 )  # fmt: skip
 
-# What is kept of a day beside its slots. `array_sort` and `array_remove` run over the array as it is: no rows are made.
-RANKED: Final = f"""
-SELECT day.subject, day.meter, day.local_day, day.slots,
+# What is kept of a day beside its slots, and the relation that these columns are of, beside one that is called `day`.
+# `array_sort` and `array_remove` run over the array as it is: no rows are made.
+RANKS: Final = f"""
        cardinality(day.slots)::smallint AS width, cardinality(high.ranked)::smallint AS known,
        high.ranked[1:{STEP}] AS top,
        ARRAY(SELECT array_position(day.slots, value) - 1 FROM unnest(high.ranked[1:{STEP}]) WITH ORDINALITY AS at (value, rank)
               ORDER BY rank) AS top_at,
        high.ranked,
-       ARRAY(SELECT coalesce(high.ranked[rank], -1) FROM generate_series({TALLEST - STEP}, {STEP}, -{STEP}) AS rank) AS ladder
+       ARRAY(SELECT coalesce(high.ranked[rank], -1) FROM generate_series({TALLEST - STEP}, {STEP}, -{STEP}) AS rank) AS ladder"""
+HIGH: Final = "LATERAL (SELECT array_sort(array_remove(day.slots, NULL), true) AS ranked OFFSET 0) AS high"
+RANKED: Final = f"""
+SELECT day.subject, day.meter, day.local_day, day.slots, {RANKS}
   FROM {{source}} AS day
- CROSS JOIN LATERAL (SELECT array_sort(array_remove(day.slots, NULL), true) AS ranked OFFSET 0) AS high
+ CROSS JOIN {HIGH}
 """
+
+
+ONE_CALENDAR: Final = """(
+  SELECT subjects.subject, subjects.meter, days.local_day, days.width
+    FROM (SELECT DISTINCT subject, meter FROM {source} AS every) AS subjects
+   CROSS JOIN unnest(%(days)s::date[], %(widths)s::int[]) AS days (local_day, width))"""
 
 
 def ranked(source: str) -> str:
@@ -56,13 +65,17 @@ def ranked(source: str) -> str:
     return f"({RANKED.format(source=source)})"  # for many subjects: into a table with a key first
 
 
-def statement(policy: Policy, source: str) -> str:
-    """The statement for a policy. Its parameters are `parameters(policy, calendar)`; one calendar holds for all subjects."""
+def statement(policy: Policy, source: str, calendar: str = ONE_CALENDAR) -> str:
+    """The statement for a policy. Its parameters are `parameters(policy, calendar)`.
+
+    calendar  which days count where days count that were not recorded: a relation (subject, meter, local_day, width). By
+              default one calendar holds for all subjects; whoever gives another sees to it that `source` holds no other days.
+    """
     body = _DAILY if policy.daily else _MONTH_P95 if policy.kind == "month_p95" else _OF_DAYS
     kept = _USED if policy.valid_days == "used" else _ACTIVE
     kind, _ = policy.day_rule
     parts = {"source": source, "rank": _RANKS[kind].format(of="width"), "other_rank": _RANKS[kind].format(of="known")}
-    kept = kept.format(**parts)
+    kept = kept.format(**parts, calendar=calendar.format(source=source))
     peaks = _PEAKS.format(**parts, value=_ranked("day.rank"), other=_ranked("day.other_rank"), slot=_slot("day", "day.value"))
     return body.format(**parts, kept=kept, peaks=peaks, slot=_slot("day", "found.value"))
 
@@ -125,7 +138,7 @@ SELECT subject, meter, local_day, slots, width, known, top, top_at, ranked, ladd
   FROM {source} AS recorded WHERE local_day = ANY(%(days)s) AND top[1] > %(above)s"""
 
 _ACTIVE: Final = f"""
-SELECT subjects.subject, subjects.meter, calendar.local_day,
+SELECT calendar.subject, calendar.meter, calendar.local_day,
        coalesce(recorded.slots, array_fill(0::bigint, ARRAY[calendar.width])) AS slots,
        coalesce(recorded.width, calendar.width)::smallint AS width,
        coalesce(recorded.known, calendar.width)::smallint AS known,
@@ -134,10 +147,9 @@ SELECT subjects.subject, subjects.meter, calendar.local_day,
        coalesce(recorded.ranked, array_fill(0::bigint, ARRAY[calendar.width])) AS ranked,
        coalesce(recorded.ladder, ARRAY(SELECT CASE WHEN rank <= calendar.width THEN 0::bigint ELSE -1 END
                 FROM generate_series({TALLEST - STEP}, {STEP}, -{STEP}) AS rank)) AS ladder
-  FROM (SELECT DISTINCT subject, meter FROM {{source}} AS every) AS subjects
- CROSS JOIN unnest(%(days)s::date[], %(widths)s::int[]) AS calendar (local_day, width)
+  FROM {{calendar}} AS calendar
   LEFT JOIN {{source}} AS recorded
-         ON recorded.subject = subjects.subject AND recorded.meter = subjects.meter AND recorded.local_day = calendar.local_day"""
+         ON recorded.subject = calendar.subject AND recorded.meter = calendar.meter AND recorded.local_day = calendar.local_day"""
 
 # What was recorded at all: of how many slots how many are unknown.
 _SEEN: Final = """

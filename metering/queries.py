@@ -183,6 +183,7 @@ SELECT {_keys(asked, 1, "event.occurred_at")} series.meter COLLATE "C", series.u
   JOIN marketplace_organization customer ON customer.id = series.customer_id
   JOIN marketplace_pool pool ON pool.id = series.pool_id
   JOIN marketplace_region region ON region.id = pool.region_id
- WHERE {_MINE[asked.party][1]} AND event.occurred_at >= %(start)s AND event.occurred_at < %(end)s
+ WHERE event.gauge IS NULL AND series.meter <> 'heartbeat'
+   AND {_MINE[asked.party][1]} AND event.occurred_at >= %(start)s AND event.occurred_at < %(end)s
    AND (%(meter)s::text IS NULL OR series.meter = %(meter)s)
 """

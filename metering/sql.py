@@ -130,6 +130,20 @@ _MEASURED: Final = f"""
     FROM ({_TIMED}) timed OFFSET 0
 """
 
+# The days in which something was held are to be built anew. No local day is as short as twelve hours.
+_MARKED: Final = """
+  INSERT INTO metering_usagedirty (customer_id, pool_id, meter, unit, hour)
+  SELECT DISTINCT organization_id, pool_id, meter, unit, hour
+    FROM (SELECT organization_id, pool_id, date_trunc('hour', started_at, 'UTC') AS since,
+                 date_trunc('hour', ended_at, 'UTC') AS until, bool_or(cores > 0) AS cores,
+                 bool_or(accelerators > 0) AS accelerators
+            FROM recorded GROUP BY 1, 2, 3, 4) held
+   CROSS JOIN LATERAL (VALUES ('held_cores', 'core', cores), ('held_accelerators', 'accelerator', accelerators))
+         AS meters (meter, unit, any_held)
+   CROSS JOIN LATERAL (SELECT generate_series(since, until, interval '12 hours') UNION SELECT until) AS hours (hour)
+   WHERE any_held
+"""
+
 # A queue that is empty whenever PostgreSQL counts it looks like a single row: any join with it may come out as every row
 # compared with every other. Rows that are locked stay where they are, so they are deleted by their place.
 MEASURE: Final = f"""
@@ -145,21 +159,22 @@ WITH picked AS (
 ), recorded AS (
   INSERT INTO metering_usagerecord (
          attempt_id, revision, task_id, organization_id, provider_id, publisher_id, pool_id, offer_id, api_key_id,
-         capability_version_id, stage, outcome, reason_class, started_at, ended_at, wall_ms, core_ms, held_core_ms,
-         memory_mib_ms, accelerator_ms, fp32_gflop, bytes_in, bytes_out, joules, flags, batch_id, measured_at)
+         capability_version_id, stage, outcome, reason_class, started_at, ended_at, wall_ms, core_ms, held_core_ms, cores,
+         accelerators, memory_mib_ms, accelerator_ms, fp32_gflop, bytes_in, bytes_out, joules, flags, batch_id, measured_at)
   SELECT id, 0, task_id, organization_id, provider_id, publisher_id, pool_id, offer_id, api_key_id,
-         capability_version_id, stage, state, reason_class, leased_at, ended_at, wall_ms, core_ms, held_core_ms,
-         memory_mib_ms, accelerator_ms,
+         capability_version_id, stage, state, reason_class, leased_at, ended_at, wall_ms, core_ms, held_core_ms, cores,
+         accelerators, memory_mib_ms, accelerator_ms,
          CASE WHEN state = 'valid' OR state = 'superseded' AND reason_class = '' THEN gflop ELSE 0 END, bytes_in, bytes_out, joules,
          array_remove(ARRAY[
            usage_flag,
            {_flags("wall_ms", "core_ms", "memory_mib_ms")},
            CASE WHEN devices[2] = 1 OR devices[1] > accelerator_ms THEN 'accelerator_ms' END,
            {_flags("bytes_in", "bytes_out", "joules")}], NULL),
-         batch_id, now()
+         batch_id, statement_timestamp() -- the statement begins behind the lock that `safe_cutoff` waits for
     FROM ({_MEASURED}) measured
   ON CONFLICT (attempt_id, revision) DO NOTHING
-  RETURNING 1
+  RETURNING organization_id, pool_id, started_at, ended_at, cores, accelerators
+), marked AS ({_MARKED}
 )
 SELECT (SELECT count(*) FROM picked), (SELECT count(*) FROM recorded),
        ARRAY(SELECT DISTINCT task_id FROM ended)

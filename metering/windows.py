@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 from datetime import date, datetime, time, timedelta
-from functools import cache
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 from core.errors import Invalid
+from core.zones import zone_named
 
-
-@cache
-def _zones() -> frozenset[str]:
-    return frozenset(name for name in available_timezones() if "/" in name or name == "UTC")
-
-
-def zone_named(name: str) -> ZoneInfo:
-    """An IANA time zone. Invalid `zone_unknown`."""
-    if name not in _zones():
-        raise Invalid("zone_unknown", "an IANA time zone, for example Asia/Shanghai", field="zone")
-    return ZoneInfo(name)
+__all__ = ["moment_in", "month_of", "slots_of", "zone_named"]
 
 
 def moment_in(text: str, zone: ZoneInfo, field: str) -> datetime:

@@ -12,6 +12,7 @@ theorem 2.2). Fewer than MIN tasks prove nothing: then the factor is 1, and the 
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -19,6 +20,7 @@ from typing import Final
 LEVEL: Final = 0.9
 MIN: Final = 9  # with fewer, the k-th smallest would lie beyond the last
 LEAST: Final = 0.05  # seconds; a promise below is held as if it were this long, so that milliseconds of polling are no failure
+EDGES: Final = (0.5, 0.8, 1.25, 2.0, 4.0)  # actual / expected
 BOUNDS: Final = (0.1, 20.0)  # of the factor: beyond, it is no correction any more
 
 
@@ -53,6 +55,15 @@ def record_of(held: Iterable[Held]) -> Record:
     within_p50 = sum(one.actual_s <= max(one.p50_s, LEAST) for one in listed) / len(listed)
     within_p90 = sum(one.actual_s <= max(one.p90_s, LEAST) for one in listed) / len(listed)
     return Record(len(listed), round(within_p50, 4), round(within_p90, 4), _factor(listed))
+
+
+def spread_of(held: Iterable[Held]) -> list[int]:
+    """How far off they were: how many came after so many times what was expected, between EDGES and beyond both ends."""
+    counts = [0] * (len(EDGES) + 1)
+    for one in held:
+        if _is_sound(one):
+            counts[bisect_left(EDGES, max(one.actual_s, LEAST) / max(one.p50_s, LEAST))] += 1
+    return counts
 
 
 def _is_sound(one: Held) -> bool:

@@ -82,7 +82,8 @@ def recheck() -> None:
 
 @shared_task(name="scheduler.review_levels")
 def review_pool_levels() -> None:
-    """Every hour: levels end with what they rest on."""
+    """Every hour, and when a pool was measured or moved: levels end with what they rest on."""
+    awake("scheduler.review_levels")
     review_levels()
 
 

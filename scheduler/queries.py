@@ -18,11 +18,16 @@ from scheduler.sql import rows
 
 
 def tasks_of(organization: Organization | None, *, operator: bool) -> QuerySet[Task]:
-    """The tasks a caller may see: its organization's, and everybody's for an operator."""
+    """The tasks a caller may see: its organization's, and everybody's for an operator.
+
+    Canaries are tasks of the version's publisher, who sees none of them: publishers may have pools, too.
+    """
     tasks = Task.objects.select_related("capability_version__capability__organization", "result")
     if operator:
         return tasks
-    return tasks.none() if organization is None else tasks.filter(organization=organization)
+    if organization is None:
+        return tasks.none()
+    return tasks.filter(organization=organization).exclude(kind=Task.Kind.TEST, labels__has_key="canary")
 
 
 def running_units(task_ids: list[UUID]) -> dict[UUID, int]:

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import orjson
 from django.conf import settings
+from django.db.models import Q
 from django.db.models.functions import Lower
 
 from marketplace.models import Offer, Pool, Rate, Region
@@ -27,6 +28,8 @@ from scheduler.sql import rows
 _VERSION: Final = "(SELECT count(*)::text || ':' || coalesce(sum(xmin::text::bigint * 1048573 + cmin::text::bigint), 0) FROM {})"
 _TABLES: Final = ("pool", "offer", "rate", "organization", "region")
 _STAMP: Final = "SELECT " + ", ".join(_VERSION.format(f"marketplace_{name}") for name in _TABLES)
+# The price of a peak, as an offer states it for quotes, is of a second that something is held.
+COUNTED_AS: Final = {"held_cores": "occupancy_second", "held_accelerators": "accelerator_second"}
 MOMENTS: Final = 200  # price lists of so many moments are kept
 
 
@@ -112,12 +115,24 @@ def state_of(pool: Pool) -> PoolState:
         probation=pool.quarantined_until is not None,
         level=pool.level,
         unproven=is_unproven(pool),
+        worth=worth_of(pool.level),
     )
 
 
 def is_unproven(pool: Pool) -> bool:
     """Is it a community pool below the level from which operators believe a single result?"""
     return pool.kind == Pool.Kind.COMMUNITY and pool.level < settings.COMMUNITY_PROVEN_LEVEL
+
+
+def unproven_ones() -> Q:
+    """The same question of rows."""
+    return Q(kind=Pool.Kind.COMMUNITY, level__lt=settings.COMMUNITY_PROVEN_LEVEL)
+
+
+def worth_of(level: int) -> float | None:
+    """What a unit may be worth for a single result of a pool of this level to be believed; None: as much as it likes."""
+    listed: tuple[float, ...] = settings.LEVEL_WORTH
+    return listed[level] if level < len(listed) else None
 
 
 def priced(offers: Mapping[int, Iterable[Listed]], at: str) -> dict[int, Prices]:
@@ -150,7 +165,7 @@ _kept = _Kept()
 
 def scene() -> Scene:
     """The scene as of now: one statement, or four after a change."""
-    stamp = (*rows(_STAMP)[0], settings.COMMUNITY_PROVEN_LEVEL)
+    stamp = (*rows(_STAMP)[0], settings.COMMUNITY_PROVEN_LEVEL, settings.LEVEL_WORTH)
     with _kept.lock:
         if _kept.scene is not None and _kept.stamp == stamp:
             return _kept.scene
@@ -166,9 +181,9 @@ def read_scene() -> Scene:
     pools = list(active.select_related("region", "organization").order_by("identifier"))
     rates: dict[int, dict[str, float]] = defaultdict(dict)
     for offer, meter, price in Rate.objects.order_by("id").values_list("offer_id", "meter", "unit_price"):
-        rates[offer][meter] = float(price)
+        rates[offer][COUNTED_AS.get(meter, meter)] = float(price)
     offers: dict[int, list[Listed]] = {pool.pk: [] for pool in pools}
-    for pk, pool_id, valid in Offer.objects.order_by(Lower("valid")).values_list("id", "pool_id", "valid"):
+    for pk, pool_id, valid in Offer.objects.filter(customer=None).order_by(Lower("valid")).values_list("id", "pool_id", "valid"):
         if pool_id in offers:
             offers[pool_id].append(Listed(pk, valid.upper, rates[pk]))
     return Scene(pools, offers)

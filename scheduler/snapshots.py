@@ -46,6 +46,7 @@ SELECT class.need_id, w.avoid, w.apart, count(*), min(w.id),
 FROM class CROSS JOIN LATERAL (
     SELECT u.id, u.avoid, u.apart FROM scheduler_unit u
     WHERE u.state = 'waiting' AND u.need_id = class.need_id AND (u.not_before IS NULL OR u.not_before <= now())
+      AND u.task_id NOT IN (SELECT task_id FROM marketplace_taskpause)
     ORDER BY u.id LIMIT %s
 ) w
 WHERE class.need_id IS NOT NULL
@@ -79,6 +80,11 @@ def documents_of(need_ids: Iterable[int]) -> dict[int, dict[str, Any]]:
 _ONLINE = "SELECT pool_id FROM marketplace_agent WHERE retired_at IS NULL AND lease_until > now()"
 
 
+def online_pools() -> set[int]:
+    """Pools with an agent whose lease has not run out."""
+    return {pool_id for (pool_id,) in rows(_ONLINE)}
+
+
 def open_pools(*, online_only: bool) -> list[Pool]:
     """Active pools in the order of their identifiers; `online_only` wants an agent whose lease has not run out.
 
@@ -91,7 +97,7 @@ def _open(known: Scene, *, online_only: bool) -> list[Pool]:
     pools = known.pools
     if not online_only:
         return pools
-    now, online = timezone.now(), {pool_id for (pool_id,) in rows(_ONLINE)}
+    now, online = timezone.now(), online_pools()
     return [p for p in pools if p.pk in online and (p.quarantined_until is None or p.quarantined_until <= now)]
 
 

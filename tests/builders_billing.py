@@ -122,10 +122,12 @@ def make_need(**document: Any) -> Need:
 
 
 def make_attempt(market: Market, task: Task, need: Need, **fields: Any) -> Attempt:
-    """An attempt of a unit of its own. Ended ones stand in metering's queue."""
+    """An attempt of a unit of its own (`unit`: its state). Ended ones stand in metering's queue."""
     state = fields.setdefault("state", "valid")
+    of_unit = fields.pop("unit", "waiting")
+    placed = {} if of_unit == "waiting" else {"pool": market.pool, "offer": market.offer}
     unit = Unit.objects.create(
-        task=task, stage=int(need.document["stage"] == 1), index=next(_serial), need=need, state="waiting"
+        task=task, stage=int(need.document["stage"] == 1), index=next(_serial), need=need, state=of_unit, **placed
     )
     live = state in {"leased", "running"}
     defaults = {

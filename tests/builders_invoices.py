@@ -9,10 +9,12 @@ from typing import Any, Final
 
 from django.db.backends.postgresql.psycopg_any import DateTimeTZRange
 
+from billing.invoices.posting import post
 from billing.models import (
     BankLine,
     BankStatement,
     BillingPeriod,
+    Charge,
     CreditNote,
     CreditNoteLine,
     DunningNotice,
@@ -21,6 +23,7 @@ from billing.models import (
     InvoiceLine,
     InvoiceTax,
     JournalEntry,
+    Leg,
     Payment,
     PaymentAllocation,
     Series,
@@ -28,7 +31,8 @@ from billing.models import (
     TaxAssignment,
     TaxRate,
 )
-from marketplace.models import Organization
+from marketplace.models import Organization, Task
+from tests.builders_billing import Market, make_attempt, make_need, make_task, make_usage
 
 MARCH: Final = datetime(2026, 2, 28, 16, tzinfo=UTC)  # midnight in Shanghai
 APRIL: Final = datetime(2026, 3, 31, 16, tzinfo=UTC)
@@ -131,3 +135,39 @@ def make_everything(organization: Organization) -> Invoice:
     )  # fmt: skip
     CreditNoteLine.objects.create(note=note, line=invoice.lines.get(), net_micros=CENT, tax_micros=0)
     return invoice
+
+
+def make_charge(market: Market, micros: int, service_at: datetime, charged_at: datetime | None = None, **fields: Any) -> Charge:
+    """A posted charge of a usage record that ended at a moment; `kind="fee"` for a task's fee."""
+    kind = fields.pop("kind", "usage")
+    task = make_task(market)
+    Task.objects.filter(pk=task.pk).update(ended_at=service_at)
+    usage = None
+    if kind == "usage":
+        attempt = make_attempt(market, task, make_need(), leased_at=service_at - timedelta(seconds=2), ended_at=service_at)
+        usage = make_usage(market, task, attempt)
+    organization = fields.pop("organization", market.alice)
+    currency = fields.setdefault("currency", "CNY")
+    entry = post(f"test/{next(_serial)}", kind, charged_at or service_at, currency, [
+        ("user_receivable", organization.pk, micros), ("provider_payable", market.bob.pk, -micros),
+    ])  # fmt: skip
+    return Charge.objects.create(
+        kind=kind, usage=usage, task=task, organization=organization, provider=market.bob, publisher=market.carol, payer="user",
+        reason="valid/delivered", amount_micros=micros, provider_micros=micros, entry=entry,
+        charged_at=charged_at or service_at + timedelta(minutes=1), **fields,
+    )  # fmt: skip
+
+
+def balance(kind: str, organization: Organization | None = None, currency: str = "CNY") -> int:
+    """What an account was debited, less what it was credited."""
+    rows = Leg.objects.filter(account__kind=kind, account__currency=currency)
+    rows = rows if organization is None else rows.filter(account__organization=organization)
+    return sum(leg.debit_micros - leg.credit_micros for leg in rows)
+
+
+def a_queued_line() -> BankLine:
+    """Money that nobody can tell what for."""
+    number = next(_serial)
+    statement = BankStatement.objects.create(digest=f"{number:064d}", format="csv", name="april.csv", imported_at=APRIL)
+    told = {"number": 1, "reference": f"queued/{number}", "booked_on": date(2026, 4, 2), "amount_micros": CENT, "currency": "CNY"}
+    return BankLine.objects.create(statement=statement, state="queued", why="no_invoice", **told)

@@ -8,6 +8,7 @@ from typing import Any
 from marketplace.models import CapabilityVersion, Pool, Task
 from scheduler.models import Unit
 from scheduler.services.advancing import advance_task
+from scheduler.services.expanding import expand_task
 from scheduler.services.judging import judge_units
 from scheduler.services.placing import run_round
 from scheduler.stores import store_bytes
@@ -49,6 +50,7 @@ def take_turns(task: Task, agents: Mapping[str, FakeAgent], says: Mapping[str, b
             agent.done(outputs=[claims[name]])
         judge_units()
         advance_task(task.pk)
+        expand_task(task.pk)
         task.refresh_from_db()
         if task.ended_at is not None:
             break

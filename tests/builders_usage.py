@@ -16,12 +16,12 @@ _serial = count(1)
 
 
 def an_event(pool: str | Pool = "TEST-1", customer: str | Organization = "acme", **changes: Any) -> dict[str, Any]:
-    """A CloudEvent. `changes` replace members; `data` ones are quantity, unit, labels, value, boot_id, seq and pool."""
+    """A CloudEvent. `changes` replace members; `data` ones are quantity, unit, labels, value, boot_id, seq, gauge."""
     number = next(_serial)
     data: dict[str, Any] = {"pool": str(pool), "quantity": "1", "unit": "hour"}
-    if "value" in changes:
+    if "value" in changes or "gauge" in changes:
         del data["quantity"]
-    names = ("quantity", "unit", "labels", "value", "boot_id", "seq")
+    names = ("quantity", "unit", "labels", "value", "boot_id", "seq", "gauge")
     data |= {name: changes.pop(name) for name in names if name in changes}
     time = changes.pop("time", timezone.now() - timedelta(minutes=number % 600))
     event = {"specversion": "1.0", "id": f"event-{number}", "source": "/bob/meter", "type": "gpu_hour", "subject": str(customer)}

@@ -31,7 +31,10 @@ from core.admin import Page, Panel, badge, exact, money, one_of, panel, table, t
 @admin.register(BillingPeriod)
 class BillingPeriodPage(Page):
     columns = ("id", "organization", "currency", "starts_at", "ends_at", "zone", "state", "parked_code")
-    cards = (("Month", ("organization", "currency", "starts_at", "ends_at", "zone", "state", "cutoff")), ("Parked", ("parked_code", "parked_detail")))
+    cards = (
+        ("Month", ("organization", "currency", "starts_at", "ends_at", "zone", "state", "cutoff")),
+        ("Parked", ("parked_code", "parked_detail")),
+    )
     list_filter = (one_of("state", BillingPeriod.State.values), exact("organization__slug", "organization"))
     search_fields = ("=pk", "=organization__slug")
     huge = True
@@ -43,7 +46,10 @@ class InvoicePage(Page):
     cards = (
         ("Invoice", ("number", "organization", "period", "state", "reason", "replaces", "entry")),
         ("Amounts", ("net", "tax", "total", "paid", "credited", "open")),
-        ("Rounding", ("exact_micros", "carried_in_micros", "carried_out_micros", "dropped_micros", "minor_micros", "carries_remainder")),
+        (
+            "Rounding",
+            ("exact_micros", "carried_in_micros", "carried_out_micros", "dropped_micros", "minor_micros", "carries_remainder"),
+        ),
         ("Times", ("cutoff", "grace_until", "finalized_at", "due_at", "ended_at")),
     )
     list_filter = (one_of("state", Invoice.State.values), exact("organization__slug", "organization"), exact("currency"))
@@ -78,7 +84,19 @@ class InvoicePage(Page):
 
 @admin.register(InvoiceLine)
 class InvoiceLinePage(Page):
-    columns = ("id", "invoice", "number", "kind", "service_from", "capability", "pool", "basis", "charges", "amount_micros", "tax_micros")
+    columns = (
+        "id",
+        "invoice",
+        "number",
+        "kind",
+        "service_from",
+        "capability",
+        "pool",
+        "basis",
+        "charges",
+        "amount_micros",
+        "tax_micros",
+    )
     chain = ("invoice",)
     list_filter = (exact("invoice"), one_of("kind", InvoiceLine.Kind.values))
     search_fields = ("=pk", "=invoice", "=invoice__number")
@@ -207,7 +225,14 @@ class TaxAssignmentPage(Page):
 @panel(Invoice)
 def lines_of_invoice(invoice: Invoice) -> Panel | None:
     lines = [
-        (to(InvoiceLine, one.pk, one.number), badge(one.kind), f"{one.service_from:%Y-%m-%d}", one.charges, money(one.amount_micros), money(one.tax_micros))
+        (
+            to(InvoiceLine, one.pk, one.number),
+            badge(one.kind),
+            f"{one.service_from:%Y-%m-%d}",
+            one.charges,
+            money(one.amount_micros),
+            money(one.tax_micros),
+        )
         for one in InvoiceLine.objects.filter(invoice=invoice).order_by("number")[:200]
     ]
     return table("Lines", ("line", "kind", "service from", "#charges", "#amount", "#tax"), lines)
@@ -225,5 +250,7 @@ def payments_of_invoice(invoice: Invoice) -> Panel | None:
 @panel(Charge)
 def invoice_of_charge(charge: Charge) -> Panel | None:
     rows = InvoicedCharge.objects.filter(charge=charge).select_related("line__invoice")
-    lines = [(to(Invoice, one.line.invoice_id, str(one.line.invoice)), to(InvoiceLine, one.line_id, one.line.number)) for one in rows]
+    lines = [
+        (to(Invoice, one.line.invoice_id, str(one.line.invoice)), to(InvoiceLine, one.line_id, one.line.number)) for one in rows
+    ]
     return table("Invoiced 账单", ("invoice", "line"), lines)

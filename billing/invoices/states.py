@@ -1,19 +1,19 @@
 """The states of an invoice. Pure; a trigger (migrations/sql/0012_invoice_guards.sql) keeps to the same moves.
 
-    gathering --> draft --> grace --> finalized --> paid
-                                        |  |  `---> overdue --> paid
-                                        |  |            |-----> uncollectible
-                                        |  `--> void <--'
-                                        (a void invoice was never paid, not even in part; another takes its place, in grace)
+gathering --> draft --> grace --> finalized --> paid
+                                    |  |  `---> overdue --> paid
+                                    |  |            |-----> uncollectible
+                                    |  `--> void <--'
+                                    (a void invoice was never paid, not even in part; another takes its place, in grace)
 
-    gathering      its month runs: what it will hold is only known when it is asked
-    draft          the month is over, its lines are being drawn
-    grace          its lines stand; usage of the month that comes late still joins them
-    finalized      numbered, posted, frozen; to be paid until `due_at`
-    overdue        not paid in time; notices go out
-    paid           payments and credit notes come to its total
-    void           taken back before anything was paid
-    uncollectible  given up: what was not paid is the platform's loss
+gathering      its month runs: what it will hold is only known when it is asked
+draft          the month is over, its lines are being drawn
+grace          its lines stand; usage of the month that comes late still joins them
+finalized      numbered, posted, frozen; to be paid until `due_at`
+overdue        not paid in time; notices go out
+paid           payments and credit notes come to its total
+void           taken back before anything was paid
+uncollectible  given up: what was not paid is the platform's loss
 """
 
 from __future__ import annotations

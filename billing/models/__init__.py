@@ -1,4 +1,4 @@
-"""What is owed, to whom, and the proof: charges, a double-entry journal that PostgreSQL keeps balanced, its seals, invoices.
+"""What is owed, to whom, and the proof: charges of tasks and of periods, a balanced journal, its seals, invoices, payments.
 
 `migrations/sql/` holds the triggers: entries sum to zero at commit, rows are never updated or deleted, invoices freeze.
 """
@@ -18,11 +18,39 @@ from billing.models.invoices import (
 )
 from billing.models.journal import Account, JournalEntry, Leg
 from billing.models.payments import BankLine, BankStatement, DunningNotice, GatewayPayment, Payment, PaymentAllocation
+from billing.models.periods import ParkedPeriod, PeriodCharge, PeriodPreview, PeriodSubject
 from billing.models.seals import AccountBalance, LedgerAlarm, LedgerSeal, SealedEntry
 from billing.models.taxes import Tax, TaxAssignment, TaxRate
 
 __all__ = [
-    "Account", "AccountBalance", "BankLine", "BankStatement", "BillingPeriod", "Charge", "CostSoFar", "CreditNote",
-    "CreditNoteLine", "DunningNotice", "GatewayPayment", "Invoice", "InvoiceLine", "InvoiceTax", "InvoicedCharge", "JournalEntry",
-    "LedgerAlarm", "LedgerSeal", "Leg", "Payment", "PaymentAllocation", "SealedEntry", "Series", "Tax", "TaxAssignment", "TaxRate",
-]  # fmt: skip
+    "Account",
+    "AccountBalance",
+    "BankLine",
+    "BankStatement",
+    "BillingPeriod",
+    "Charge",
+    "CostSoFar",
+    "CreditNote",
+    "CreditNoteLine",
+    "DunningNotice",
+    "GatewayPayment",
+    "Invoice",
+    "InvoiceLine",
+    "InvoiceTax",
+    "InvoicedCharge",
+    "JournalEntry",
+    "LedgerAlarm",
+    "LedgerSeal",
+    "Leg",
+    "ParkedPeriod",
+    "Payment",
+    "PaymentAllocation",
+    "PeriodCharge",
+    "PeriodPreview",
+    "PeriodSubject",
+    "SealedEntry",
+    "Series",
+    "Tax",
+    "TaxAssignment",
+    "TaxRate",
+]

@@ -21,12 +21,14 @@ class Charge(models.Model):
 
     kind usage   one per usage record; amounts may be zero, then `reason` says why nothing is charged
     kind fee     the publisher's fee for a delivered task, one per task
+    kind delta   what a corrected usage record changes: its lines are of the whole, its amounts the difference, maybe negative
     payer user or platform: the platform pays what the reason table lays on it
     """
 
     class Kind(models.TextChoices):
         USAGE = "usage"
         FEE = "fee"
+        DELTA = "delta"
 
     class Payer(models.TextChoices):
         USER = "user"
@@ -66,12 +68,12 @@ class Charge(models.Model):
                 name="charge_split_adds_up",
             ),
             models.CheckConstraint(
-                condition=Q(kind="usage", usage__isnull=False) | Q(kind="fee", usage__isnull=True),
+                condition=Q(kind__in=["usage", "delta"], usage__isnull=False) | Q(kind="fee", usage__isnull=True),
                 name="charge_of_usage_names_it",
             ),
             models.CheckConstraint(
                 condition=Q(payer="nobody", amount_micros=0)
-                | ~Q(payer="nobody") & Q(amount_micros__gte=0),
+                | ~Q(payer="nobody") & (Q(amount_micros__gte=0) | Q(kind="delta")),
                 name="charge_of_nobody_is_zero",
             ),
             models.CheckConstraint(
@@ -81,6 +83,10 @@ class Charge(models.Model):
         indexes: ClassVar = [
             # charging goes on after the last one; statements come here from the ledger: account, entry, task
             models.Index(fields=["task", "id"], name="charge_of_task"),
+            # periods: what was handed over to them; no other charge is in it
+            models.Index(
+                fields=["organization", "charged_at"], name="charge_by_period", condition=Q(reason="by_period")
+            ),
             # operators: what was charged today; a few bytes, because charges are written in the order of time
             BrinIndex(fields=["charged_at"], name="charge_by_time", pages_per_range=32),
         ]

@@ -224,11 +224,11 @@ class InvoiceLine(models.Model):
 class InvoicedCharge(models.Model):
     """A charge stands in one line of one invoice: its primary key is why it cannot be invoiced twice.
 
-    No foreign key to the charge in PostgreSQL: charges cannot go away, and a check per row would double the cost.
+    No foreign keys in PostgreSQL: charges cannot go away, lines are kept by a trigger; a check per row would double the cost.
     """
 
     charge = models.OneToOneField(Charge, models.PROTECT, primary_key=True, related_name="invoiced", db_constraint=False)
-    line = models.ForeignKey(InvoiceLine, models.PROTECT, related_name="invoiced")
+    line = models.ForeignKey(InvoiceLine, models.PROTECT, related_name="invoiced", db_constraint=False)
 
     def __str__(self) -> str:
         return f"charge {self.charge_id}"

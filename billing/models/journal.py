@@ -13,7 +13,7 @@ class Account(models.Model):
 
     user_receivable    what a user owes                platform_cost         what the platform pays itself
     user_remainder     left to the next invoice        platform_rounding     what invoices drop, by contract
-    user_prepaid       paid, and not owed yet          platform_bank         money that came in
+    user_prepaid       paid, and not owed yet          platform_cash         money that came in
     provider_payable   owed to a resource provider     platform_loss         what users will never pay
     publisher_payable  owed to a capability provider   platform_tax_payable  owed to the tax office
     platform_revenue   the platform's share
@@ -29,7 +29,7 @@ class Account(models.Model):
         USER_PREPAID = "user_prepaid"
         PLATFORM_ROUNDING = "platform_rounding"
         PLATFORM_LOSS = "platform_loss"
-        PLATFORM_BANK = "platform_bank"
+        PLATFORM_CASH = "platform_cash"
         PLATFORM_TAX_PAYABLE = "platform_tax_payable"
 
     kind = models.CharField(max_length=20, choices=Kind.choices)

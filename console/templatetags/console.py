@@ -19,13 +19,13 @@ from marketplace.stages import MERGE, stage_name
 
 register = template.Library()
 _TONES: Final = {
-    "good": "delivered done valid active published owner online",
-    "busy": "running leased placed verified open",
-    "wait": "queued waiting blocked later draining testing registered enrolled reported",
-    "bad": "failed lost invalid suspended expired offline",
+    "good": "delivered done valid active published owner online held",
+    "busy": "running leased placed verified open copying",
+    "wait": "queued waiting blocked later draining testing registered enrolled reported wanted",
+    "bad": "failed lost invalid suspended expired offline quarantine",
 }
 _TONE_OF: Final = {word: tone for tone, words in _TONES.items() for word in words.split()}
-_UPPER: Final = {"gb": "GB", "fp32": "FP32", "tflop": "TFLOP"}
+_UPPER: Final = {"gb": "GB", "fp32": "FP32", "tflop": "TFLOP", "mib": "MiB"}
 _MINUTE: Final = 60
 _HOUR: Final = 3600
 
@@ -114,6 +114,19 @@ def brief(amount: Any) -> str:
     ('0.00005174', '16.59', '0')
     """
     return f"{Decimal(f'{float(amount):.4g}'):f}"
+
+
+_FEELS: Final = (("load1", "load {}"), ("free_cores", "{} cores free"), ("temperature_c", "{} °C"), ("power_w", "{} W"))
+
+
+@register.filter
+def feels(status: Mapping[str, Any]) -> str:
+    """What of its state a machine knows.
+
+    >>> feels({"load1": 0.5, "temperature_c": 61}), feels({})
+    ('load 0.5, 61 °C', '')
+    """
+    return ", ".join(text.format(status[name]) for name, text in _FEELS if status.get(name) is not None)
 
 
 @register.filter

@@ -26,11 +26,12 @@ STATES: Final = {"state", "outcome", "role", "payer"}
 JSON_SHOWN: Final = 20_000  # characters of a document that a page shows
 
 _TONES: Final = {
-    "good": "delivered done valid active published ok verified settled online owner user pass",
-    "busy": "running leased placed merge busy",
-    "wait": "queued waiting reported draining testing registered enrolled deprecated waits platform warn",
-    "bad": "failed lost invalid suspended late broken offline fail",
-    "over": "cancelled expired released superseded retired withdrawn draft blocked revoked nobody used skip",
+    "good": "delivered done valid active published ok verified settled online owner user pass held same kept expected optimum",
+    "busy": "running leased placed merge busy copying asked within",
+    "wait": "queued waiting reported draining testing registered enrolled deprecated waits platform warn wanted committed "
+    "unproven greedy",
+    "bad": "failed lost invalid suspended late broken offline fail different quarantine",
+    "over": "cancelled expired released superseded retired withdrawn draft blocked revoked nobody used skip gone void unknown",
 }
 _TONE_OF: Final = {word: tone for tone, words in _TONES.items() for word in words.split()}
 
@@ -197,4 +198,15 @@ def _by_type(value: Any) -> Any:
         return document(value)
     if isinstance(value, UUID) or (isinstance(value, str) and len(value) == HASH_LENGTH):
         return format_html('<code class="gf-code" title="{}">{}</code>', value, short(value))
-    return f"{value:f}" if isinstance(value, Decimal) else value
+    return number_text(value) if isinstance(value, Decimal | float) else value
+
+
+def number_text(value: Decimal | float) -> str:
+    """A number without digits that say nothing: decimals as they are, fractions to six significant digits.
+
+    >>> number_text(Decimal("0.500000")), number_text(0.0157917655), number_text(12345.678), number_text(0.0)
+    ('0.5', '0.0157918', '12,345.7', '0')
+    """
+    if isinstance(value, Decimal):
+        return f"{value.normalize():f}"
+    return f"{value:,.0f}" if abs(value) >= 1e6 else f"{Decimal(f'{value:.6g}'):,f}"

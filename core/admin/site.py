@@ -7,7 +7,7 @@ taken from a list, for the rows marked there, or from an object's own page.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from django.contrib import messages
 from django.contrib.admin import ShowFacets
@@ -18,8 +18,8 @@ from django.utils.safestring import SafeString
 
 from core.admin.cells import NOTHING, change_url, has_words, of_field, reference, short
 from core.admin.filters import parsed
-from core.admin.paging import BoundedPaginator, at_most, was_cancelled
-from core.admin.panels import panels_of
+from core.admin.paging import KEY_ORDER, PATIENCE, BoundedPaginator, at_most, was_cancelled
+from core.admin.panels import Panel, panels_of
 from core.errors import DomainError
 
 if TYPE_CHECKING:
@@ -39,6 +39,9 @@ class Found(ChangeList):
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         self.full_result_count = self.result_count
+        self.result_list = list(self.result_list)
+        page: Any = self.model_admin
+        page.prepare(self.result_list)
 
 
 class Page(ModelAdmin[Any] if TYPE_CHECKING else ModelAdmin):
@@ -62,6 +65,7 @@ class Page(ModelAdmin[Any] if TYPE_CHECKING else ModelAdmin):
     huge: ClassVar[bool] = False
 
     ordering = ("-pk",)
+    list_before_template = "admin/notes.html"
     list_per_page = 50
     list_max_show_all = 50
     paginator = BoundedPaginator
@@ -96,7 +100,9 @@ class Page(ModelAdmin[Any] if TYPE_CHECKING else ModelAdmin):
     # Lists.
 
     def get_queryset(self, request: HttpRequest) -> Rows:
-        rows: Rows = super().get_queryset(request).select_related(*self._joins())
+        rows: Rows = super().get_queryset(request)
+        if joins := self._joins():  # without a name, select_related would follow every key there is, through thirty tables
+            rows = rows.select_related(*joins)
         match = request.resolver_match
         in_list = match is not None and (match.url_name or "").endswith("_changelist")
         return rows.defer(*self.heavy) if in_list and self.heavy else rows
@@ -105,14 +111,22 @@ class Page(ModelAdmin[Any] if TYPE_CHECKING else ModelAdmin):
         """A filter that no index answers is given up after a few seconds. Actions (POST) are not timed."""
         if request.method == "POST":
             return super().changelist_view(request, extra_context)
+        extra_context = {**(extra_context or {}), "gf_notes": self.notes()}
         try:
-            with at_most():
+            with at_most(PATIENCE if request.GET else KEY_ORDER):
                 return super().changelist_view(request, extra_context)
         except OperationalError as error:
             if not (was_cancelled(error) and request.GET):
                 raise
         messages.warning(request, "That would read too much. Filter by a task, or another key, first.")
         return HttpResponseRedirect(request.path)
+
+    def notes(self) -> list[Panel]:
+        """What stands above the list: the whole in a few numbers. Reads of its own, bounded."""
+        return []
+
+    def prepare(self, rows: list[Any]) -> None:
+        """Read along what the columns of a list's rows need, one statement for all of them."""
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return Found
@@ -290,8 +304,15 @@ def _target(field: models.ForeignKey[Any, Any]) -> type[models.Model]:
     return target
 
 
+_WRITTEN: Final = {
+    "id": "ID", "sha256": "SHA-256", "url": "URL", "mbps": "Mbit/s", "gb": "GB", "mib": "MiB", "tflop": "TFLOP", "gflop": "GFLOP",
+    "fp32": "FP32", "p50": "P50", "p90": "P90", "p99": "P99", "sid": "SID", "iso": "ISO",
+}  # fmt: skip
+
+
 def _title(field: models.Field[Any, Any]) -> str:
-    return str(field.verbose_name).removesuffix(" micros").removesuffix(" mib ms").replace(" ms", "")
+    words = str(field.verbose_name).removesuffix(" micros").removesuffix(" mib ms").replace(" ms", "")
+    return " ".join(_WRITTEN.get(word, word) for word in words.split(" "))
 
 
 def _match(model: type[models.Model], name: str, term: str) -> models.Q:

@@ -223,10 +223,10 @@ class Holdings:
         for attempt in list(self.held.values()):
             self.end(attempt, cause, detail)
 
-    def release_queue(self, why: str) -> None:
+    def release_queue(self, why: str, code: str = "agent_stopping") -> None:
         """Give back everything that was not started."""
         while self.queue:
-            self._report(self.queue.pop(), Released("agent_stopping", why))
+            self._report(self.queue.pop(), Released(code, why))
 
     def shed(self) -> None:
         """Give back what was fetched ahead for units that turn out to be long: another machine may be idle."""

@@ -300,8 +300,13 @@ class Loop:
             log.info("the machine is lent again")
             self._break_off()
         else:
-            log.info("the machine is wanted back", in_s=round(left, 1), held=len(self.holdings.held))
-            self._empty_queue("the machine is wanted back")
+            log.info("the machine is wanted back", in_s=round(left, 1), held=len(self.holdings.held), **self._own_reason())
+            self._empty_queue("the machine is wanted back", "reclaimed")
+
+    def _own_reason(self) -> dict[str, str]:
+        """Why this machine itself is not free, for its owner who wonders; nothing where it was the platform's word."""
+        why = "" if self.watch is None else self.watch.last.why
+        return {"why": why} if why else {}
 
     async def _watch_owner(self, watch: Watch) -> None:
         """Several times a second, so that whoever comes back has the machine within one."""
@@ -313,7 +318,7 @@ class Loop:
         """One look at the machine's use: who is back has it now, programs get no grace."""
         view = watch.look(self.holdings.whole.cores - self.holdings.capacity.cores)
         if view.owner_is_here and any(not attempt.stopped() for attempt in self.holdings.held.values()):
-            log.info("the owner is back", held=len(self.holdings.held))
+            log.info("the owner is back", held=len(self.holdings.held), why=view.why)
             self.holdings.end_all("owner_returned", "the machine's owner is back")
             self.workshop.kill_everything()
         self._heed_notice(None)
@@ -335,10 +340,10 @@ class Loop:
     def _busy(self) -> bool:
         return bool(self.holdings.held or self.holdings.ended or self.outbox.batch)
 
-    def _empty_queue(self, why: str) -> None:
+    def _empty_queue(self, why: str, code: str = "agent_stopping") -> None:
         """Give back what waits, and break off a waiting call so that this is not kept for its end."""
         self.holdings.closed = True
-        self.holdings.release_queue(why)
+        self.holdings.release_queue(why, code)
         self._break_off()
 
     def _break_off(self) -> None:

@@ -192,10 +192,11 @@ class OwnLoad:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What a look means: `left_s` until the machine must be free (None: it may work), and whether somebody is back."""
+    """What a look means: `left_s` until the machine must be free (None: it may work), whether somebody is back, and `why`."""
 
     left_s: float | None
     owner_is_here: bool = False
+    why: str = field(default="", compare=False)
 
 
 @dataclass(slots=True)
@@ -210,6 +211,7 @@ class Watch:
     seen_at: float = float("nan")
     looked_at: float = 0.0
     marks: Hashable = None
+    sign: str = "it is not known for how long it has been idle"
     last: View = View(0.0)
 
     def look(self, busy_cores: float) -> View:
@@ -220,21 +222,27 @@ class Watch:
             self.marks = self.senses.marks()
         own = self.own.feel(busy_cores, now - self.looked_at)
         self.looked_at = now
-        if self._somebody(own):
-            self.seen_at = now
+        if sign := self._sign(own):
+            self.seen_at, self.sign = now, sign
         self.last = self._view(now - self.seen_at)
         return self.last
 
-    def _somebody(self, own: float) -> bool:
+    def _sign(self, own: float) -> str:
+        """What says that the machine is in use; empty when nothing does."""
         before, self.marks = self.marks, self.senses.marks()
-        loaded = self.rules.max_load is not None and self.senses.load() - own > self.rules.max_load
-        return before != self.marks or loaded or (not self.rules.on_battery and self.senses.on_battery())
+        if before != self.marks:
+            return "somebody used it"
+        if self.rules.max_load is not None and (others := self.senses.load() - own) > self.rules.max_load:
+            return f"others' load was {others:.1f}, and {self.rules.max_load:g} is allowed"
+        return "it was on battery" if not self.rules.on_battery and self.senses.on_battery() else ""
 
     def _view(self, idle_s: float) -> View:
         if idle_s < self.rules.min_idle_s or idle_s == 0:
-            return View(0.0, owner_is_here=True)
+            return View(0.0, owner_is_here=True, why=f"{self.sign}; it works {self.rules.min_idle_s:g} s after that")
         left = allowed_for_s(self.rules.hours, self._second_of_day())
-        return View(left if left is not None and left <= NOTICE_S else None)
+        if left is None or left > NOTICE_S:
+            return View(None)
+        return View(left, why=f"it works {', '.join(self.rules.hours)}")
 
     def _second_of_day(self) -> float:
         zone = zone_of(self.rules.timezone)

@@ -10,16 +10,20 @@ from typing import Annotated
 import typer
 
 import gridfare
-from gridfare.cli import account, ledger, market, submitting, tasks
+from gridfare.cli import account, invoices, ledger, market, submitting, tasks, units
 from gridfare.cli.agent import agent_app
 from gridfare.cli.artifact import artifact_app
+from gridfare.cli.budget import budget_app
 from gridfare.cli.capability import capability_app
+from gridfare.cli.charge import charge_app, contract_app
+from gridfare.cli.credit import credit_app
 from gridfare.cli.group import Doors
 from gridfare.cli.network import network_app
 from gridfare.cli.output import AsJson
 from gridfare.cli.pool import pool_app
 from gridfare.cli.session import Session
 from gridfare.cli.usage import usage_app
+from gridfare.cli.webhook import webhook_app
 
 __all__ = ["app"]
 
@@ -37,7 +41,7 @@ app = typer.Typer(
 )
 PANELS: dict[str, list[Callable[..., None]]] = {
     "Work": [submitting.quote, submitting.submit, submitting.run, submitting.wait, tasks.tasks, tasks.show,
-             tasks.logs, tasks.events, tasks.results, tasks.cancel],
+             units.units, tasks.logs, tasks.events, tasks.results, tasks.cancel],
     "Market": [market.capabilities, market.market, market.scarcity, market.regions, market.pools],
     "Account": [account.login, account.logout, account.whoami, account.bill],
 }  # fmt: skip
@@ -65,7 +69,13 @@ for panel, commands in PANELS.items():
 app.command(rich_help_panel="Account")(version)
 app.command("verify-ledger", rich_help_panel="Account")(ledger.verify_ledger)
 app.add_typer(account.keys_app, name="keys", rich_help_panel="Account")
+app.add_typer(budget_app, name="budget", rich_help_panel="Account")
+app.add_typer(charge_app, name="charge", rich_help_panel="Account")
+app.add_typer(contract_app, name="contract", rich_help_panel="Account")
+app.add_typer(credit_app, name="credit", rich_help_panel="Account")
 app.add_typer(ledger.ledger_app, name="ledger", rich_help_panel="Account")
+app.add_typer(invoices.invoice_app, name="invoice", rich_help_panel="Account")
+app.add_typer(webhook_app, name="webhook", rich_help_panel="Account")
 app.add_typer(capability_app, name="capability", rich_help_panel="Market")
 app.add_typer(artifact_app, name="artifact", rich_help_panel="Work")
 app.add_typer(network_app, name="network", rich_help_panel="Market")

@@ -160,18 +160,34 @@ def bill(
     party: Annotated[str, typer.Option(help="user, provider or publisher.")] = "user",
     since: Annotated[str | None, typer.Option("--from", metavar="DATE")] = None,
     until: Annotated[str | None, typer.Option("--to", metavar="DATE", help="Up to before this day.")] = None,
+    normalised: Annotated[bool, typer.Option("--fp32", help="Per month, customer and pool: FP32 work beside money.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """What you owe as a user, or earn as a provider or publisher."""
     if as_csv and as_json:
         raise typer.BadParameter("choose one of --csv and --json")
-    out, client = Output(as_json), open_client(ctx)
+    out, client, group = Output(as_json), open_client(ctx), "month" if normalised else None
     if as_csv:
-        typer.echo(client.statement_csv(party, since=since, until=until), nl=False)
+        typer.echo(client.statement_csv(party, since=since, until=until, group=group), nl=False)
         return
-    statement = client.statement(party, since=since, until=until)
-    out.show(statement, *_bill_view(statement))
+    statement = client.statement(party, since=since, until=until, group=group)
+    out.show(statement, *(_normalised_view(statement) if normalised else _bill_view(statement)))
+
+
+def _normalised_view(statement: Statement) -> list[RenderableType]:
+    """标准算力 beside money: what was used as work of FP32, and as hours of a machine of one TFLOP/s."""
+    currency = statement["currency"]
+    rows = [
+        (
+            line["month"], line["organization"], line["pool"], line["units"], line["fp32_tflop"], line["fp32_tflops_hours"],
+            money(line["amount"], currency), money(line["share"], currency),
+        )
+        for line in statement["lines"]
+    ]  # fmt: skip
+    columns = ["month", "customer", "pool", "units", "FP32 TFLOP", "TFLOPS hours", "amount", "share"]
+    lines = table(columns, rows, right=columns[3:]) if rows else Text("nothing")
+    return [lines, Text(f"\ntotal {money(statement['total'], currency)}", "bold")]
 
 
 def _bill_view(statement: Statement) -> list[RenderableType]:
@@ -181,7 +197,7 @@ def _bill_view(statement: Statement) -> list[RenderableType]:
     period += local(str(asked["to"])) if asked.get("to") else "now"
     rows = [
         (
-            line["task"],
+            line["task"] or "by period",
             line["kind"],
             line.get("capability"),
             line.get("pool"),

@@ -34,10 +34,10 @@ def prices(offer: dict[str, Any] | None) -> str:
 
 
 def reputation_text(reputation: Reputation | None) -> str:
-    """0.96 of 120, or new."""
+    """0.96 (120 checked), or new."""
     if reputation is None or reputation["score"] is None:
         return "new"
-    return f"{reputation['score']:.2f} of {reputation['sample_size']}"
+    return f"{reputation['score']:.2f} ({reputation['sample_size']} checked)"
 
 
 def _agent(pool: Pool) -> Text:
@@ -84,12 +84,13 @@ def market(
             pool["kind"],
             machines(pool),
             gflops(pool["fp32_gflops"]),
+            f"L{pool.get('level', 0)}",
             reputation_text(pool.get("reputation")),
             prices(pool.get("offer")),
         )
         for pool in found
     ]
-    columns = ["pool", "provider", "region", "kind", "machines", "FLOPS", "reputation", "price"]
+    columns = ["pool", "provider", "region", "kind", "machines", "FLOPS", "level", "reputation", "price"]
     out.show(found, table(columns, rows, right=["FLOPS"], whole=["pool"]) if found else "no active pools")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Any
@@ -121,7 +122,7 @@ def trust_view(found: PoolTrust) -> list[RenderableType]:
             ("pool", found["pool"]),
             ("level", f"L{found['level']}" + (f" until {local(found['level_until'])}" if found["level_until"] else "")),
             ("next level", found["level_missing"]),
-            ("believed alone", "no" if found.get("unproven") else "yes"),
+            ("believed alone", believed_text(found)),
             ("reputation", reputation_text(found["reputation"])),
             ("quarantine", held),
             ("quota", "none" if quota is None else f"{quota} units a day"),
@@ -137,25 +138,43 @@ def trust_view(found: PoolTrust) -> list[RenderableType]:
     return parts + ([table(["when", "what", "why"], events, whole=["when"])] if events else [])
 
 
+def believed_text(found: PoolTrust) -> str:
+    """Whether nobody else need confirm its results; of units that are worth more, somebody must."""
+    most = found.get("believed_up_to")
+    if found.get("unproven") or most == 0:
+        return "no: it gets what is compared, and what says accept_unproven"
+    return "yes" if most is None else f"where a unit is worth {most:,g} or less; beyond, its results are compared"
+
+
 @pool_app.command("offer")
 def offer(
     ctx: typer.Context,
     pool: PoolId,
     rate: Annotated[
-        list[str], typer.Option("--rate", metavar="METER=PRICE", help="core_second=0.0001; may be repeated.")
+        list[str], typer.Option("--rate", metavar="METER=PRICE", help="core_second=0.0001, or a rate as JSON; may be repeated.")
     ],
-    basis: Annotated[str, typer.Option(help="consumption, occupancy or result.")] = "consumption",
+    basis: Annotated[str, typer.Option(help="consumption, occupancy, result, daily_peak or monthly_peak.")] = "consumption",
+    rules: Annotated[str | None, typer.Option(metavar="JSON", help="By month: peak, cap, quantum_s, minimum_s.")] = None,
+    customer: Annotated[str | None, typer.Option(help="The own price of this organization; left out: everybody's.")] = None,
     currency: Annotated[str | None, typer.Option(help="CNY when left out.")] = None,
     valid_from: Annotated[str | None, typer.Option("--from", metavar="TIME", help="Now when left out.")] = None,
     valid_to: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Open when left out.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Set a price list. It ends the open one before it; tasks handed in earlier keep their prices."""
-    out, rates = Output(as_json), dict(pairs(rate, "--rate"))
+    out, rates = Output(as_json), {meter: _json(text) if text.startswith("{") else text for meter, text in pairs(rate, "--rate")}
+    said = None if rules is None else _json(rules)
     made = open_client(ctx).create_offer(
-        pool, basis, rates, currency=currency, valid_from=valid_from, valid_to=valid_to
+        pool, basis, rates, rules=said, customer=customer, currency=currency, valid_from=valid_from, valid_to=valid_to
     )
     out.show(made, f"{made['basis']}: {prices(dict(made))}, from {local(made['valid_from'])}")
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not JSON") from None
 
 
 @pool_app.command("offers")

@@ -14,6 +14,7 @@ from gridfare.cli.group import Interrupted
 from gridfare.cli.output import AsJson, Output, clean
 from gridfare.cli.session import open_client
 from gridfare.cli.submitting import fetch
+from gridfare.cli.units import event_text
 from gridfare.cli.views import explanation, files_table, task_facts, task_line, tasks_table
 from gridfare.cli.words import local
 from gridfare.sdk.answers import ENDED, Event, LogChunk
@@ -93,10 +94,7 @@ def events(
 
 
 def _event_text(event: Event) -> Text:
-    told = "  ".join(f"{name}={value}" for name, value in event["data"].items())
-    return Text.assemble(
-        (local(event["at"]), "bright_black"), f"  {clean(event['kind'])}  ", clean(told) if told else ""
-    )
+    return Text.assemble((local(event["at"]), "bright_black"), "  ", event_text(event["kind"], event["data"]))
 
 
 def logs(

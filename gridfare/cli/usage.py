@@ -56,17 +56,19 @@ def usage(
 def days(
     ctx: typer.Context,
     meter: Annotated[str | None, typer.Option(help="Only this one.")] = None,
+    stat: Annotated[str | None, typer.Option(help="sum of quantities; avg or max of what was held.")] = None,
     since: Annotated[str | None, typer.Option("--from", metavar="DATE")] = None,
     until: Annotated[str | None, typer.Option("--to", metavar="DATE", help="Up to before this day.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Days of what pools reported, with the largest five minutes of each."""
-    found = list(open_client(ctx).usage_days(meter=meter, since=since, until=until))
+    """Days of what was held and of what pools reported, with the largest five minutes of each."""
+    found = list(open_client(ctx).usage_days(meter=meter, stat=stat, since=since, until=until))
     rows = []
     for day in found:
         known = [slot for slot in day["slots"] if slot is not None]
-        rows.append((day["day"], day["meter"], day["unit"], len(known), max(known, key=Decimal, default=None)))
-    lines = table(["day", "meter", "unit", "slots", "largest"], rows, right=["slots", "largest"])
+        named = (day["day"], day["pool"], day["meter"], day["stat"], day["unit"])
+        rows.append((*named, len(known), max(known, key=Decimal, default=None)))
+    lines = table(["day", "pool", "meter", "stat", "unit", "slots", "largest"], rows, right=["slots", "largest"])
     Output(as_json).show(found, lines if rows else "nothing was reported")
 
 

@@ -69,12 +69,27 @@ def task_facts(task: Task) -> Table:
             ("result", f"{result['files']} files, {size(result['bytes'])}" if result else None),
             ("objective", "own weights" if task["constraints"].get("weights") else task["objective"]),
             ("constraints", rules),
+            ("results", policy_text(task.get("verify"))),
             ("deadline", local(task["deadline"]) if task["deadline"] else None),
             ("labels", labels),
             ("created", f"{local(task['created_at'])}, {ago(task['created_at'])}"),
             ("took", between(task["started_at"], task["ended_at"]) if task["started_at"] else None),
         ]
     )
+
+
+def policy_text(policy: Any) -> str:
+    """How results are proved, in words; nothing where they are not."""
+    if not isinstance(policy, dict):
+        return ""
+    need, compare = policy.get("need", 1), policy.get("compare", "exact")
+    if compare == "validator":
+        how = "judged by the publisher's program" + (f", {need} of different owners must agree" if need > 1 else "")
+    else:
+        how = f"{need} of different owners must agree" + (" within a tolerance" if compare == "tolerance" else "")
+    more = {"adaptive": "trusted pools are spot-checked", "commit_reveal": "bound before anybody shows one",
+            "homogeneous": "from one kind of machine"}  # fmt: skip
+    return ", ".join([how, *(words for name, words in more.items() if policy.get(name))])
 
 
 def _short(value: Any) -> str:

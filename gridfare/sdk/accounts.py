@@ -43,14 +43,21 @@ class AccountCalls(Calls):
     def revoke_key(self, prefix: str) -> None:
         self.http.json("DELETE", f"/keys/{prefix}")
 
-    def statement(self, party: str = "user", *, since: str | None = None, until: str | None = None) -> Statement:
-        """What was charged or earned as `party` (user, provider, publisher) from `since` to before `until`."""
-        answer: Statement = self.http.get("/statements", party=party, **{"from": since, "to": until})
+    def statement(
+        self, party: str = "user", *, since: str | None = None, until: str | None = None, group: str | None = None
+    ) -> Statement:
+        """What was charged or earned as `party` (user, provider, publisher) from `since` to before `until`.
+
+        group  task, capability, pool, day; month: per month, customer and pool, normalised work (FP32) beside money
+        """
+        answer: Statement = self.http.get("/statements", party=party, group=group, **{"from": since, "to": until})
         return answer
 
-    def statement_csv(self, party: str = "user", *, since: str | None = None, until: str | None = None) -> str:
+    def statement_csv(
+        self, party: str = "user", *, since: str | None = None, until: str | None = None, group: str | None = None
+    ) -> str:
         """The same as CSV text."""
-        params = {"party": party, "from": since, "to": until}
+        params = {"party": party, "from": since, "to": until, "group": group}
         return self.http.send("GET", "/statements.csv", params=params).text
 
     def trial_balance(self) -> dict[str, Any]:

@@ -53,6 +53,7 @@ class Task(TypedDict):
     started_at: str | None
     ended_at: str | None
     cancel_requested: bool
+    verify: NotRequired[Any]
 
 
 class QuotePool(TypedDict):
@@ -248,6 +249,7 @@ class PoolTrust(TypedDict):
     level_until: str | None
     level_missing: str
     unproven: bool
+    believed_up_to: float | None
     reputation: Reputation
     quarantine: dict[str, Any] | None
     daily_quota: int | None
@@ -258,6 +260,10 @@ class PoolTrust(TypedDict):
 class Offer(TypedDict):
     basis: str
     rates: dict[str, str]
+    customer: str | None
+    per_period: bool
+    documents: dict[str, Any]
+    rules: dict[str, Any]
     currency: str
     valid_from: str | None
     valid_to: str | None
@@ -290,6 +296,70 @@ class Statement(TypedDict):
     currency: str
     total: str
     lines: list[dict[str, Any]]
+
+
+class Allowance(TypedDict):
+    currency: str
+    limit: str
+    prepaid: str
+    unpaid: str
+    held: str
+    available: str
+
+
+class Block(TypedDict):
+    reason: str
+    detail: str
+    blocked_at: str
+
+
+class Credit(TypedDict):
+    organization: str
+    allowances: list[Allowance]
+    blocks: list[Block]
+
+
+class Threshold(TypedDict):
+    percent: int
+    action: str
+
+
+class Budget(TypedDict):
+    number: int
+    name: str
+    scope: str
+    subject: str
+    currency: str
+    period: str
+    period_start: str
+    amount: str
+    spent: str
+    held: str
+    thresholds: list[Threshold]
+    created_at: str
+    closed_at: str | None
+
+
+class BudgetAlert(TypedDict):
+    budget: int
+    period_start: str
+    percent: int
+    action: str
+    amount: str
+    spent: str
+    held: str
+    raised_at: str
+
+
+class Hold(TypedDict):
+    task: str
+    currency: str
+    amount: str
+    captured: str
+    state: str
+    by: str
+    held_at: str
+    resolved_at: str | None
 
 
 class LedgerSeal(TypedDict):

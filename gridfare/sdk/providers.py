@@ -115,13 +115,19 @@ class ProviderCalls(Calls):
         basis: str,
         rates: Mapping[str, Any],
         *,
+        rules: Mapping[str, Any] | None = None,
+        customer: str | None = None,
         currency: str | None = None,
         valid_from: str | None = None,
         valid_to: str | None = None,
     ) -> Offer:
-        """A price list from `valid_from` (default: now) on. `rates` = {meter: price}, for example core_second."""
-        prices = {meter: str(price) for meter, price in rates.items()}
-        optional = {"currency": currency, "valid_from": valid_from, "valid_to": valid_to}
+        """A price list from `valid_from` (default: now) on. `rates` = {meter: price}, for example core_second.
+
+        A rate may be an object with tiers, packages or bounds; `rules` has peak, cap, quantum_s, minimum_s: such lists are
+        charged when the month is over. `customer` makes it the own price of an organization.
+        """
+        prices = {meter: dict(price) if isinstance(price, Mapping) else str(price) for meter, price in rates.items()}
+        optional = {"rules": rules, "customer": customer, "currency": currency, "valid_from": valid_from, "valid_to": valid_to}
         given = {key: value for key, value in optional.items() if value is not None}
         answer: Offer = self.http.post(f"/pools/{identifier}/offers", {"basis": basis, "rates": prices} | given)
         return answer

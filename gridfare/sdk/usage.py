@@ -54,10 +54,13 @@ class UsageCalls(Calls):
         return self.http.send("GET", "/usage.csv", params=_window(group_by, party, since, until, zone, meter)).text
 
     def usage_days(
-        self, *, meter: str | None = None, since: str | None = None, until: str | None = None
+        self, *, meter: str | None = None, stat: str | None = None, since: str | None = None, until: str | None = None
     ) -> Iterator[dict[str, Any]]:
-        """Local days of what pools reported, in slots of five minutes; None in a slot: nothing was reported."""
-        window: dict[str, Any] = {"meter": meter, "from": since, "to": until}
+        """Days of the organization's zone, in slots of five minutes; None in a slot: nobody can vouch for it.
+
+        stat  sum (of quantities that pools reported), avg or max (of what was held, or sampled)
+        """
+        window: dict[str, Any] = {"meter": meter, "stat": stat, "from": since, "to": until}
         return self.http.pages("/usage/days", **window)
 
     def send_usage(self, events: Iterable[dict[str, Any]]) -> UsageTaken:

@@ -1,5 +1,5 @@
 """The marketplace in the operators' pages: parties, providers, capabilities, files, tasks."""
 
-from marketplace.admin import artifacts, capabilities, parties, providers, tasks
+from marketplace.admin import artifacts, capabilities, credit, parties, providers, tasks, webhooks
 
-__all__ = ["artifacts", "capabilities", "parties", "providers", "tasks"]
+__all__ = ["artifacts", "capabilities", "credit", "parties", "providers", "tasks", "webhooks"]

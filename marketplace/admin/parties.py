@@ -14,7 +14,7 @@ from django.utils.safestring import SafeString
 from core.admin import OperatorPage, Page, Panel, badge, carry_out_all, exact, link, panel, to
 from core.admin.cells import list_url
 from core.admin.panels import SHOWN, table
-from marketplace.models import ApiKey, Membership, Organization, Pool, Task, User
+from marketplace.models import ApiKey, Contract, Membership, Organization, Pool, Task, User
 from marketplace.services.operators import readmit_organizations, revoke_keys, suspend_organizations
 
 if TYPE_CHECKING:
@@ -25,6 +25,19 @@ else:
     from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 admin.site.unregister(Group)  # what an operator may do is `is_staff`; what a member may do is the membership
+
+
+@admin.register(Contract)
+class ContractPage(Page):
+    """Signed through the API or the command line; never changed."""
+
+    columns = ("id", "organization", "valid", "zone", "currency", "credit_limit_micros", "platform_basis_points", "signed_at")
+    joins = ("organization",)
+    list_filter = (exact("organization__slug", "organization"),)
+    search_fields = ("organization__slug", "=pk")
+
+    def name_of(self, obj: Any) -> str:
+        return f"contract {obj.pk}"
 
 
 @admin.register(User)
@@ -59,7 +72,7 @@ class OrganizationPage(OperatorPage):
         ("Party", ("slug", "name", "standing", "region", "created_at")),
         ("May", ("is_user", "is_provider", "is_publisher", "quota_bytes", "suspended_at")),
     )
-    fieldsets = ((None, {"fields": ("slug", "name", "region", "is_user", "is_provider", "is_publisher", "quota_bytes")}),)
+    fieldsets = ((None, {"fields": ("slug", "name", "region", "zone", "is_user", "is_provider", "is_publisher", "quota_bytes")}),)
     autocomplete_fields = ("region",)
     list_filter = ("is_provider", "is_publisher", "is_user", ("suspended_at", admin.EmptyFieldListFilter))
     search_fields = ("slug", "name", "=pk")

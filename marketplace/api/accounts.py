@@ -40,6 +40,7 @@ class OrganizationOut(Out):
     is_publisher = serializers.BooleanField()
     is_user = serializers.BooleanField()
     region = serializers.CharField(source="region.code", allow_null=True, default=None)
+    zone = serializers.CharField(help_text="IANA time zone of its days and months; empty: the market's")
     quota_bytes = serializers.IntegerField(help_text="artifact bytes; 0 = the market's default")
     suspended_at = serializers.DateTimeField(allow_null=True)
     created_at = serializers.DateTimeField()
@@ -75,6 +76,9 @@ class OrganizationPatchIn(In):
     name = serializers.CharField(max_length=200, required=False)
     region = RegionField(
         slug_field="code", queryset=Region.objects.all(), allow_null=True, required=False
+    )
+    zone = serializers.CharField(
+        max_length=64, allow_blank=True, required=False, help_text="IANA time zone of its days and months; empty: the market's"
     )
     is_provider = serializers.BooleanField(required=False, help_text="operators only")
     is_publisher = serializers.BooleanField(required=False, help_text="operators only")
@@ -219,7 +223,7 @@ class OrganizationView(APIView):
         operation_id="organization_update", request=OrganizationPatchIn, responses=OrganizationOut
     )
     def patch(self, request: Request) -> Response:
-        """Change name or region; operators also its kind and quota."""
+        """Change name, region or time zone; operators also its kind and quota."""
         given = valid(OrganizationPatchIn(data=request.data))
         return Response(OrganizationOut(accounts.update_organization(caller_of(request), given)).data)
 

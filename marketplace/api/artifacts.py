@@ -24,10 +24,11 @@ from marketplace.api.serializers import In, Out, valid
 from marketplace.auth import Caller, caller_of
 from marketplace.models import Artifact, Replica, Upload
 from marketplace.permissions import Scopes
-from marketplace.queries import owned
+from marketplace.queries import artifacts_of, owned
 from marketplace.scopes import ARTIFACTS_READ, ARTIFACTS_WRITE
 from marketplace.services import artifacts, replicas
 from marketplace.spool import Readable
+from marketplace.whereabouts import whereabouts
 
 MAX_INT64: Final = 2**63 - 1
 MEDIA_TYPE: Final = r"^[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,60}/[A-Za-z0-9!#$&^_.+-]{1,35}$"
@@ -183,7 +184,7 @@ class ArtifactsView(ListView):
     serializer_class = ArtifactOut
 
     def rows(self, caller: Caller) -> QuerySet[Any]:
-        return _artifacts_of(caller)
+        return artifacts_of(caller).prefetch_related("blob__places__region")
 
 
 class ArtifactView(APIView):
@@ -261,20 +262,15 @@ class ArtifactContentView(APIView):
         )
 
 
-def _artifacts_of(caller: Caller) -> QuerySet[Artifact]:
-    rows = Artifact.objects.filter(deleted_at__isnull=True).select_related("blob", "organization")
-    return owned(rows.prefetch_related("blob__places__region"), caller)
-
-
 def _own_artifact(request: Request, artifact_id: UUID) -> Artifact:
-    artifact = _artifacts_of(caller_of(request)).filter(pk=artifact_id).first()
+    artifact = artifacts_of(caller_of(request)).prefetch_related("blob__places__region").filter(pk=artifact_id).first()
     if artifact is None:
         raise NotFound("artifact_unknown", "no such artifact")
     return artifact
 
 
 def _where_out(artifact: Artifact) -> Any:
-    where = replicas.whereabouts(artifact)
+    (where,) = whereabouts([artifact])
     caches = [{"region": region, "pools": pools} for region, pools in where.caches.items()]
     more = {"caches": CachesOut(caches, many=True).data, "replicas": ReplicaOut(where.replicas, many=True).data}
     pinned = serializers.DateTimeField().to_representation(where.pinned_until) if where.pinned_until else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
 from django.db.models import QuerySet
@@ -21,7 +22,7 @@ from marketplace.api.lists import ListView
 from marketplace.api.serializers import DecimalText, In, Out, valid
 from marketplace.auth import Caller, caller_of
 from marketplace.loads import Load, loads_of
-from marketplace.models import Agent, Offer, Pool, Rate, Region
+from marketplace.models import Agent, Offer, Organization, Pool, Rate, Region
 from marketplace.models.accounts import SLUG
 from marketplace.permissions import Scopes
 from marketplace.reputations import NEW, reputations_of
@@ -30,6 +31,7 @@ from marketplace.services import offers, providers
 from marketplace.services.offers import Terms
 
 MAX_MBPS: Final = 10_000_000
+PRICE: Final = r"^\d{1,18}(\.\d{1,12})?$"
 
 
 class RegionOut(Out):
@@ -161,20 +163,41 @@ class JoinTokenOut(Out):
     expires_at = serializers.DateTimeField()
 
 
+@extend_schema_field({"oneOf": [{"type": "string", "pattern": PRICE}, {"type": "object", "additionalProperties": {}}]})
+class RateIn(serializers.Field[Any, Any, Any, Any]):
+    """A flat price as decimal text, or a rate as an object (docs/billing/prices.md)."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        return dict(data) if isinstance(data, Mapping) else DecimalText().run_validation(data)
+
+    def to_representation(self, value: Any) -> Any:
+        return value
+
+
 class OfferIn(In):
     basis = serializers.ChoiceField(Offer.Basis.choices)
     rates = serializers.DictField(
-        child=DecimalText(), allow_empty=False, help_text=f"per meter: {', '.join(Rate.Meter.values)}"
+        child=RateIn(), allow_empty=False, help_text=f"per meter: {', '.join(Rate.Meter.values)}"
+    )
+    rules = serializers.DictField(
+        required=False, help_text="by period: peak (a policy), cap, quantum_s, minimum_s; docs/billing/prices.md"
     )
     valid_from = serializers.DateTimeField(required=False, allow_null=True, help_text="default: now")
     valid_to = serializers.DateTimeField(required=False, allow_null=True, help_text="default: open")
     currency = serializers.RegexField(r"^[A-Z]{3}$", required=False)
+    customer = serializers.SlugField(max_length=63, required=False, help_text="an organization's own price; left out: everybody's")
 
 
 class OfferOut(Out):
+    customer = serializers.CharField(
+        source="customer.slug", allow_null=True, default=None, help_text="whose own price it is; null: everybody's"
+    )
     basis = serializers.ChoiceField(Offer.Basis.choices)
     currency = serializers.CharField()
-    rates = serializers.SerializerMethodField(help_text="unit price per meter, decimal text")
+    rates = serializers.SerializerMethodField(help_text="unit price per meter, decimal text; by period: what quotes count with")
+    per_period = serializers.BooleanField(help_text="charged when the month is over, by `documents`")
+    documents = serializers.SerializerMethodField(help_text="by period: the rate per meter")
+    rules = serializers.DictField(help_text="by period: peak, cap, quantum_s, minimum_s")
     valid_from = serializers.DateTimeField(source="valid.lower")
     valid_to = serializers.DateTimeField(source="valid.upper", allow_null=True)
     used = serializers.BooleanField(help_text="has priced an attempt: never changes any more")
@@ -182,6 +205,9 @@ class OfferOut(Out):
     def get_rates(self, offer: Offer) -> dict[str, str]:
         prices = {rate.meter: rate.unit_price.normalize() for rate in offer.rates.all()}
         return {meter: f"{prices[meter]:f}" for meter in sorted(prices)}
+
+    def get_documents(self, offer: Offer) -> dict[str, Any]:
+        return {rate.meter: rate.document for rate in offer.rates.all() if rate.document is not None}
 
 
 class ReputationOut(Out):
@@ -337,8 +363,18 @@ class OffersView(ListView):
     def post(self, request: Request, identifier: str) -> Response:
         """A new price list; an open-ended one ends the one before it."""
         pool = own_pool(request, identifier)
-        offer = offers.publish_offer(pool, Terms(**valid(OfferIn(data=request.data))))
+        given = valid(OfferIn(data=request.data))
+        if "customer" in given:
+            given["customer"] = _customer(given["customer"])
+        offer = offers.publish_offer(pool, Terms(**given))
         return Response(OfferOut(offer).data, status=201)
+
+
+def _customer(slug: str) -> Organization:
+    found = Organization.objects.filter(slug=slug, is_user=True).first()
+    if found is None:
+        raise NotFound("organization_unknown", "no such customer", field="customer")
+    return found
 
 
 def own_pool(request: Request, identifier: str) -> Pool:

@@ -28,6 +28,13 @@ class Organization(models.Model):
     is_user = models.BooleanField(default=True)
     region = models.ForeignKey("Region", models.PROTECT, null=True, blank=True, help_text="where its users are")
     quota_bytes = models.BigIntegerField(default=0, help_text="artifact bytes; 0 = the market's default")
+    zone = models.CharField(
+        max_length=64,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="IANA; whose days and months its money has. Empty: the market's",
+    )
     suspended_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     members: models.ManyToManyField[User, Membership] = models.ManyToManyField(

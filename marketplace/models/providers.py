@@ -8,6 +8,7 @@ from django.contrib.postgres.constraints import ExclusionConstraint
 from django.contrib.postgres.fields import ArrayField, DateTimeRangeField
 from django.db import models
 from django.db.models import Func, Q
+from django.db.models.functions import Coalesce
 
 from core.ids import uuid7
 
@@ -185,24 +186,42 @@ class JoinToken(models.Model):
     agent = models.ForeignKey(Agent, models.SET_NULL, null=True, blank=True)
 
 
+_CUSTOMER: Final = Coalesce("customer_id", models.Value(0), output_field=models.BigIntegerField())
+
+
 class Offer(models.Model):
     """A pool's price list for a period. Periods never overlap; an offer that priced a task never changes.
 
-    basis consumption  core_second, accelerator_second, fp32_tflop, gb_moved
-    basis occupancy    occupancy_second: a second of one core held (wall time of what was held)
-    basis result       result: one valid unit
+    basis consumption   core_second, accelerator_second, fp32_tflop, gb_moved
+    basis occupancy     occupancy_second: a second of one core held (wall time of what was held)
+    basis result        result: one valid unit
+    basis daily_peak    held_cores, held_accelerators: the most that was held at once, each day
+    basis monthly_peak  the same of the month; `rules.peak` says which statistic
+
+    A flat list is charged task by task. Whatever needs a month's quantity (peaks, tiers, minima, quanta) is charged when
+    the month is over: `per_period`. docs/billing/prices.md has the members of `rules`.
+
+    A list with a `customer` is that organization's own price at the pool: it stands in the place of the list for everybody
+    while it is in force, and is always charged by month.
     """
 
     class Basis(models.TextChoices):
         CONSUMPTION = "consumption"
         OCCUPANCY = "occupancy"
         RESULT = "result"
+        DAILY_PEAK = "daily_peak"
+        MONTHLY_PEAK = "monthly_peak"
 
     pool = models.ForeignKey(Pool, models.PROTECT, related_name="offers")
+    customer = models.ForeignKey(
+        "marketplace.Organization", models.PROTECT, null=True, blank=True, related_name="+", db_index=False
+    )
     basis = models.CharField(max_length=12, choices=Basis.choices)
     currency = models.CharField(max_length=3, default="CNY")
     valid = DateTimeRangeField(help_text="[from, to)")
     used = models.BooleanField(default=False, help_text="has priced an attempt; from then on immutable")
+    per_period = models.BooleanField(default=False, help_text="charged when the month is over")
+    rules = models.JSONField(default=dict, blank=True, help_text="peak policy, cap, quantum and minimum")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -212,12 +231,24 @@ class Offer(models.Model):
                 name="offer_periods_do_not_overlap",
                 expressions=[
                     (Func("pool_id", "pool_id", models.Value("[]"), function="int8range"), "&&"),
+                    (Func(_CUSTOMER, _CUSTOMER, models.Value("[]"), function="int8range"), "&&"),
                     ("valid", "&&"),
                 ],
             ),
             models.CheckConstraint(
-                condition=Q(basis__in=["consumption", "occupancy", "result"]), name="offer_basis_known"
+                condition=Q(customer__isnull=True) | Q(per_period=True), name="offer_of_customer_is_per_period"
             ),
+            models.CheckConstraint(
+                condition=Q(basis__in=["consumption", "occupancy", "result", "daily_peak", "monthly_peak"]),
+                name="offer_basis_known",
+            ),
+            models.CheckConstraint(
+                condition=Q(per_period=True) | Q(rules={}) & ~Q(basis__endswith="_peak"), name="offer_with_rules_is_per_period"
+            ),
+        ]
+        indexes: ClassVar = [
+            # charging: the own prices of the customers at hand; nobody else's are in it
+            models.Index(fields=["customer", "pool"], name="offer_of_customer", condition=Q(customer__isnull=False))
         ]
 
     def __str__(self) -> str:
@@ -225,7 +256,10 @@ class Offer(models.Model):
 
 
 class Rate(models.Model):
-    """One unit price of an offer, in the currency per unit of the meter."""
+    """One unit price of an offer, in the currency per unit of the meter.
+
+    An offer by period has a `document` (tiers, packages, minima ...); `unit_price` is then what quotes count with.
+    """
 
     class Meter(models.TextChoices):
         CORE_SECOND = "core_second"
@@ -234,16 +268,22 @@ class Rate(models.Model):
         GB_MOVED = "gb_moved"
         OCCUPANCY_SECOND = "occupancy_second"
         RESULT = "result"
+        HELD_CORES = "held_cores"
+        HELD_ACCELERATORS = "held_accelerators"
+        SURCHARGE = "surcharge"
 
     METERS_OF: Final = {
         "consumption": {"core_second", "accelerator_second", "fp32_tflop", "gb_moved"},
         "occupancy": {"occupancy_second", "gb_moved"},
         "result": {"result", "gb_moved"},
+        "daily_peak": {"held_cores", "held_accelerators", "gb_moved"},
+        "monthly_peak": {"held_cores", "held_accelerators", "gb_moved"},
     }
 
     offer = models.ForeignKey(Offer, models.CASCADE, related_name="rates")
     meter = models.CharField(max_length=20, choices=Meter.choices)
     unit_price = models.DecimalField(max_digits=30, decimal_places=12)
+    document = models.JSONField(null=True, blank=True, help_text="the rate, where it is charged by period")
 
     class Meta:
         constraints: ClassVar = [

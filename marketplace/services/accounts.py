@@ -17,14 +17,16 @@ from django.db.models import Q
 from django.utils import timezone
 
 from core.errors import Conflict, Invalid, NotAllowed, NotFound, Unauthorized
+from core.zones import zone_named
 from marketplace.auth import Caller, new_key
 from marketplace.models import ApiKey, Membership, Organization, User
 from marketplace.scopes import EVERYTHING, unknown_scopes
+from marketplace.services.contracts import terms_of
 
 LOGIN_KEY_DAYS: Final = 90
 OVERLAP: Final = timedelta(hours=24)
 MAX_KEYS: Final = 200
-_CHANGEABLE: Final = frozenset({"name", "region"})
+_CHANGEABLE: Final = frozenset({"name", "region", "zone"})
 _BY_OPERATORS: Final = frozenset({"is_provider", "is_publisher", "is_user", "quota_bytes"})
 
 
@@ -154,14 +156,27 @@ def create_organization(fields: Mapping[str, Any], owner: str) -> Organization:
 
 
 def update_organization(caller: Caller, changes: Mapping[str, Any]) -> Organization:
-    """Change the caller's organization; what kind of party it is, and its quota, is the operators' word."""
+    """Change the caller's organization; what kind of party it is, and its quota, is the operators' word.
+
+    Invalid `zone_unknown`; NotAllowed `operators_only`; Conflict `zone_by_contract`.
+    """
     organization = caller.acting_for()
     allowed = _CHANGEABLE | (_BY_OPERATORS if caller.is_operator else frozenset())
     if over := set(changes) - allowed:
         raise NotAllowed("operators_only", "only operators may change this", field=min(over))
+    if "zone" in changes:
+        _check_zone(organization, changes["zone"])
     if changes:
         Organization.objects.filter(pk=organization.pk).update(**changes)
     return Organization.objects.select_related("region").get(pk=organization.pk)
+
+
+def _check_zone(organization: Organization, zone: str) -> None:
+    if zone:
+        zone_named(zone)
+    terms = terms_of([organization.pk])[organization.pk]
+    if terms.contract is not None and zone != terms.zone.key:
+        raise Conflict("zone_by_contract", "the contract in force says whose days and months are billed", field="zone")
 
 
 def add_member(organization: Organization, username: str, role: str) -> Membership:

@@ -6,7 +6,7 @@ create_version ─► begin_tests ─► (test tasks run) ─► conclude_tests 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -261,9 +261,15 @@ def _verdict(test: Mapping[str, Any], task: Task) -> dict[str, Any]:
     else:
         paths = _result_paths(task)
         missing = [glob for glob in test["expect"]["files"] if not any(matches(glob, path) for path in paths)]
-        detail = f"the result holds no file like {missing[0]}" if missing else ""
+        detail = f"the result holds no file like {missing[0]}, but {_listed(paths)}" if missing else ""
     state = "failed" if detail else "passed"
     return {"name": test["name"], "state": state, "task": str(task.pk), "detail": detail[:500]}
+
+
+def _listed(paths: Collection[str]) -> str:
+    """The first few of them, for a person."""
+    shown = ", ".join(sorted(paths)[:5]) or "none"
+    return shown + (f" and {len(paths) - 5} more" if len(paths) > 5 else "")
 
 
 def _result_paths(task: Task) -> list[str]:

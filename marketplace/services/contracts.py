@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
@@ -15,7 +15,8 @@ from django.utils import timezone
 
 from core.errors import Conflict, Invalid
 from core.money import BASIS_POINTS
-from marketplace.models import Contract
+from core.zones import zone_named
+from marketplace.models import Contract, Organization
 
 EARLY: Final = timedelta(minutes=5)  # a beginning this long ago still means "now": forms take time
 MOST_MICROS: Final = 10**18
@@ -56,19 +57,20 @@ class Draft:
 
 
 def terms_of(organizations: Iterable[int], at: datetime | None = None) -> dict[int, Terms]:
-    """The terms of each organization at a moment (None: now), in one statement."""
+    """The terms of each organization at a moment (None: now), in two statements."""
     wanted = set(organizations)
     found = Contract.objects.filter(organization__in=wanted, valid__contains=at or timezone.now())
     versions = {contract.organization_id: contract for contract in found}
-    return {one: _terms(one, versions.get(one)) for one in wanted}
+    zones = Organization.objects.filter(pk__in=wanted - versions.keys()).exclude(zone="").values_list("pk", "zone")
+    return {one: _terms(one, versions.get(one), own) for one, own in (dict.fromkeys(wanted, "") | dict(zones)).items()}
 
 
-def _terms(organization: int, contract: Contract | None) -> Terms:
-    said = contract or Contract(**_defaults())
+def _terms(organization: int, contract: Contract | None, own_zone: str) -> Terms:
+    said = contract or Contract(**_defaults() | ({"zone": own_zone} if own_zone else {}))
     limit, share = said.credit_limit_micros, said.platform_basis_points
     return Terms(
         organization=organization,
-        contract=contract and contract.pk,
+        contract=None if contract is None else contract.pk,
         zone=ZoneInfo(said.zone),
         currency=said.currency,
         grace_days=said.grace_days,
@@ -77,6 +79,22 @@ def _terms(organization: int, contract: Contract | None) -> Terms:
         platform_basis_points=settings.PLATFORM_FEE_BASIS_POINTS if share is None else share,
         carries_remainder=said.carries_remainder,
     )
+
+
+def follow_zones(organizations: Iterable[int] | None = None) -> int:
+    """Give organizations (None: all) the zone of the contract that is in force; how many had another.
+
+    Days and months of usage are kept by `Organization.zone`. A contract that begins later is found by the sweep.
+    """
+    only = None if organizations is None else list(organizations)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE marketplace_organization organization SET zone = contract.zone FROM marketplace_contract contract "
+            "WHERE contract.organization_id = organization.id AND contract.valid @> %(now)s AND organization.zone <> contract.zone "
+            "AND (%(only)s::bigint[] IS NULL OR organization.id = ANY(%(only)s))",
+            {"only": only, "now": timezone.now()},
+        )
+        return int(cursor.rowcount)
 
 
 def _defaults() -> dict[str, Any]:
@@ -102,7 +120,9 @@ def sign_contracts(drafts: Sequence[Draft]) -> list[Contract]:
     try:
         with transaction.atomic():
             _end_those_before(starts)
-            return Contract.objects.bulk_create(made)
+            signed = Contract.objects.bulk_create(made)
+            follow_zones(starts)
+            return signed
     except IntegrityError as error:
         if "contracts_do_not_overlap" not in str(error):
             raise
@@ -140,8 +160,7 @@ def _contract(draft: Draft, now: datetime) -> Contract:
 
 
 def _check(draft: Draft, contract: Contract, now: datetime) -> None:
-    if contract.zone not in available_timezones():
-        raise Invalid("zone_unknown", "an IANA time zone, for example Asia/Shanghai", field="zone")
+    zone_named(contract.zone)
     if draft.start is not None and draft.start < now - EARLY:
         raise Invalid("contract_invalid", "a contract does not change what is past", field="start")
     if len(contract.currency) != 3 or not contract.currency.isascii() or not contract.currency.isupper():

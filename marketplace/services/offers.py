@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
-from typing import Final
+from typing import Any, Final
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
@@ -16,8 +16,10 @@ from django.utils import timezone
 
 from core.errors import Conflict, Invalid
 from core.wake import wake
-from marketplace.models import Offer, Pool, Rate
+from marketplace import tariffs
+from marketplace.models import Offer, Organization, Pool, Rate
 from marketplace.services.providers import activate_by_policy
+from marketplace.tariffs import Tariff
 
 MAX_PRICE: Final = Decimal(10**9)
 MAX_PLACES: Final = 12
@@ -27,46 +29,71 @@ _MAIN_METERS: Final = {
     "consumption": {"core_second", "accelerator_second", "fp32_tflop"},
     "occupancy": {"occupancy_second"},
     "result": {"result"},
+    "daily_peak": {"held_cores", "held_accelerators"},
+    "monthly_peak": {"held_cores", "held_accelerators"},
 }
 
 
 @dataclass(frozen=True)
 class Terms:
-    """What an offer says: basis, prices per meter as text, [valid_from, valid_to), currency."""
+    """What an offer says: basis, per meter a price as text or a rate as JSON, [valid_from, valid_to), currency, rules.
+
+    customer   whose own price it is; None: the list price
+    """
 
     basis: str
-    rates: Mapping[str, str]
+    rates: Mapping[str, Any]
     valid_from: datetime | None = None
     valid_to: datetime | None = None
     currency: str = ""
+    customer: Organization | None = None
+    rules: Mapping[str, Any] = field(default_factory=dict)
 
 
 def publish_offer(pool: Pool, terms: Terms) -> Offer:
     """A new price list. An open-ended one ends the offer before it at its start.
 
-    Raises Invalid `rates_invalid | offer_in_the_past | offer_period_empty | currency_unsupported`,
-    Conflict `offer_overlaps | pool_state`.
+    Raises Invalid `rates_invalid | rate_invalid | peak_policy_invalid | offer_in_the_past | offer_period_empty |
+    currency_unsupported`, Conflict `offer_overlaps | pool_state`.
     """
     if pool.state == Pool.State.RETIRED:
         raise Conflict("pool_state", "a retired pool takes no offers", state=pool.state)
-    rates = parse_rates(terms.basis, terms.rates)
+    tariff = read_terms(terms.basis, terms.rates, terms.rules, own=terms.customer is not None)
     currency = _supported(terms.currency or settings.CURRENCY)
     start, end = _period(terms, timezone.now())
     with transaction.atomic():
         Pool.objects.select_for_update().get(pk=pool.pk)  # offers of one pool come one after the other
         if end is None:
-            _end_at(Offer.objects.filter(pool=pool, valid__contains=start), start)
-        offer = _insert(pool, terms.basis, currency, DateTimeTZRange(start, end))
-        Rate.objects.bulk_create(Rate(offer=offer, meter=key, unit_price=rates[key]) for key in sorted(rates))
+            _end_at(Offer.objects.filter(pool=pool, customer=terms.customer, valid__contains=start), start)
+        offer = _insert(pool, terms, currency, DateTimeTZRange(start, end), tariff)
+        add_rates(offer, tariff)
+        if terms.customer is not None:  # nothing marks it later: attempts name the list that everybody sees
+            Offer.objects.filter(pk=offer.pk).update(used=True)
         activate_by_policy(pool.pk)
     wake("scheduler.match")
     return Offer.objects.prefetch_related("rates").get(pk=offer.pk)
 
 
-def _insert(pool: Pool, basis: str, currency: str, valid: DateTimeTZRange) -> Offer:
+def read_terms(basis: str, rates: Mapping[str, Any], rules: Mapping[str, Any], *, own: bool = False) -> Tariff:
+    """A price list: flat ones are read here, those by period and customers' own by billing."""
+    if own or tariffs.is_per_period(basis, rates, rules):
+        return tariffs.read_tariff(basis, rates, rules)
+    return Tariff(dict.fromkeys(rates), parse_rates(basis, rates), {}, per_period=False)
+
+
+def add_rates(offer: Offer, tariff: Tariff) -> None:
+    """The rates of an offer that was just made."""
+    Rate.objects.bulk_create(
+        Rate(offer=offer, meter=meter, unit_price=price, document=tariff.documents[meter])
+        for meter, price in sorted(tariff.prices.items())
+    )
+
+
+def _insert(pool: Pool, terms: Terms, currency: str, valid: DateTimeTZRange, tariff: Tariff) -> Offer:
+    said = {"basis": terms.basis, "customer": terms.customer, "per_period": tariff.per_period, "rules": dict(tariff.rules)}
     try:
         with transaction.atomic():
-            return Offer.objects.create(pool=pool, basis=basis, currency=currency, valid=valid)
+            return Offer.objects.create(pool=pool, currency=currency, valid=valid, **said)
     except IntegrityError as error:
         if "offer_periods_do_not_overlap" not in str(error):
             raise
@@ -99,11 +126,16 @@ def _supported(currency: str) -> str:
 
 def parse_rates(basis: str, rates: Mapping[str, str]) -> dict[str, Decimal]:
     """Unit prices from decimal text, in the currency per unit of the meter. Or Invalid `rates_invalid`."""
+    check_meters(basis, rates)
+    return {meter: _price(meter, text) for meter, text in rates.items()}
+
+
+def check_meters(basis: str, rates: Mapping[str, Any]) -> None:
+    """Only meters that the basis knows, and one without which the pool's time would be free. Or Invalid `rates_invalid`."""
     if over := sorted(set(rates) - Rate.METERS_OF[basis]):
         raise _wrong(over[0], f"a price by {basis} does not know the meter {over[0]}")
     if not _MAIN_METERS[basis] & set(rates):
         raise Invalid("rates_invalid", f"a price by {basis} needs {_either(basis)}", field="rates")
-    return {meter: _price(meter, text) for meter, text in rates.items()}
 
 
 def _either(basis: str) -> str:

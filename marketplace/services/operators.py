@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from django.utils import timezone
 
 from core.wake import wake
-from marketplace.models import ApiKey, Organization
+from marketplace.models import ApiKey, Organization, SpendBlock
 
 
 def suspend_organizations(ids: Iterable[int]) -> int:
@@ -28,3 +28,8 @@ def readmit_organizations(ids: Iterable[int]) -> int:
 def revoke_keys(ids: Iterable[int]) -> int:
     """End keys at once, whoever they belong to. Returns how many."""
     return ApiKey.objects.filter(pk__in=list(ids), revoked_at=None).update(revoked_at=timezone.now())
+
+
+def lift_blocks(ids: Iterable[int]) -> int:
+    """Take tasks again of who was blocked by these. Returns how many blocks were lifted."""
+    return SpendBlock.objects.filter(pk__in=list(ids), lifted_at=None).update(lifted_at=timezone.now())

@@ -196,6 +196,7 @@ def record_selftest(agent: Agent, *, results: Any, benchmark: Any) -> Pool:
         else:
             _verify(agent.pool_id)
             activate_by_policy(agent.pool_id)
+        wake("scheduler.review_levels")
     return _fresh(agent.pool_id)
 
 
@@ -215,7 +216,7 @@ def activate_by_policy(pool_id: int) -> None:
 
 def priced_now() -> QuerySet[Pool]:
     """Pools with an offer valid at this moment."""
-    offers = Offer.objects.filter(pool=OuterRef("pk"), valid__contains=timezone.now())
+    offers = Offer.objects.filter(pool=OuterRef("pk"), customer=None, valid__contains=timezone.now())
     return Pool.objects.filter(Exists(offers))
 
 
@@ -233,6 +234,7 @@ def move_pool(pool: Pool, verb: str) -> Pool:
         if step.to == State.RETIRED:
             _let_agents_go(pool.pk)
     wake("scheduler.match" if step.to == State.ACTIVE else "scheduler.sweep")
+    wake("scheduler.review_levels")
     return present
 
 

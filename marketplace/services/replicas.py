@@ -7,7 +7,6 @@ region, `storekeeping` has what agents hear and tell. Each is a constant number 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -19,7 +18,7 @@ from django.utils import timezone
 
 from core.errors import Invalid, NotFound, TooLarge
 from core.wake import wake
-from marketplace.models import Agent, Artifact, BlobPlace, CachedBlob, Organization, Pin, Pool, Region, Replica, User
+from marketplace.models import Agent, Artifact, CachedBlob, Organization, Pin, Pool, Region, Replica, User
 from marketplace.replication import MIB, Store, Wish, assign, overflow
 
 MOST_REGIONS: Final = 16
@@ -66,12 +65,16 @@ def _regions(codes: Sequence[str]) -> list[Region]:
 
 def _check_quota(owner: Organization, more: int) -> None:
     """Bytes times copies, of everything that an organization has wished, beside what its artifacts take."""
-    quota = owner.quota_bytes or settings.DEFAULT_QUOTA_BYTES
-    counted = Replica.objects.filter(organization=owner).exclude(state="gone")
-    used = int(counted.aggregate(total=Sum("bytes"))["total"] or 0)
+    used, quota = room_of(owner)
     if used + more > quota:
         detail = f"the organization's copies may have {quota} bytes and have {used}"
         raise TooLarge("replica_quota_exceeded", detail, field="regions", quota=quota, used=used)
+
+
+def room_of(owner: Organization) -> tuple[int, int]:
+    """Bytes that an organization's copies take, and may take."""
+    counted = Replica.objects.filter(organization=owner).exclude(state="gone")
+    return int(counted.aggregate(total=Sum("bytes"))["total"] or 0), owner.quota_bytes or settings.DEFAULT_QUOTA_BYTES
 
 
 def replicas_of(artifact: Artifact) -> QuerySet[Replica]:
@@ -104,28 +107,6 @@ def pin(artifact: Artifact, user: User | None, until: datetime) -> Pin:
 def unpin(artifact: Artifact) -> None:
     """Let it be evicted again; repeating it is one effect."""
     Pin.objects.filter(organization_id=artifact.organization_id, blob_id=artifact.blob_id).delete()
-
-
-@dataclass(frozen=True)
-class Whereabouts:
-    """Where an artifact's bytes are: stores of regions, caches by region, copies wished for, and until when it is pinned."""
-
-    places: list[str]
-    caches: dict[str, int]
-    replicas: list[Replica]
-    pinned_until: datetime | None
-
-
-def whereabouts(artifact: Artifact) -> Whereabouts:
-    """Five statements. Which pools have it stays with their providers: caches are counts."""
-    places = BlobPlace.objects.filter(blob_id=artifact.blob_id).order_by("region__code").values_list("region__code", flat=True)
-    cached = CachedBlob.objects.filter(sha256=artifact.blob_id, kept=False).values_list("pool__region__code", flat=True)
-    caches: dict[str, int] = {}
-    for code in cached.order_by("pool__region__code"):
-        caches[code] = caches.get(code, 0) + 1
-    pinned = Pin.objects.filter(organization_id=artifact.organization_id, blob_id=artifact.blob_id, until__gt=Now())
-    until = pinned.values_list("until", flat=True).first()
-    return Whereabouts(list(places), caches, list(replicas_of(artifact)), until)
 
 
 @transaction.atomic
@@ -209,11 +190,16 @@ def give_up(copies: QuerySet[Replica], why: Mapping[str, str]) -> int:
     )
 
 
-def _stores() -> dict[int, Store]:
-    """Pools that keep copies now, by id, with what they keep."""
+def offering_room() -> QuerySet[Agent]:
+    """Agents whose pools keep copies now."""
     agents = Agent.objects.filter(retired_at__isnull=True, lease_until__gt=Now(), store_mib__gt=0)
     usable = agents.filter(pool__state="active", pool__organization__suspended_at__isnull=True)
-    usable = usable.exclude(pool__quarantined_until__gt=Now()).select_related("pool").order_by("pool__identifier")
+    return usable.exclude(pool__quarantined_until__gt=Now())
+
+
+def _stores() -> dict[int, Store]:
+    """Pools that keep copies now, by id, with what they keep."""
+    usable = offering_room().select_related("pool").order_by("pool__identifier")
     stores = {one.pool_id: _store_of(one.pool, one.store_mib) for one in usable}
     kept = Replica.objects.filter(pool_id__in=stores, state__in=["copying", "held"]).order_by("pk")
     for pool_id, sha256, size in kept.values_list("pool_id", "blob_id", "bytes"):

@@ -13,7 +13,7 @@ from core.admin.cells import list_url
 from core.admin.panels import SHOWN, table
 from marketplace.models import User
 from metering.events.deciding import accept_event, refuse_event
-from metering.models import QuarantinedEvent, UsageBatch, UsageDay, UsageDirty, UsageEvent, UsageHour, UsageSeries
+from metering.models import QuarantinedEvent, UsageBatch, UsageDay, UsageDirty, UsageEvent, UsageHour, UsageSeries, UsageSubject
 
 
 @admin.register(UsageSeries)
@@ -36,10 +36,11 @@ class UsageBatchPage(Page):
 
 @admin.register(UsageEvent)
 class UsageEventPage(Page):
-    columns = ("key", "external_id", "series", "occurred_at", "quantity", "value", "boot_id", "seq", "accepted_at", "batch")
+    columns = ("key", "external_id", "series", "occurred_at", "quantity", "gauge", "value", "boot_id", "seq", "accepted_at",
+               "batch")  # fmt: skip
     joins = ("series",)
     cards = (
-        ("Event", ("external_id", "series", "occurred_at", "quantity", "labels")),
+        ("Event", ("external_id", "series", "occurred_at", "quantity", "gauge", "labels")),
         ("Counter", ("value", "boot_id", "seq")),
         ("How it came", ("batch", "accepted_at", "key", "digest")),
     )
@@ -60,19 +61,31 @@ class UsageHourPage(Page):
 
 @admin.register(UsageDay)
 class UsageDayPage(Page):
-    columns = ("id", "customer", "meter", "unit", "zone", "day", "digest")
-    joins = ("customer",)
-    cards = (("Day", ("customer", "meter", "unit", "zone", "day", "slots", "digest")),)
-    list_filter = (exact("customer__slug", "customer"), exact("meter"))
-    search_fields = ("=pk", "=meter")
+    columns = ("id", "subject", "stat", "day", "width", "known", "latest", "digest")
+    joins = ("subject",)
+    cards = (
+        ("Day", ("subject", "stat", "day", "slots", "width", "known")),
+        ("Ranked", ("top", "top_at")),
+        ("Made of", ("digest", "latest")),
+    )
+    list_filter = (exact("subject"), exact("subject__customer__slug", "customer"), one_of("stat", ("sum", "avg", "max")))
+    search_fields = ("=pk",)
     huge = True
+
+
+@admin.register(UsageSubject)
+class UsageSubjectPage(Page):
+    columns = ("id", "customer", "pool", "meter", "unit", "zone")
+    joins = ("customer", "pool")
+    list_filter = (exact("customer__slug", "customer"), exact("pool__identifier"), exact("meter"))
+    search_fields = ("=pk", "=meter")
 
 
 @admin.register(UsageDirty)
 class UsageDirtyPage(Page):
     """Hours whose rollups wait to be built anew."""
 
-    columns = ("id", "customer", "meter", "unit", "hour")
+    columns = ("id", "customer", "pool", "meter", "unit", "hour", "due")
     search_fields = ("=pk", "=meter")
 
 

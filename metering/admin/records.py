@@ -27,7 +27,7 @@ class UsageRecordPage(Page):
     cards = (
         ("Usage record", ("outcome", "reason_class", "revision", "corrects", "flags", "measured_at", "batch")),
         ("Parties", ("organization", "provider", "publisher", "pool", "offer", "capability_version", "api_key")),
-        ("Time", ("started_at", "ended_at", "wall_ms", "core_ms", "held_core_ms", "accelerator_ms")),
+        ("Time", ("started_at", "ended_at", "wall_ms", "core_ms", "held_core_ms", "cores", "accelerators", "accelerator_ms")),
         ("Work", ("fp32_gflop", "memory_mib_ms", "bytes_in", "bytes_out", "joules")),
     )
     list_filter = (

@@ -5,14 +5,16 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any, ClassVar
+from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.db.models import QuerySet
 from django.urls import path
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -29,6 +31,7 @@ from marketplace.permissions import Scopes
 from marketplace.ranges import Streamed
 from marketplace.scopes import BILLING_READ
 from metering.models import UsageDay
+from metering.periods import SCALE, zones_of
 from metering.queries import COLUMNS, GROUPS, Asked, after_of, all_pages, groups_of, page_of
 from metering.windows import moment_in, month_of, zone_named
 
@@ -39,7 +42,7 @@ WINDOW = [
     OpenApiParameter("party", str, enum=PARTIES, default="user", description="whose; `all` is for operators"),
     OpenApiParameter("from", str, description="a day or a moment, included; by default the month's first"),
     OpenApiParameter("to", str, description="a day or a moment, excluded; by default now"),
-    OpenApiParameter("zone", str, description="IANA time zone of days, months and hours"),
+    OpenApiParameter("zone", str, description="IANA time zone of days, months and hours; by default the organization's"),
     OpenApiParameter("meter", str, description="only this one"),
 ]
 PAGE = [
@@ -75,7 +78,8 @@ class UsageOut(Out):
 def asked_of(request: Request, caller: Caller) -> Asked:
     """The question in a request's query. Invalid and NotAllowed as the parts of it say."""
     query = request.query_params
-    zone = zone_named(query.get("zone", settings.USAGE_ZONE))
+    party, organization = _party(query.get("party", "user"), caller)
+    zone = zone_named(query["zone"]) if "zone" in query else _zone_of(organization)
     end = moment_in(query["to"], zone, "to") if "to" in query else timezone.now()
     start = moment_in(query["from"], zone, "from") if "from" in query else month_of(end, zone)
     if start > end:
@@ -85,8 +89,12 @@ def asked_of(request: Request, caller: Caller) -> Asked:
     if meter is not None and not meter.isprintable():
         raise Invalid("invalid_parameter", "a meter's name", field="meter")
     after = after_of(query["after"], groups) if "after" in query else None
-    party, organization = _party(query.get("party", "user"), caller)
     return Asked(party, organization, start, end, zone.key, groups, meter, _limit(query.get("limit")), after)
+
+
+def _zone_of(organization: int | None) -> ZoneInfo:
+    """Of the organization that asks; of everybody's usage the market's."""
+    return ZoneInfo(settings.USAGE_ZONE) if organization is None else zones_of([organization])[organization]
 
 
 def _party(name: str, caller: Caller) -> tuple[str, int | None]:
@@ -150,14 +158,19 @@ def _lines(rows: list[list[Any]]) -> bytes:
 
 
 class UsageDayOut(Out):
-    meter = serializers.CharField()
-    unit = serializers.CharField()
-    zone = serializers.CharField()
+    pool = serializers.CharField(source="subject.pool.identifier")
+    meter = serializers.CharField(source="subject.meter")
+    unit = serializers.CharField(source="subject.unit")
+    zone = serializers.CharField(source="subject.zone")
     day = serializers.DateField()
-    slots = serializers.ListField(
-        child=serializers.CharField(allow_null=True), help_text="five minutes each; null: nothing was reported"
-    )
-    digest = serializers.UUIDField(help_text="of the events that were added up")
+    stat = serializers.ChoiceField(UsageDay.Stat.choices, help_text="sum of quantities, avg or max of what was held")
+    slots = serializers.SerializerMethodField(help_text="five minutes each, decimal text; null: nobody can vouch for it")
+    known = serializers.IntegerField(help_text="slots that are not null")
+    digest = serializers.UUIDField(help_text="of the facts")
+
+    @extend_schema_field(serializers.ListField(child=serializers.CharField(allow_null=True)))
+    def get_slots(self, day: UsageDay) -> list[str | None]:
+        return [None if slot is None else f"{Decimal(slot) / SCALE:f}" for slot in day.slots]
 
 
 class Oldest(KeysetPages):
@@ -171,25 +184,29 @@ class UsageDaysView(ListView):
 
     def rows(self, caller: Caller) -> QuerySet[Any]:
         query = self.request.query_params
-        rows = UsageDay.objects.filter(customer=caller.acting_for())
+        rows = UsageDay.objects.filter(subject__customer=caller.acting_for()).select_related("subject__pool")
         zone = zone_named("UTC")
         for name, edge in (("from", "day__gte"), ("to", "day__lt")):
             if name in query:
                 rows = rows.filter(**{edge: moment_in(query[name], zone, name).date()})
         if "meter" in query and not query["meter"].isprintable():
             raise Invalid("invalid_parameter", "a meter's name", field="meter")
-        return rows.filter(meter=query["meter"]) if "meter" in query else rows
+        if "stat" in query and query["stat"] not in UsageDay.Stat.values:
+            raise Invalid("invalid_parameter", "stat is sum, avg or max", field="stat")
+        wanted = {"subject__meter": query.get("meter"), "stat": query.get("stat")}
+        return rows.filter(**{name: value for name, value in wanted.items() if value is not None})
 
     @extend_schema(
         operation_id="usage_days_list",
         parameters=[
             OpenApiParameter("meter", str),
+            OpenApiParameter("stat", str, enum=UsageDay.Stat.values),
             OpenApiParameter("from", str, description="a day, included"),
             OpenApiParameter("to", str, description="a day, excluded"),
         ],
     )
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """The organization's days in slots of five minutes, as its pools' events have them; a moment behind the events."""
+        """Days of the organization's zone in slots of five minutes: what it held, and what pools reported. A moment late."""
         return super().get(request, *args, **kwargs)
 
 

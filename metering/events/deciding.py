@@ -10,6 +10,7 @@ from django.utils import timezone
 from core.errors import Conflict, NotFound
 from core.wake import wake
 from marketplace.models import Organization, Pool, User
+from metering.cutoffs import accepted_now
 from metering.events.reading import Event, read
 from metering.events.sorting import Row
 from metering.events.storing import store
@@ -25,9 +26,9 @@ def accept_event(number: int, user: User) -> QuarantinedEvent:
         kept = _decided(number, user, "accepted")
         event = cast("Event", read(kept.document))  # it could be read when it was kept
         row = Row(kept.key.hex, kept.digest.hex, event, old=False)
-        stored = UsageBatch.objects.create(provider=kept.provider, received_at=kept.decided_at or timezone.now(), rows=1)
-        pools = dict(Pool.objects.filter(identifier=event.pool).values_list("identifier", "pk"))
-        customers = dict(Organization.objects.filter(slug=event.subject).values_list("slug", "pk"))
+        stored = UsageBatch.objects.create(provider=kept.provider, received_at=accepted_now(), rows=1)
+        pools = dict(Pool.objects.filter(identifier=event.series.pool).values_list("identifier", "pk"))
+        customers = dict(Organization.objects.filter(slug=event.series.subject).values_list("slug", "pk"))
         if store(kept.provider, [row], stored, pools, customers):
             raise Conflict("usage_first_stands", "another event with its source and id was counted meanwhile")
         wake("metering.rollup")

@@ -1,91 +1,98 @@
-"""Building rollups from events: the hours that are dirty, and the local days they touch.
+"""Building rollups from facts: the hours that are dirty, and the local days they touch.
 
-One builder at a time, by an advisory lock: a second one with an older view of the events would write its older sums over
-the newer ones. A dirty row and its events are committed together, so who sees the row sees the events; an event that is
+One builder at a time, by an advisory lock: a second one with an older view of the facts would write its older sums over
+the newer ones. A dirty row and its facts are committed together, so who sees the row sees the facts; a fact that is
 not yet committed brings a dirty row of its own.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from datetime import datetime
+from typing import Any, Final
 
 from django.conf import settings
 from django.db import connection, transaction
+from django.db.backends.utils import CursorWrapper
 
+from metering.days_sql import WRITE
 from metering.events.quantities import DIGEST, FROM_EVENTS, GAP, QUANTITY
+from metering.local_days import LocalDay, Subject, arrays_of, wanted_of
 
 LOCK: Final = 0x75736167  # "usag"
 MOST: Final = 5_000  # dirty rows taken at once
+FOREVER: Final = "infinity"
 
-_HOURS: Final = f"""
-  INSERT INTO metering_usagehour (customer_id, meter, unit, hour, quantity, events, gaps, digest)
-  SELECT wanted.customer_id, wanted.meter, wanted.unit, wanted.hour, sum({QUANTITY}), count(*),
-         count(*) FILTER (WHERE {GAP}), {DIGEST}
-    FROM (SELECT DISTINCT hour FROM wanted) asked
-    JOIN ({{events}}) ON event.occurred_at >= asked.hour AND event.occurred_at < asked.hour + interval '1 hour'
-    JOIN wanted ON wanted.hour = asked.hour AND wanted.customer_id = series.customer_id
-     AND wanted.meter = series.meter AND wanted.unit = series.unit
-   GROUP BY 1, 2, 3, 4
-  ON CONFLICT (customer_id, meter, unit, hour) DO UPDATE
-  SET quantity = excluded.quantity, events = excluded.events, gaps = excluded.gaps, digest = excluded.digest
-  RETURNING 1
-""".replace("{events}", FROM_EVENTS)
-
-# An hour of UTC may lie in two local days where a zone is not whole hours away.
-_DAYS: Final = """
-  SELECT DISTINCT customer_id, meter, unit, day, day::timestamp AT TIME ZONE %(zone)s AS begins,
-         (day + 1)::timestamp AT TIME ZONE %(zone)s AS ends
-    FROM wanted
-   CROSS JOIN LATERAL (VALUES ((hour AT TIME ZONE %(zone)s)::date),
-                              (((hour + interval '59 minutes 59.999999 seconds') AT TIME ZONE %(zone)s)::date)) days(day)
+_TAKE: Final = """
+DELETE FROM metering_usagedirty
+ WHERE id = ANY(ARRAY(SELECT id FROM metering_usagedirty WHERE due <= clock_timestamp() ORDER BY id LIMIT %(most)s))
+RETURNING customer_id, pool_id, meter, unit, hour
 """
-_SLOTS: Final = f"""
-  SELECT days.customer_id, days.meter, days.unit, days.day,
-         floor(extract(epoch FROM event.occurred_at - asked.begins) / 300)::int AS slot,
-         sum({QUANTITY}) AS quantity, string_agg(event.key::text || event.digest::text, ',' ORDER BY event.key) AS said
-    FROM (SELECT DISTINCT day, begins, ends FROM days) asked
-    JOIN ({{events}}) ON event.occurred_at >= asked.begins AND event.occurred_at < asked.ends
-    JOIN days ON days.day = asked.day AND days.customer_id = series.customer_id
-     AND days.meter = series.meter AND days.unit = series.unit
-   GROUP BY 1, 2, 3, 4, 5
-""".replace("{events}", FROM_EVENTS)
-_DAY_ROWS: Final = """
-  INSERT INTO metering_usageday (customer_id, meter, unit, zone, day, slots, digest)
-  SELECT days.customer_id, days.meter, days.unit, %(zone)s, days.day, array_agg(slots.quantity ORDER BY number),
-         md5(string_agg(slots.said, ',' ORDER BY number))::uuid
-    FROM days
-   CROSS JOIN LATERAL generate_series(0, ceil(extract(epoch FROM days.ends - days.begins) / 300)::int - 1) number
-    LEFT JOIN slots ON slots.customer_id = days.customer_id AND slots.meter = days.meter AND slots.unit = days.unit
-     AND slots.day = days.day AND slots.slot = number
-   GROUP BY 1, 2, 3, 4, 5
-  HAVING count(slots.quantity) > 0
-  ON CONFLICT (customer_id, meter, unit, zone, day) DO UPDATE SET slots = excluded.slots, digest = excluded.digest
-  RETURNING 1
-"""
-REBUILD: Final = f"""
+# Whose hours these are, each with the zone that its customer has now. A pool's heartbeat concerns all who are known there.
+_WHOSE: Final = """
 WITH taken AS (
-  DELETE FROM metering_usagedirty WHERE id = ANY(ARRAY(SELECT id FROM metering_usagedirty ORDER BY id LIMIT %(most)s))
-  RETURNING customer_id, meter, unit, hour
-), wanted AS MATERIALIZED (SELECT DISTINCT customer_id, meter, unit, hour FROM taken
-), hours AS ({_HOURS}
-), days AS MATERIALIZED ({_DAYS}
-), slots AS MATERIALIZED ({_SLOTS}
-), written AS ({_DAY_ROWS}
+  SELECT * FROM unnest(%(customer)s::bigint[], %(pool)s::bigint[], %(meter)s::text[], %(unit)s::text[], %(hour)s::timestamptz[])
+             AS taken (customer, pool, meter, unit, hour)
 )
-SELECT (SELECT count(*) FROM taken), (SELECT count(*) FROM hours), (SELECT count(*) FROM written)
+SELECT DISTINCT whose.customer, whose.pool, whose.meter, whose.unit, coalesce(nullif(organization.zone, ''), %(zone)s), whose.hour
+  FROM (SELECT * FROM taken WHERE customer IS NOT NULL
+         UNION
+        SELECT subject.customer_id, subject.pool_id, subject.meter, subject.unit, taken.hour
+          FROM taken JOIN metering_usagesubject subject ON subject.pool_id = taken.pool
+         WHERE taken.customer IS NULL AND subject.meter NOT IN ('held_cores', 'held_accelerators')) whose
+  JOIN marketplace_organization organization ON organization.id = whose.customer
+"""
+_NEW_SUBJECTS: Final = """
+INSERT INTO metering_usagesubject (customer_id, pool_id, meter, unit, zone)
+SELECT * FROM unnest(%(customer)s::bigint[], %(pool)s::bigint[], %(meter)s::text[], %(unit)s::text[], %(zone)s::text[])
+           AS asked (customer, pool, meter, unit, zone)
+ ORDER BY customer, pool, meter, unit, zone
+ON CONFLICT DO NOTHING
+"""
+_SUBJECTS: Final = """
+SELECT asked.place - 1, subject.id
+  FROM unnest(%(customer)s::bigint[], %(pool)s::bigint[], %(meter)s::text[], %(unit)s::text[], %(zone)s::text[])
+       WITH ORDINALITY AS asked (customer, pool, meter, unit, zone, place)
+  JOIN metering_usagesubject subject
+    ON subject.customer_id = asked.customer AND subject.pool_id = asked.pool AND subject.meter = asked.meter
+   AND subject.unit = asked.unit AND subject.zone = asked.zone
+"""
+_HOURS: Final = f"""
+WITH wanted AS MATERIALIZED (
+  SELECT * FROM unnest(%(customer)s::bigint[], %(meter)s::text[], %(unit)s::text[], %(hour)s::timestamptz[])
+             AS wanted (customer_id, meter, unit, hour)
+)
+INSERT INTO metering_usagehour (customer_id, meter, unit, hour, quantity, events, gaps, digest)
+SELECT wanted.customer_id, wanted.meter, wanted.unit, wanted.hour, sum({QUANTITY}), count(*),
+       count(*) FILTER (WHERE {GAP}), {DIGEST}
+  FROM (SELECT DISTINCT hour FROM wanted) asked
+  JOIN ({FROM_EVENTS}) ON event.occurred_at >= asked.hour AND event.occurred_at < asked.hour + interval '1 hour'
+  JOIN wanted ON wanted.hour = asked.hour AND wanted.customer_id = series.customer_id
+   AND wanted.meter = series.meter AND wanted.unit = series.unit
+ GROUP BY 1, 2, 3, 4
+ON CONFLICT (customer_id, meter, unit, hour) DO UPDATE
+SET quantity = excluded.quantity, events = excluded.events, gaps = excluded.gaps, digest = excluded.digest
 """
 ALL_DIRTY: Final = """
-INSERT INTO metering_usagedirty (customer_id, meter, unit, hour)
-SELECT DISTINCT series.customer_id, series.meter, series.unit, date_trunc('hour', event.occurred_at, 'UTC')
+INSERT INTO metering_usagedirty (customer_id, pool_id, meter, unit, hour)
+SELECT DISTINCT series.customer_id, series.pool_id, series.meter, series.unit, date_trunc('hour', event.occurred_at, 'UTC')
   FROM metering_usageevent event JOIN metering_usageseries series ON series.id = event.series_id
- WHERE %(customer)s::bigint IS NULL OR series.customer_id = %(customer)s
+ WHERE series.meter <> 'heartbeat' AND (%(customer)s::bigint IS NULL OR series.customer_id = %(customer)s)
+ UNION
+SELECT usage.organization_id, usage.pool_id, meters.meter, meters.unit, date_trunc('hour', at, 'UTC')
+  FROM metering_usagerecord usage
+ CROSS JOIN LATERAL (SELECT generate_series(usage.started_at, usage.ended_at, interval '12 hours') UNION SELECT usage.ended_at)
+       AS held (at)
+ CROSS JOIN LATERAL (VALUES ('held_cores', 'core', coalesce(usage.cores, 1)),
+                            ('held_accelerators', 'accelerator', coalesce(usage.accelerators, 0))) AS meters (meter, unit, amount)
+ WHERE meters.amount > 0 AND (%(customer)s::bigint IS NULL OR usage.organization_id = %(customer)s)
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
-    """What one statement did: rows taken from the queue, hours and days written."""
+    """What a rebuild did: rows taken from the queue, hours and days written."""
 
     taken: int = 0
     hours: int = 0
@@ -93,13 +100,59 @@ class Rebuilt:
 
 
 def rebuild(most: int = MOST) -> Rebuilt:
-    """Build what up to `most` rows of the queue ask for. Nothing while another does it: the queue keeps them."""
+    """Build what up to `most` rows of the queue ask for. Nothing while another does it: the queue keeps them.
+
+    The number of statements does not depend on how much there is to build.
+    """
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [LOCK])
         if not cursor.fetchone()[0]:
             return Rebuilt()
-        cursor.execute(REBUILD, {"most": most, "zone": settings.USAGE_ZONE})
-        return Rebuilt(*cursor.fetchone())
+        cursor.execute(_TAKE, {"most": most})
+        taken = cursor.fetchall()
+        hours = subject_hours(cursor, taken)
+        return Rebuilt(len(taken), _write_hours(cursor, hours), _write_days(cursor, wanted_of(hours)))
+
+
+def subject_hours(cursor: CursorWrapper, taken: Sequence[tuple[Any, ...]]) -> list[tuple[Subject, datetime]]:
+    """(subject, hour) of rows of the queue."""
+    if not taken:
+        return []
+    names = ("customer", "pool", "meter", "unit", "hour")
+    arguments: dict[str, Any] = {name: list(column) for name, column in zip(names, zip(*taken, strict=True), strict=True)}
+    cursor.execute(_WHOSE, arguments | {"zone": settings.USAGE_ZONE})
+    return [(tuple(row[:5]), row[5]) for row in cursor.fetchall()]
+
+
+def _write_hours(cursor: CursorWrapper, hours: Sequence[tuple[Subject, datetime]]) -> int:
+    wanted = sorted({(customer, meter, unit, hour) for (customer, _, meter, unit, _), hour in hours})
+    if not wanted:
+        return 0
+    columns = zip(("customer", "meter", "unit", "hour"), zip(*wanted, strict=True), strict=True)
+    cursor.execute(_HOURS, {name: list(column) for name, column in columns})
+    return int(cursor.rowcount)
+
+
+def _write_days(cursor: CursorWrapper, wanted: Sequence[tuple[Subject, LocalDay]]) -> int:
+    if not wanted:
+        return 0
+    numbers = numbers_of(cursor, sorted({subject for subject, _ in wanted}))
+    rows = [(numbers[subject], subject, day) for subject, day in wanted if day.width]
+    cursor.execute(WRITE, arrays_of(rows) | {"cutoff": FOREVER})
+    return int(cursor.rowcount)
+
+
+def numbers_of(cursor: CursorWrapper, subjects: Sequence[Subject]) -> dict[Subject, int]:
+    """The subjects' rows, made where they are new."""
+    names = ("customer", "pool", "meter", "unit", "zone")
+    arguments = {name: list(column) for name, column in zip(names, zip(*subjects, strict=True), strict=True)}
+    cursor.execute(_SUBJECTS, arguments)
+    found = cursor.fetchall()
+    if len(found) < len(subjects):
+        cursor.execute(_NEW_SUBJECTS, arguments)
+        cursor.execute(_SUBJECTS, arguments)
+        found = cursor.fetchall()
+    return {subjects[place]: number for place, number in found}
 
 
 def mark_all(customer: int | None = None) -> int:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from metering.events.reading import AHEAD, OLDEST, Event, Refused, key_of, read
+from metering.events.reading import AHEAD, HEARTBEAT, OLDEST, Event, Refused, Series, Usual, key_of, read_any
 
 
 @dataclass(slots=True)
@@ -62,45 +62,61 @@ def _compared(row: Row, stored: str) -> str:
 
 def read_all(documents: Iterable[Any]) -> list[Event | Refused]:
     """Each document as an event, or why it is none."""
-    return [document if isinstance(document, Refused) else read(document) for document in documents]
+    usual = Usual().read
+    return [document if isinstance(document, Refused) else usual(document) or read_any(document) for document in documents]
 
 
 def named(events: Iterable[Event | Refused]) -> tuple[set[str], set[str]]:
     """The pools and the customers that the events name."""
-    found = {(event.pool, event.subject) for event in events if isinstance(event, Event)}
-    return {pool for pool, _ in found}, {subject for _, subject in found}
+    series = {event.series for event in events if isinstance(event, Event)}
+    return {one.pool for one in series}, {one.subject for one in series}
 
 
 def sort(
-    provider: int, events: Sequence[Event | Refused], pools: Mapping[str, int], customers: Mapping[str, int], now: datetime
-) -> Batch:
+    provider: int, events: Sequence[Event | Refused], pools: Mapping[str, int], customers: Mapping[str, int], now: datetime,
+    shut: Set[tuple[str, str]] = frozenset(),
+) -> Batch:  # fmt: skip
     """Sort a batch: `pools` are the provider's by identifier, `customers` those that exist by short name.
+
+    shut  (pool, customer) where the pool's own lists do not admit the customer
 
     The first event with a key stands; the same again is its duplicate, another payload under it is against it.
     """
     batch = Batch({}, [None] * len(events), [])
     latest, oldest = now + AHEAD, now - OLDEST
+    series: dict[Series, Refused | None] = {}
     for place, event in enumerate(events):
-        refused = event if isinstance(event, Refused) else _refused(event, pools, customers, latest)
-        if refused is not None:
+        if isinstance(event, Refused):
+            batch.answers[place] = _invalid(event, event)
+            continue
+        of = event.series
+        if of not in series:
+            series[of] = _refused(of, pools, customers, shut)
+        refused = series[of] or (_IN_FUTURE if event.time > latest else None)
+        if refused is None:
+            _add(batch, place, Row(key_of(provider, of.source, event.id), event.digest(), event, event.time < oldest))
+        else:
             batch.answers[place] = _invalid(event, refused)
-        elif isinstance(event, Event):
-            _add(batch, place, Row(key_of(provider, event.source, event.id), event.digest(), event, event.time < oldest))
     return batch
 
 
-def _refused(event: Event, pools: Mapping[str, int], customers: Mapping[str, int], latest: datetime) -> Refused | None:
-    if event.pool not in pools:
+_IN_FUTURE: Final = Refused("in_future", "time", "more than five minutes ahead of the platform's clock")
+
+
+def _refused(
+    series: Series, pools: Mapping[str, int], customers: Mapping[str, int], shut: Set[tuple[str, str]]
+) -> Refused | None:
+    if series.pool not in pools:
         return Refused("pool_unknown", "data.pool", "the provider has no such pool")
-    if event.subject not in customers:
+    if series.subject not in customers:
         return Refused("subject_unknown", "subject", "there is no such organization")
-    if event.time > latest:
-        return Refused("in_future", "time", "more than five minutes ahead of the platform's clock")
+    if (series.pool, series.subject) in shut and series.meter != HEARTBEAT:
+        return Refused("subject_not_admitted", "subject", "the pool's own lists do not admit this organization")
     return None
 
 
 def _invalid(event: Event | Refused, refused: Refused) -> Answer:
-    names = (event.id, event.source) if isinstance(event, Event) else (None, None)
+    names = (event.id, event.series.source) if isinstance(event, Event) else (None, None)
     return Answer("invalid", refused.code, refused.field, refused.detail, *names)
 
 

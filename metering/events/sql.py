@@ -24,7 +24,7 @@ ON CONFLICT DO NOTHING
 STAGE: Final = """
 CREATE TEMPORARY TABLE IF NOT EXISTS usage_stage (
   key uuid, digest uuid, series_id bigint, external_id text, occurred_at timestamptz, quantity numeric, labels jsonb,
-  value numeric, boot_id text, seq bigint, old boolean
+  value numeric, boot_id text, seq bigint, gauge numeric, old boolean
 ) ON COMMIT DELETE ROWS
 """
 COPY: Final = "COPY usage_stage FROM STDIN"
@@ -32,8 +32,8 @@ COPY: Final = "COPY usage_stage FROM STDIN"
 # Ordered by key, so that the index is written from left to right and two batches never wait for each other in a circle.
 INSERT: Final = """
 INSERT INTO metering_usageevent (key, series_id, batch_id, external_id, occurred_at, accepted_at, quantity, labels, digest,
-                                 value, boot_id, seq)
-SELECT key, series_id, %(batch)s, external_id, occurred_at, %(now)s, quantity, labels, digest, value, boot_id, seq
+                                 value, boot_id, seq, gauge)
+SELECT key, series_id, %(batch)s, external_id, occurred_at, %(now)s, quantity, labels, digest, value, boot_id, seq, gauge
   FROM usage_stage WHERE NOT old ORDER BY key
 ON CONFLICT DO NOTHING
 """
@@ -43,10 +43,14 @@ SELECT stage.key::text, CASE WHEN event.key IS NOT NULL THEN event.digest::text 
   FROM usage_stage stage LEFT JOIN metering_usageevent event ON event.key = stage.key
  WHERE event.batch_id IS DISTINCT FROM %(batch)s
 """
-# A reading changes its own hour, and that of the reading after it: there the difference begins anew.
+# A reading changes its own hour, and that of the reading after it: there the difference begins anew. A heartbeat concerns
+# everybody whose usage the pool reports, and is looked at when the local day is over wherever that is.
 DIRTY: Final = """
-INSERT INTO metering_usagedirty (customer_id, meter, unit, hour)
-SELECT DISTINCT series.customer_id, series.meter, series.unit, date_trunc('hour', changed.at, 'UTC')
+INSERT INTO metering_usagedirty (customer_id, pool_id, meter, unit, hour, due)
+SELECT DISTINCT CASE WHEN beats THEN NULL ELSE series.customer_id END, series.pool_id,
+       CASE WHEN beats THEN '' ELSE series.meter END, CASE WHEN beats THEN '' ELSE series.unit END,
+       date_trunc('hour', changed.at, 'UTC'),
+       CASE WHEN beats THEN greatest(now(), date_trunc('hour', changed.at, 'UTC') + interval '26 hours') ELSE now() END
   FROM (SELECT series_id, date_trunc('hour', occurred_at, 'UTC') AS at FROM usage_stage WHERE NOT old
          GROUP BY 1, 2
          UNION
@@ -59,6 +63,7 @@ SELECT DISTINCT series.customer_id, series.meter, series.unit, date_trunc('hour'
                 ORDER BY event.seq LIMIT 1) following
          WHERE stage.value IS NOT NULL) changed
   JOIN metering_usageseries series ON series.id = changed.series_id
+ CROSS JOIN LATERAL (SELECT series.meter = 'heartbeat' AS beats) kind
 """
 QUARANTINE: Final = """
 INSERT INTO metering_quarantinedevent (key, digest, provider_id, reason, state, document, occurred_at, received_at)

@@ -7,7 +7,7 @@ again whole. How many statements it takes does not depend on how many events the
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -18,9 +18,10 @@ from django.utils import timezone
 
 from core.wake import wake
 from marketplace.models import ApiKey, Organization, Pool
+from metering.cutoffs import accepted_now
 from metering.events import sql
 from metering.events.collector import without_collector
-from metering.events.reading import Event, Refused
+from metering.events.reading import Amount, Event, Refused, Series
 from metering.events.sorting import Answer, Batch, Row, named, read_all, sort
 from metering.models import UsageBatch
 
@@ -46,12 +47,13 @@ def take(
 
     documents  parsed JSON, or `Refused` for what could not be parsed
     """
-    events, now = read_all(documents), now or timezone.now()
-    pools, customers = _known(provider, events)
-    sorted_ = sort(provider.pk, events, pools, customers, now)
+    events, given, now = read_all(documents), now, now or timezone.now()
+    pools, customers, shut = _known(provider, events)
+    sorted_ = sort(provider.pk, events, pools, customers, now, shut)
     if not sorted_.rows:
         return Taken([answer for answer in sorted_.answers if answer is not None])
     with transaction.atomic():
+        now = given or accepted_now()
         batch = UsageBatch.objects.create(provider=provider, api_key=api_key, received_at=now, rows=len(events))
         verdicts = list(sorted_.verdicts(store(provider, list(sorted_.rows.values()), batch, pools, customers)))
         quarantine(provider, verdicts, now)
@@ -59,10 +61,22 @@ def take(
     return Taken(_answered(sorted_, verdicts), batch.pk)
 
 
-def _known(provider: Organization, events: Sequence[Event | Refused]) -> tuple[dict[str, int], dict[str, int]]:
+def _known(
+    provider: Organization, events: Sequence[Event | Refused]
+) -> tuple[dict[str, int], dict[str, int], set[tuple[str, str]]]:
+    """The provider's pools and the customers that the events name, and which of these the pools do not admit."""
     pools, customers = named(events)
-    own = Pool.objects.filter(organization=provider, identifier__in=pools).values_list("identifier", "pk")
-    return dict(own), dict(Organization.objects.filter(slug__in=customers).values_list("slug", "pk"))
+    own = list(Pool.objects.filter(organization=provider, identifier__in=pools).only(*_LISTS))
+    known = dict(Organization.objects.filter(slug__in=customers).values_list("slug", "pk"))
+    shut = {(pool.identifier, slug) for pool in own for slug in known if not _admits(pool, slug)}
+    return {pool.identifier: pool.pk for pool in own}, known, shut
+
+
+_LISTS: Final = ("identifier", "allow_organizations", "deny_organizations")
+
+
+def _admits(pool: Pool, slug: str) -> bool:
+    return (not pool.allow_organizations or slug in pool.allow_organizations) and slug not in pool.deny_organizations
 
 
 def store(
@@ -87,7 +101,7 @@ def store(
 
 def _series(
     provider: Organization, rows: list[Row], pools: dict[str, int], customers: dict[str, int]
-) -> dict[tuple[str, str, str, str, str], int]:
+) -> dict[Series, int]:
     wanted = sorted({row.event.series for row in rows})
     source, pool, customer, meter, unit = zip(*wanted, strict=True)
     arguments: dict[str, Any] = {"provider": provider.pk, "source": list(source), "meter": list(meter), "unit": list(unit)}
@@ -102,21 +116,32 @@ def _series(
     return {wanted[place - 1]: number for place, number in found}
 
 
-def _text(rows: list[Row], series: dict[tuple[str, str, str, str, str], int]) -> str:
-    r"""The rows as COPY reads them. Texts hold no control characters, so only the backslash is to be escaped."""
+def _text(rows: list[Row], series: Mapping[Series, int]) -> str:
+    """The rows as COPY reads them."""
     lines = []
+    amounts: dict[Amount, tuple[str, str]] = {}
     for row in rows:
         event = row.event
-        line = (
-            f"{row.key}\t{row.digest}\t{series[event.series]}\t{event.id}\t{event.at}\t{event.quantity or _NULL}\t"
-            f"{event.labels or _NULL}\t{event.value or _NULL}\t{event.boot_id or _NULL}\t"
-            f"{_NULL if event.seq is None else event.seq}\t{row.old}\n"
+        amount = event.amount
+        if amount not in amounts:
+            first, *others = map(_cell, amount)
+            amounts[amount] = first, "\t".join(others)
+        quantity, counter = amounts[amount]
+        labels = _NULL if event.labels is None else _cell(event.labels)
+        lines.append(
+            f"{row.key}\t{row.digest}\t{series[event.series]}\t{_cell(event.id)}\t{event.at}\t{quantity}\t{labels}\t{counter}\t{row.old}\n"
         )
-        lines.append(line.replace("\\", "\\\\").replace(_NULL, "\\N") if _NULL in line or "\\" in line else line)
     return "".join(lines)
 
 
-_NULL: Final = "\x00"  # no text may hold it
+_NULL: Final = "\\N"
+
+
+def _cell(value: str | int | None) -> str:
+    """Texts hold no control characters, so only the backslash is to be escaped."""
+    if value is None:
+        return _NULL
+    return value.replace("\\", "\\\\") if isinstance(value, str) else str(value)
 
 
 def quarantine(provider: Organization, verdicts: Iterable[tuple[Row, str]], now: datetime) -> None:
@@ -144,7 +169,7 @@ def _answered(batch: Batch, verdicts: Iterable[tuple[Row, str]]) -> list[Answer]
 
 def _answer(event: Event, verdict: str) -> Answer:
     said = _SAID[verdict]
-    return Answer(said.status, said.code, said.field, said.detail, event.id, event.source)
+    return Answer(said.status, said.code, said.field, said.detail, event.id, event.series.source)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from metering.models.events import QuarantinedEvent, UsageBatch, UsageDirty, UsageEvent, UsageSeries
 from metering.models.records import UsageRecord
-from metering.models.rollups import UsageDay, UsageHour
+from metering.models.rollups import UsageDay, UsageHour, UsageSubject
 
 __all__ = [
     "QuarantinedEvent",
@@ -13,4 +13,5 @@ __all__ = [
     "UsageHour",
     "UsageRecord",
     "UsageSeries",
+    "UsageSubject",
 ]

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Final
 from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Now
 
 # Held in place by tables that are append-only: a check of each, per event, would be half the cost of storing it.
 _HELD: Final[dict[str, Any]] = {"db_index": False, "db_constraint": False}
@@ -50,7 +51,7 @@ class UsageBatch(models.Model):
 
 
 class UsageEvent(models.Model):
-    """A fact: so much was used then. Either a quantity, or a reading of a counter.
+    """A fact: so much was used then. A quantity, a reading of a counter, or a sample of a gauge.
 
     key     16 bytes made of (provider, source, id) alone, so that the same event with another time is the same event.
             An id that is a UUIDv7 lends its time to the key's first six bytes: such keys are stored in order, which
@@ -73,13 +74,15 @@ class UsageEvent(models.Model):
     value = models.DecimalField(max_digits=42, decimal_places=12, null=True, help_text="a counter's reading")
     boot_id = models.CharField(max_length=64, null=True)  # noqa: DJ001  null: not a counter
     seq = models.BigIntegerField(null=True)
+    gauge = models.DecimalField(max_digits=42, decimal_places=12, null=True, help_text="a sample of what is in use just then")
 
     class Meta:
         constraints: ClassVar = [
             models.CheckConstraint(
-                condition=Q(quantity__gte=0, value__isnull=True, boot_id__isnull=True, seq__isnull=True)
-                | Q(quantity__isnull=True, value__gte=0, boot_id__isnull=False, seq__gte=0),
-                name="usage_event_is_a_quantity_or_a_reading",
+                condition=Q(quantity__gte=0, value__isnull=True, boot_id__isnull=True, seq__isnull=True, gauge__isnull=True)
+                | Q(quantity__isnull=True, value__gte=0, boot_id__isnull=False, seq__gte=0, gauge__isnull=True)
+                | Q(quantity__isnull=True, value__isnull=True, boot_id__isnull=True, seq__isnull=True, gauge__gte=0),
+                name="usage_event_is_of_one_kind",
             ),
             models.UniqueConstraint(
                 fields=["series", "boot_id", "seq"],
@@ -97,13 +100,16 @@ class UsageEvent(models.Model):
 
 
 class UsageDirty(models.Model):
-    """A queue of hours whose rollups are no longer what the events say. Rows are added and taken, never looked up.
+    """A queue of hours whose rollups are no longer what the facts say. Rows are added and taken, never changed.
 
-    Deliberately not unique: whoever adds an event adds its hour, so a rebuild that has taken the hour before the
-    event was committed finds the hour again.
+    Deliberately not unique: whoever adds a fact adds its hour, so a rebuild that has taken the hour before the
+    fact was committed finds the hour again. A row without a customer is a pool's heartbeat: it concerns everybody whose
+    usage the pool reports, and waits until the day is over, or every heartbeat would build them all again.
     """
 
-    customer = models.ForeignKey("marketplace.Organization", models.CASCADE, related_name="+", **_HELD)
+    customer = models.ForeignKey("marketplace.Organization", models.CASCADE, related_name="+", null=True, **_HELD)
+    pool = models.ForeignKey("marketplace.Pool", models.CASCADE, related_name="+", **_HELD)
+    due = models.DateTimeField(db_default=Now())
     meter = models.CharField(max_length=64)
     unit = models.CharField(max_length=24)
     hour = models.DateTimeField()

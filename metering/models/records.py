@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, Final
 
 from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import Q
 
@@ -39,6 +40,8 @@ class UsageRecord(models.Model):
     wall_ms = models.BigIntegerField()
     core_ms = models.BigIntegerField()
     held_core_ms = models.BigIntegerField(help_text="wall time x cores held")
+    cores = models.IntegerField(null=True, help_text="held; null in records older than this column")
+    accelerators = models.IntegerField(null=True, help_text="held")
     memory_mib_ms = models.BigIntegerField()
     accelerator_ms = models.BigIntegerField(default=0)
     fp32_gflop = models.DecimalField(max_digits=24, decimal_places=6, help_text="normalised work (标准算力)")
@@ -64,4 +67,12 @@ class UsageRecord(models.Model):
         indexes: ClassVar = [
             # charging: what belongs to this task
             models.Index(fields=["task", "id"], name="usage_of_task"),
+            # usage of one customer in a window; peaks of what it held
+            models.Index(fields=["organization", "ended_at"], name="usage_of_organization"),
+            # a provider's window, or everybody's: records are written about in the order in which attempts end
+            BrinIndex(fields=["ended_at"], name="usage_when", pages_per_range=16, autosummarize=True),
+            # which records were put right: none, as a rule
+            models.Index(fields=["corrects"], condition=Q(revision__gt=0), name="usage_put_right"),
+            # billing: what was corrected since the last close; corrections are few
+            models.Index(fields=["organization", "measured_at"], name="usage_corrected", condition=Q(revision__gt=0)),
         ]

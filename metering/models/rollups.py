@@ -1,4 +1,4 @@
-"""Sums of events, kept so that nobody adds them up twice. Caches: each can be built again from the events, to the byte."""
+"""Sums of facts, kept so that nobody adds them up twice. Caches: each can be built again from the facts, to the byte."""
 
 from __future__ import annotations
 
@@ -29,24 +29,54 @@ class UsageHour(models.Model):
         return f"{self.meter} {self.hour:%FT%H}"
 
 
-class UsageDay(models.Model):
-    """The same for a local day, in slots of five minutes: 288, or 276 and 300 when the clocks change.
-
-    A slot in which nothing was reported is NULL, which is not 0. The day is [midnight, midnight) in `zone`.
-    """
+class UsageSubject(models.Model):
+    """What peaks are of: a customer's use of a pool by one meter, in days of the customer's zone. Made when first seen."""
 
     customer = models.ForeignKey("marketplace.Organization", models.PROTECT, related_name="+", db_index=False)
+    pool = models.ForeignKey("marketplace.Pool", models.PROTECT, related_name="+")
     meter = models.CharField(max_length=64)
     unit = models.CharField(max_length=24)
     zone = models.CharField(max_length=64, help_text="IANA time zone")
-    day = models.DateField()
-    slots = ArrayField(models.DecimalField(max_digits=62, decimal_places=12, null=True))
-    digest = models.UUIDField()
 
     class Meta:
         constraints: ClassVar = [
-            models.UniqueConstraint(fields=["customer", "meter", "unit", "zone", "day"], name="usage_day_once")
+            models.UniqueConstraint(fields=["customer", "pool", "meter", "unit", "zone"], name="usage_subject_once")
         ]
 
     def __str__(self) -> str:
-        return f"{self.meter} {self.day}"
+        return f"{self.meter} ({self.unit}) {self.zone}"
+
+
+class UsageDay(models.Model):
+    """A subject's local day in slots of five minutes: 288, or 276 and 300 when the clocks change; and the same ranked.
+
+    stat    sum: of what was reported as quantities; avg, max: of gauges
+    slots   thousandths of the unit, the fraction cut off. NULL: nobody can vouch for the slot, which is not 0
+    latest  when the newest of its facts was accepted: who asks as of an earlier moment has to add up for himself
+
+    What stands beside `slots` is made of them by `metering/peaks_sql.py`, whose statements read this table.
+    """
+
+    class Stat(models.TextChoices):
+        SUM = "sum"
+        AVG = "avg"
+        MAX = "max"
+
+    subject = models.ForeignKey(UsageSubject, models.CASCADE, related_name="days", db_index=False)
+    stat = models.CharField(max_length=3, choices=Stat.choices)
+    day = models.DateField()
+    slots = ArrayField(models.BigIntegerField(null=True))
+    width = models.SmallIntegerField()
+    known = models.SmallIntegerField()
+    top = ArrayField(models.BigIntegerField())
+    top_at = ArrayField(models.IntegerField())
+    ranked = ArrayField(models.BigIntegerField())
+    ladder = ArrayField(models.BigIntegerField())
+    digest = models.UUIDField(help_text="of the facts")
+    latest = models.DateTimeField()
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["subject", "stat", "day"], name="usage_day_once")]
+
+    def __str__(self) -> str:
+        return f"{self.stat} {self.day}"

@@ -49,6 +49,9 @@ class TrustOut(Out):
     level_until = serializers.DateTimeField(allow_null=True)
     level_missing = serializers.CharField(help_text="what the next level asks for")
     unproven = serializers.BooleanField(help_text="a community pool that gets only work whose results are compared")
+    believed_up_to = serializers.FloatField(
+        allow_null=True, help_text="what a unit may be worth for a single result to be believed; null is no limit"
+    )
     reputation = ReputationOut()
     quarantine = QuarantineOut(allow_null=True)
     daily_quota = serializers.IntegerField(allow_null=True, help_text="units a day; null is no limit")

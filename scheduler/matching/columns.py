@@ -19,7 +19,7 @@ from scheduler.matching.goals import Weights, impatience
 from scheduler.matching.market import Bools, Floats, Ints, Market
 from scheduler.matching.scalar import needs_of
 from scheduler.matching.transfer import Way
-from scheduler.matching.values import Arc, ClassState
+from scheduler.matching.values import Arc, ClassState, PoolState
 
 NEWCOMER: Final = 2 / 3  # trust of pools that nothing is known of: the mean of Beta(2, 1)
 
@@ -53,6 +53,11 @@ class Column:
     variant: Ints  # of the manifest's variants the one that each pool would run
 
     @property
+    def able(self) -> list[PoolState]:
+        """The pools that fit."""
+        return [self.market.pools[row] for row in np.flatnonzero(self.fits)]
+
+    @property
     def typical(self) -> dict[str, float]:
         """The need of a unit where no pool is meant: that of the first variant."""
         return needs_of(self.one.document["need"])
@@ -71,6 +76,17 @@ class Column:
     def hour(self) -> float:
         """What an hour of this class's waiting is worth, its age counted."""
         return self.weights.hour * impatience(self.one.age_s)
+
+    @cached_property
+    def believed(self) -> Bools:
+        """Pools whose single result is believed of such a unit, by what it is worth.
+
+        That is its price there, and no less than the median of all offers: who asks little makes no unit worth less.
+        """
+        asked = self.price[self.offer >= 0]
+        usual = float(np.median(asked)) if asked.size else 0.0
+        enough: Bools = np.maximum(self.price, usual) <= self.market.worth
+        return ~self.market.unproven & enough
 
     @property
     def work_s(self) -> Floats:

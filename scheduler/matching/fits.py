@@ -105,7 +105,8 @@ def _policies_fit(organization: str, market: Market) -> Bools:
 def _trust_fits(found: Column) -> Bools:
     """Sandboxed unless an operator vouches for the program; as trusted as asked for; not on probation unless it is checked.
 
-    Unproven pools, too, take only what is checked, or what somebody said may be believed from one of them alone.
+    Pools that are unproven, or of too low a level for what the unit is worth, take only what is checked, too, or what
+    somebody said may be believed from one of them alone.
     """
     m, doc = found.market, found.one.document
     fits: Bools = (found.trust >= float(doc.get("min_trust", 0))) & (m.levels >= int(doc.get("min_level", 0)))
@@ -113,7 +114,7 @@ def _trust_fits(found: Column) -> Bools:
         fits &= m.sandboxed
     if not doc.get("verified"):
         fits &= ~m.probation
-        fits &= ~m.unproven | bool(doc.get("accept_unproven"))
+        fits &= found.believed | bool(doc.get("accept_unproven"))
     return fits
 
 

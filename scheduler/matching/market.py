@@ -22,7 +22,8 @@ Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
 FIXED: Final = (
-    "regions", "providers", "instruction_sets", "sandboxed", "probation", "unproven", "levels", "listed", "free", "accelerated",
+    "regions", "providers", "instruction_sets", "sandboxed", "probation", "unproven", "worth", "levels", "listed",
+    "free", "accelerated",
 )  # fmt: skip
 MOMENTS: Final = 64  # price lists of so many moments are kept
 _NOTHING: Final = Prices(-1, {})
@@ -111,6 +112,11 @@ class Market:
     def unproven(self) -> Bools:
         """Is its word alone not enough, unless the task says that it is?"""
         return np.array([pool.unproven for pool in self.pools], dtype=bool)
+
+    @cached_property
+    def worth(self) -> Floats:
+        """Up to which worth of a unit its word alone is enough."""
+        return np.array([np.inf if pool.worth is None else pool.worth for pool in self.pools], dtype=np.float64)
 
     @cached_property
     def levels(self) -> Ints:

@@ -17,7 +17,7 @@ from scheduler.matching.arcs import column
 from scheduler.matching.columns import Column
 from scheduler.matching.fits import checks
 from scheduler.matching.market import Market
-from scheduler.matching.values import ClassState, PoolState, Snapshot
+from scheduler.matching.values import ClassState, Snapshot
 from scheduler.network.values import Route
 
 SHOWN: Final = 3
@@ -90,21 +90,21 @@ def _trust(found: Column, row: int) -> Mended:
     """A lower floor of trust or level. What lacks a sandbox, or is on probation, no change of the task lets in."""
     doc, pool, trust = found.one.document, found.market.pools[row], float(found.trust[row])
     alone = not doc.get("verified")  # its word would be all there is
-    if not (doc["trusted"] or found.market.sandboxed[row]) or (alone and (pool.probation or _judged_by_unproven(doc, pool))):
+    if not (doc["trusted"] or found.market.sandboxed[row]) or (alone and (pool.probation or _judged(found, row))):
         return None
     change: dict[str, Any] = {}
     if trust < (floor := float(doc.get("min_trust", 0))):
         change["constraints.min_trust"] = _floor_below(trust)
     if pool.level < (level := doc.get("min_level", 0)):
         change["constraints.min_level"] = pool.level
-    if alone and pool.unproven and not doc.get("accept_unproven"):
+    if alone and not found.believed[row] and not doc.get("accept_unproven"):
         change["constraints.accept_unproven"] = True
     return change, max(floor - trust, 0.0) + max(level - pool.level, 0)
 
 
-def _judged_by_unproven(doc: Mapping[str, Any], pool: PoolState) -> bool:
+def _judged(found: Column, row: int) -> bool:
     """A validator's word pays and blames others: no task's to risk."""
-    return bool(doc["stage"] >= VALIDATES and pool.unproven)
+    return bool(found.one.document["stage"] >= VALIDATES and not found.believed[row])
 
 
 def _floor_below(trust: float) -> str:

@@ -170,8 +170,13 @@ def fitting(one: ClassState, snapshot: Snapshot, like: Market | None = None) -> 
 
     like  columns of a snapshot with just these pools and offers, for who asks about the same ones often
     """
-    found = column(one, Market(snapshot) if like is None else like.over(snapshot))
-    return [found.market.pools[row] for row in np.flatnonzero(found.fits)], found.excluded
+    found = held_against(one, snapshot, like)
+    return found.able, found.excluded
+
+
+def held_against(one: ClassState, snapshot: Snapshot, like: Market | None = None) -> Column:
+    """A class held against all pools of a snapshot, `like` as in `fitting`."""
+    return column(one, Market(snapshot) if like is None else like.over(snapshot))
 
 
 def could_take(one: ClassState, pool: PoolState) -> bool:

@@ -46,6 +46,7 @@ class PoolState:
     probation  its results were wrong: it takes only what is checked
     level  0 to 4, what is known of whoever runs it (scheduler/verification/levels.py)
     unproven   a community pool without the record that operators ask for: what nobody compares is not believed from it
+    worth      the same for units that are worth more than this, in money (None: whatever they are worth)
     """
 
     id: int
@@ -72,6 +73,7 @@ class PoolState:
     probation: bool = False
     level: int = 0
     unproven: bool = False
+    worth: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,7 @@ class PoolEvent(models.Model):
     """What became of a pool's standing, and why: its owner's notices, and the evidence of an appeal."""
 
     class Kind(models.TextChoices):
+        WRONG = "wrong", "results were wrong"
         QUARANTINED = "quarantined"
         RETURNED = "returned", "returned from quarantine"
         LIFTED = "lifted", "quarantine lifted by an operator"

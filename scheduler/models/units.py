@@ -49,6 +49,8 @@ class Round(models.Model):
     placed = models.PositiveIntegerField()
     decided_by = models.CharField(max_length=20)
     micros = models.PositiveBigIntegerField(help_text="time of the pure decision, microseconds")
+    cost = models.FloatField(null=True, help_text="of the plan as the program counts it: of what was placed, and of what waits")
+    bound = models.FloatField(null=True, help_text="no whole plan costs less; unknown where the plan was made greedily")
     scene = models.ForeignKey(KeptScene, models.PROTECT, null=True, related_name="rounds")
     snapshot = models.JSONField(help_text="the planner's input, what the scene holds left out")
 

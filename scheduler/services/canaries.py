@@ -2,7 +2,9 @@
 
 The answer is what the version's own test delivered when it was published, compared by two owners (only versions whose
 results are compared exactly have such answers). A pool on probation gets one to come back with; a pool that is new gets
-one for every hundred units it has done, at least. To the agent a canary is a task like any other.
+one for every hundred units it has done, at least. To the agent a canary is a task like any other. `only` in its plan
+keeps the units of all its stages to that pool, those too that come into being later (services/expanding.py): what a stage
+reads of the one before is the pool's own, which had the known answer by then.
 """
 
 from __future__ import annotations
@@ -39,10 +41,6 @@ FROM marketplace_pool p
 LEFT JOIN marketplace_task t ON t.kind = 'test' AND t.labels->>'canary' = p.identifier
 WHERE p.id = ANY(%s) GROUP BY p.id ORDER BY p.id
 """
-_PIN: Final = """
-UPDATE scheduler_unit u SET checked = true, apart = ARRAY(SELECT id FROM marketplace_pool WHERE id <> %s ORDER BY id)
-WHERE u.task_id = %s
-"""
 _ANSWERS: Final = """
 SELECT u.task_id, u.stage, u.index, a.id FROM scheduler_unit u
 JOIN scheduler_attempt a ON a.unit_id = u.id AND a.task_id = u.task_id AND a.state = 'valid'
@@ -68,14 +66,10 @@ def is_due(pool: Pool, work: dict[str, Any]) -> bool:
 
 
 def known_answers() -> list[Task]:
-    """Delivered tests of published versions whose results are compared exactly, the newest first.
-
-    Not of programs with stages: units that come into being later could not be kept to the one pool.
-    """
+    """Delivered tests of published versions whose results are compared exactly, the newest first."""
     tests = Task.objects.filter(kind=Task.Kind.TEST, state=Task.State.DELIVERED, labels__has_key="test")
     tests = tests.filter(capability_version__state=CapabilityVersion.State.PUBLISHED, plan__verify__compare="exact")
-    tests = tests.exclude(plan__has_key="stages").select_related("capability_version__capability__organization")
-    return list(tests.order_by("-pk")[:100])
+    return list(tests.select_related("capability_version__capability__organization").order_by("-pk")[:100])
 
 
 def _plant(pool: Pool, answers: Iterable[Task]) -> bool:
@@ -86,21 +80,19 @@ def _plant(pool: Pool, answers: Iterable[Task]) -> bool:
         asker = Asker(version.capability.organization)
         request = Request(str(version), answer.inputs, labels={"canary": pool.identifier}, name=answer.name)
         draft = draft_task(asker, request, version=version)
-        draft.task.plan |= {"verify": ONE_RESULT.document(), "known": str(answer.pk)}
+        draft.task.plan |= {"verify": ONE_RESULT.document(), "known": str(answer.pk), "only": pool.pk}
         stages = range(len(stages_of(draft.task.plan)))
         needs = [ClassState(0, need_of(draft.task, stage=n, inputs=draft.inputs), 1) for n in stages]
         if all(could_take(one, state) for one in needs):
-            _hand_in(pool, draft)
+            _hand_in(draft)
             return True
     return False
 
 
 @transaction.atomic
-def _hand_in(pool: Pool, draft: Draft) -> None:
+def _hand_in(draft: Draft) -> None:
     draft.task.kind = Task.Kind.TEST
-    task = save_task(draft)
-    expand_task(task.pk)
-    rows(_PIN, [pool.pk, task.pk])
+    expand_task(save_task(draft).pk)
 
 
 def answers_to(references: set[UUID]) -> dict[tuple[UUID, int, int], int]:

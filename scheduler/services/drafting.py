@@ -75,11 +75,15 @@ class Asker:
 
 @dataclass(frozen=True)
 class Draft:
-    """A checked task that is not saved yet, with the artifacts it names."""
+    """A checked task that is not saved yet, with the artifacts it names.
+
+    price_p90   in the task's currency: what nine of ten such tasks do not pass, the fees counted; None: not known
+    """
 
     task: Task
     files: list[TaskArtifact]
     references: list[TaskReference] = field(default_factory=list)
+    price_p90: Decimal | None = None
 
     @property
     def inputs(self) -> list[tuple[str, int]]:

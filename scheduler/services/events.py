@@ -8,9 +8,11 @@ from uuid import UUID
 
 import orjson
 
+from marketplace.webhooks.outbox import publish_tasks
 from scheduler.sql import rows
 
 CHANNEL: Final = "gridfare_task"
+ENDS: Final = frozenset({"task.delivered", "task.failed", "task.cancelled", "task.expired"})  # what webhooks tell
 
 # Callers hold the task's row lock (they have just changed it), so numbers do not collide; a caller that does
 # not is refused by the unique constraint and repeats.
@@ -23,10 +25,11 @@ FROM unnest(%s::uuid[], %s::text[], %s::text[]) WITH ORDINALITY AS e(task_id, ki
 
 
 def add_events(events: Iterable[tuple[UUID, str, dict[str, Any]]]) -> None:
-    """Write events (task, kind, data) and wake who listens to these tasks."""
+    """Write events (task, kind, data) and wake who listens to these tasks; endpoints of webhooks are told of ends."""
     listed = list(events)
     if not listed:
         return
     tasks, kinds, data = zip(*listed, strict=True)
     rows(_INSERT, [list(tasks), list(kinds), [orjson.dumps(one).decode() for one in data]])
     rows("SELECT pg_notify(%s, t::text) FROM unnest(%s::uuid[]) t", [CHANNEL, sorted(set(tasks))])
+    publish_tasks(event for event in listed if event[1] in ENDS)

@@ -26,7 +26,8 @@ CHUNK: Final = 100_000
 
 _INSERT = """
 INSERT INTO scheduler_unit (task_id, stage, index, replica, checked, need_id, state, fence, tries, avoid, apart)
-SELECT %(task)s, %(stage)s, i, 0, %(checked)s, %(need)s, %(state)s, 0, 0, '{}', '{}'
+SELECT %(task)s, %(stage)s, i, 0, %(checked)s, %(need)s, %(state)s, 0, 0, '{}',
+       CASE WHEN %(only)s::bigint IS NULL THEN '{}' ELSE ARRAY(SELECT id FROM marketplace_pool WHERE id <> %(only)s ORDER BY id) END
 FROM generate_series(%(start)s::int, %(stop)s::int - 1) AS i
 ON CONFLICT (task_id, stage, index, replica) DO NOTHING
 """
@@ -69,8 +70,9 @@ def _expand_chunk(task: Task) -> None:
 
 def _insert(task: Task, stage: int, need: int, state: str, start: int, stop: int) -> None:
     policy = Policy.of(task.plan.get("verify"))
-    checked = None if policy.adaptive else policy.compares
-    params: dict[str, Any] = {"task": task.pk, "stage": int(stage), "need": need, "checked": checked}
+    only = task.plan.get("only")  # a canary's units, of every stage, are one pool's, and all of them checked
+    checked = None if policy.adaptive and only is None else policy.compares
+    params: dict[str, Any] = {"task": task.pk, "stage": int(stage), "need": need, "checked": checked, "only": only}
     rows(_INSERT, params | {"state": state, "start": start, "stop": stop})
 
 

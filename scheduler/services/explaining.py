@@ -17,7 +17,9 @@ from scheduler.matching import DIMENSIONS, Arc, ClassState, Snapshot, feasible_a
 from scheduler.matching.gangs import roomiest
 from scheduler.matching.misses import Miss, nearest
 from scheduler.models import Decision, Unit
+from scheduler.services.absences import why_away
 from scheduler.services.opening import held_back
+from scheduler.services.pausing import paused_by
 from scheduler.services.predicting import explain_prediction
 from scheduler.snapshots import documents_of, market
 from scheduler.sql import dicts, rows, scalar
@@ -35,7 +37,7 @@ WHERE u.task_id = %s GROUP BY 1, 2, 3, 4 ORDER BY 3, 1, 4
 def explain_task(task: Task) -> dict[str, Any]:
     """Where a task's units are and why; for those that wait, one primary reason and the pools left out by dimension."""
     where = [row | {"part": stage_name(task.plan, row["stage"])} for row in dicts(_BY_POOL, [task.pk])]
-    waiting = _waiting(task) or held_back(task)
+    waiting = paused_by(task) or _waiting(task) or held_back(task)
     return {"where": where, "decisions": _decisions(task), "waiting": waiting, "prediction": explain_prediction(task)}
 
 
@@ -103,14 +105,14 @@ class Why:
 def _primary(one: ClassState, arcs: list[Arc], excluded: Mapping[str, int], everybody: Snapshot) -> Why:
     """Exactly one reason, by fixed precedence: no pool ever, pools away, promised to others, full, dear, or next.
 
+    Pools are away unheard of, closed by their owner, or shut out (services/absences.py).
     Where no pool fits, those that are away are counted too: their coming back would not help.
     """
     if arcs:
         return _capacity(arcs, excluded)
     able, everywhere = feasible_arcs(one, everybody)
     if able:
-        told = f"{len(able)} pools could run it, but their agents have not been heard of"
-        return Why("pools_offline", told, excluded)
+        return Why(*why_away([arc.pool.id for arc in able]), excluded)
     if not everywhere:
         return Why("no_pool_fits", "the market has no active pool", everywhere)
     most = min(everywhere, key=lambda dimension: (-everywhere[dimension], DIMENSIONS.index(dimension)))

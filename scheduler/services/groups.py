@@ -24,7 +24,7 @@ LEFT JOIN scheduler_recheck r ON r.unit_id = m.id
 ORDER BY m.task_id, m.stage, m.index, m.replica
 """
 _ATTEMPTS: Final = """
-SELECT a.id, a.unit_id, a.task_id, a.pool_id, a.state, a.reason_class, a.code, a.variant,
+SELECT a.id, a.unit_id, a.task_id, a.pool_id, a.state, a.reason_class, a.code, a.detail, a.variant,
        p.organization_id AS owner, p.instruction_set, c.state AS commitment, c.at < now() - interval '10 minutes' AS waited
 FROM scheduler_attempt a JOIN marketplace_pool p ON p.id = a.pool_id
 LEFT JOIN scheduler_commitment c ON c.attempt_id = a.id

@@ -279,10 +279,20 @@ def _conclude(steps: Steps, versions: dict[UUID, int]) -> None:
     for row in doubts:
         lessons.of(row["pool_id"], row["version"]).invalid += 1
     learn(lessons)
-    draw_consequences(right, wrong)
+    draw_consequences(right, wrong, _why_wrong(blamed))
     flag_unstable({versions[row["task_id"]] for row in judged if row["code"] == "no_consensus"})
     tell_tasks([*(_told(row) for row in judged), *(row | QUIET for row in doubts)])
     tell_of_doubts(doubts)
+
+
+def _why_wrong(blamed: list[dict[str, Any]]) -> dict[int, str]:
+    """For each pool that was wrong, in which way. Of a canary its owner hears nothing else than of any lost vote."""
+    codes: dict[int, set[str]] = defaultdict(set)
+    for row in blamed:
+        if row["state"] == "invalid":
+            broken = row["code"] == "broken_commitment"
+            codes[row["pool_id"]].add("not what was committed to" if broken else "others had another one")
+    return {pool: " and ".join(sorted(found)) for pool, found in codes.items()}
 
 
 def _told(row: dict[str, Any]) -> dict[str, Any]:

@@ -42,7 +42,7 @@ WITH plan AS (
         SELECT u.id FROM scheduler_unit u
         WHERE u.state = 'waiting' AND u.need_id = c.need_id AND u.avoid = c.avoid::bigint[]
           AND u.apart = c.apart::bigint[]
-          AND (u.not_before IS NULL OR u.not_before <= now())
+          AND (u.not_before IS NULL OR u.not_before <= now()) AND u.task_id NOT IN (SELECT task_id FROM marketplace_taskpause)
         ORDER BY u.id LIMIT c.total FOR UPDATE SKIP LOCKED
     ) w
     WINDOW class_whole AS (PARTITION BY c.need_id, c.avoid, c.apart), class AS (class_whole ORDER BY w.id)
@@ -131,6 +131,8 @@ def _record(
         placed=sum(p.units for one in placing for p in one.placements),
         decided_by=planned.decided_by,
         micros=micros,
+        cost=planned.cost,
+        bound=planned.bound or None,  # none of a greedy plan
         scene=_keep_scene(known),
         snapshot=snapshot_document(snapshot, known.states) | {"limits": limits()},
     )

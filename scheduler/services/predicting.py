@@ -82,6 +82,11 @@ def _tflop(task: Task) -> Decimal:
 
 def records(last: int = LAST) -> dict[str, Record]:
     """The record of starts and of results, over the market's last delivered tasks. One statement."""
+    return {name: record_of(held) for name, held in held_against(last).items()}
+
+
+def held_against(last: int = LAST) -> dict[str, list[Held]]:
+    """What was promised of `start` and `finish` of the market's last delivered tasks, and what came. One statement."""
     delivered = Prediction.objects.filter(task__state=Task.State.DELIVERED).order_by("-task__ended_at")
     rows = delivered.values_list(
         "start_p50_s", "start_p90_s", "finish_p50_s", "finish_p90_s",
@@ -93,7 +98,7 @@ def records(last: int = LAST) -> dict[str, Record]:
             starts.append(Held(start_p50, start_p90, (started - created).total_seconds()))
         if ended is not None:
             ends.append(Held(end_p50, end_p90, (ended - created).total_seconds()))
-    return {"start": record_of(starts), "finish": record_of(ends)}
+    return {"start": starts, "finish": ends}
 
 
 def explain_prediction(task: Task) -> dict[str, Any] | None:

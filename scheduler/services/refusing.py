@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any, Final
 
 from core.errors import Invalid
 from marketplace.policies import Policy
 from marketplace.stages import VALIDATES, stages_of
-from scheduler.matching import ClassState, PoolState, fitting
+from scheduler.matching import ClassState, Snapshot, held_against
+from scheduler.matching.columns import Column
+from scheduler.matching.estimates import price_p90
+from scheduler.matching.misses import nearest
 from scheduler.scene import Scene, scene
 from scheduler.services.drafting import Draft
 from scheduler.services.expanding import need_of
@@ -27,39 +30,61 @@ _HOPELESS: Final = {
 }
 
 
-def refuse_hopeless(draft: Draft) -> None:
+def refuse_hopeless(draft: Draft) -> Decimal:
     """Refuse what no pool of the market could ever take, naming the constraint nearest to being met.
 
-    Pools that are full or away for the moment count as able: waiting for them is what a queue is for.
+    Pools that are full or away for the moment count as able: waiting for them is what a queue is for. Returns the price
+    that nine of ten such tasks do not pass, on the pools that an empty market would choose; the publisher's fees counted.
     """
     known, counts = scene(), dict[str, int]()
-    for stage in range(len(stages_of(draft.task.plan))):
+    price: Decimal = _fees(draft)
+    for stage, part in enumerate(stages_of(draft.task.plan)):
         document = need_of(draft.task, stage=stage, inputs=draft.inputs)
         document.pop("deadline", None)  # has its own answer, with a better offer
         one = ClassState(0, document, int(document.get("gang", 1)))
-        pools, excluded = _fitting(one, known)
-        if not pools:
-            counts = dict(excluded)
+        found = _column(one, known)
+        if not found.fits.any():
+            counts = dict(found.excluded)
             break
-        owners = {pool.provider for pool in pools}
+        price += price_p90(found, part["units"])
+        owners = {pool.provider for pool in found.able}
         validated = Policy.of(draft.task.plan["verify"]).validator is not None
         _check_owners(draft.task.plan, owners & _judges(draft, stage, known) if validated else owners)
     else:
-        return
-    nearest = next((d for d in ("price", "offer", "trust", "policy", "provider", "region", "gang") if counts.get(d)), "")
-    code, detail, at = _HOPELESS.get(nearest, ("no_pool_fits", "no pool of the market could run this", "capability"))
-    raise Invalid(code, detail, field=at, excluded=counts)
+        return price
+    first = next((d for d in ("price", "offer", "trust", "policy", "provider", "region", "gang") if counts.get(d)), "")
+    code, detail, at = _HOPELESS.get(first, ("no_pool_fits", "no pool of the market could run this", "capability"))
+    raise Invalid(code, detail + (_way_in(one, known) if first == "trust" else ""), field=at, excluded=counts)
 
 
-def _fitting(one: ClassState, known: Scene) -> tuple[list[PoolState], Mapping[str, int]]:
-    return fitting(one, market_in(known, [one], online_only=False, with_load=False), known.columns)
+def _way_in(one: ClassState, known: Scene) -> str:
+    """What the task would have to say for the nearest pool to take it, where that is its to say."""
+    found = [miss for miss in nearest(one, _everybody(one, known), 1) if miss.change]
+    if not found:
+        return ""
+    change = "; ".join(f"{name}: {str(value).lower()}" for name, value in (found[0].change or {}).items())
+    asks = " (or have its results compared, with verify: exact)" if "constraints.accept_unproven" in change else ""
+    return f"; {found[0].pool} would take it with {change}{asks}"
+
+
+def _everybody(one: ClassState, known: Scene) -> Snapshot:
+    return market_in(known, [one], online_only=False, with_load=False)
+
+
+def _fees(draft: Draft) -> Decimal:
+    terms, units = draft.task.terms, int(draft.task.plan["units"])
+    return Decimal(terms["fee_per_unit"]) * units + Decimal(terms["fee_per_task"])
+
+
+def _column(one: ClassState, known: Scene) -> Column:
+    return held_against(one, _everybody(one, known), known.columns)
 
 
 def _judges(draft: Draft, stage: int, known: Scene) -> set[str]:
     """Owners of pools that may run the validator. Only they count: whoever gives the results, one of them must be left."""
     document = need_of(draft.task, stage=VALIDATES + stage, inputs=[])
     document.pop("deadline", None)
-    return {pool.provider for pool in _fitting(ClassState(0, document, 1), known)[0]}
+    return {pool.provider for pool in _column(ClassState(0, document, 1), known).able}
 
 
 def _check_owners(plan: dict[str, Any], owners: set[str]) -> None:

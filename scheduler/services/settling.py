@@ -19,7 +19,7 @@ from django.utils import timezone
 from core.errors import Conflict
 from core.wake import wake
 from marketplace.models import Agent
-from marketplace.stages import VALIDATES
+from marketplace.stages import VALIDATES, stage_name
 from scheduler.models import ReportBatch, Unit
 from scheduler.reasons import RETRY_DELAY, Charge, Policy, Verdict, backoff, verdict_of, verdict_of_release
 from scheduler.reports import Report, ReportedBatch, SpecOutputs, first_of_each, judge, measured, unasked
@@ -108,6 +108,11 @@ SELECT a.id, a.task_id, o.path, b.sha256, b.bytes, o.media_type
 FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[]) AS o(attempt, path, sha256, media_type)
 JOIN scheduler_attempt a ON a.id = o.attempt JOIN marketplace_blob b ON b.sha256 = o.sha256
 ON CONFLICT (attempt_id, path) DO NOTHING
+"""
+_WHERE: Final = """
+SELECT a.id, u.stage, t.plan->'stages', u.index, p.identifier FROM scheduler_attempt a
+JOIN scheduler_unit u ON u.id = a.unit_id JOIN marketplace_task t ON t.id = a.task_id JOIN marketplace_pool p ON p.id = a.pool_id
+WHERE a.id = ANY(%s)
 """
 # Stopped because its siblings agreed without it: the platform pays for what it took.
 SUPERSEDED: Final = {"state": "superseded", "reason": "superseded"}
@@ -285,7 +290,8 @@ def tell_tasks(ended: list[dict[str, Any]]) -> None:
     tasks = sorted(done)
     progress = dicts(_PROGRESS, [tasks, [done[task] for task in tasks]])
     events = [event for row in progress for event in _progress_events(row)]
-    events += [(task, "attempt.failed", _event_of(row)) for task, row in sorted(troubled.items())]
+    places = _places([row["id"] for row in troubled.values()])
+    events += [(task, "attempt.failed", _event_of(row) | places[row["id"]]) for task, row in sorted(troubled.items())]
     add_events(events)
     for row in progress:
         step = row["after"] >= min(row["total"] - bool(row["merges"]), row["open"])
@@ -294,6 +300,15 @@ def tell_tasks(ended: list[dict[str, Any]]) -> None:
     if any(row["unit_state"] == "waiting" for row in ended):
         wake("scheduler.match", delay_s=RETRY_DELAY.total_seconds())
     wake("metering.measure")
+
+
+def _places(attempts: list[int]) -> dict[int, dict[str, Any]]:
+    """Which unit of which stage each attempt ran, and where. One statement, none where nothing went wrong."""
+    found = rows(_WHERE, [attempts]) if attempts else []
+    return {
+        attempt: {"stage": stage_name({"stages": _loads(stages)}, stage), "index": index, "pool": pool}
+        for attempt, stage, stages, index, pool in found
+    }
 
 
 def _event_of(row: dict[str, Any]) -> dict[str, Any]:

@@ -71,8 +71,15 @@ def _set_apart(owners: set[int], pools: dict[int, list[int]]) -> list[int]:
 
 
 def _kept_apart(group: Group) -> set[int]:
-    """What a run of a delivered result again is set apart from: the owner who was caught never takes it."""
-    return {pool for member in group.members if member["rechecks"] for pool in member["apart"]}
+    """What a run of a delivered result again is set apart from: the owner who was caught never takes it.
+
+    And a canary that its pool lost, from all others: it is meant for that pool. Only a word against the capability is for
+    others to confirm.
+    """
+    kept = {pool for member in group.members if member["rechecks"] for pool in member["apart"]}
+    if group.context.known and not any(one["reason_class"] == "capability_error" for one in group.attempts):
+        kept |= set(group.members[0]["apart"])
+    return kept
 
 
 def _as_text(pools: list[int]) -> str:

@@ -14,7 +14,7 @@ from django.utils import timezone
 from core.errors import Invalid
 from marketplace.models import Agent, Pool
 from scheduler.models import PoolEvent, Trust
-from scheduler.scene import is_unproven
+from scheduler.scene import is_unproven, worth_of
 from scheduler.services.trusting import record_of, records_of
 from scheduler.sql import rows
 from scheduler.verification.levels import Level, Standing, ends_soon, level_of
@@ -56,6 +56,7 @@ def standing_of(pool: Pool) -> dict[str, Any]:
         "level_until": pool.level_until,
         "level_missing": pool.level_reason,
         "unproven": is_unproven(pool),
+        "believed_up_to": worth_of(pool.level),
         "reputation": reputation(joined(record for _, record in records)),
         "quarantine": _quarantine_of(pool, now),
         "daily_quota": pool.daily_quota,

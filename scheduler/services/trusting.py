@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Any, Final
 
 from django.conf import settings
@@ -197,8 +198,10 @@ INSERT INTO scheduler_unjudged (unit_id, at) SELECT unit_id, now() FROM doubted
 """
 
 
-def draw_consequences(right: Mapping[int, int], wrong: Mapping[int, int]) -> list[int]:
-    """Quota and quarantine of pools after verdicts: how many results of each were right and wrong.
+def draw_consequences(
+    right: Mapping[int, int], wrong: Mapping[int, int], why: Mapping[int, str] = MappingProxyType({})
+) -> list[int]:
+    """Quota and quarantine of pools after verdicts: how many results of each were right and wrong, and `why` they were wrong.
 
     Returns the pools that are in quarantine now and were not before.
     """
@@ -210,7 +213,7 @@ def draw_consequences(right: Mapping[int, int], wrong: Mapping[int, int]) -> lis
     changed = [_consequence(pool, right.get(pool.pk, 0), wrong.get(pool.pk, 0), today.get(pool.pk, 0)) for pool in pools]
     columns = [[pool.pk for pool in pools], *(list(column) for column in zip(*changed, strict=True))]
     rows(_CONSEQUENCES, columns)
-    _tell(pools, changed)
+    _tell(pools, changed, wrong, why)
     caught = [pool.pk for pool, (_, until, times, _) in zip(pools, changed, strict=True) if times > pool.quarantines]
     if caught:
         rows(_TAKE_BACK, [caught])
@@ -220,10 +223,15 @@ def draw_consequences(right: Mapping[int, int], wrong: Mapping[int, int]) -> lis
     return caught
 
 
-def _tell(pools: list[Pool], changed: list[tuple[int | None, str, int, str]]) -> None:
-    """Owners hear that their pool is in quarantine, or back."""
+def _tell(
+    pools: list[Pool], changed: list[tuple[int | None, str, int, str]], wrong: Mapping[int, int], why: Mapping[int, str]
+) -> None:
+    """Owners hear of wrong results, and that their pool is in quarantine, or back."""
     events, now = [], timezone.now()
-    for pool, (_, until, times, reason) in zip(pools, changed, strict=True):
+    for pool, (quota, until, times, reason) in zip(pools, changed, strict=True):
+        if count := wrong.get(pool.pk, 0):
+            told = f"{count} result{'s' if count > 1 else ''}, unpaid: {why.get(pool.pk, '')}"[:160]
+            events.append(PoolEvent(pool=pool, kind=PoolEvent.Kind.WRONG, detail=f"{told}; quota {quota} units a day", at=now))
         if times > pool.quarantines:
             events.append(PoolEvent(pool=pool, kind=PoolEvent.Kind.QUARANTINED, detail=f"until {until[:16]}: {reason}", at=now))
         elif pool.quarantined_until is not None and not until:

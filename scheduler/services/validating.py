@@ -60,12 +60,18 @@ def validated(group: Group, ballots: Ballots, steps: Steps) -> Said:
     if states & {"waiting", "placed", "leased"}:
         return Said(_nothing, equal, WAIT)
     if _broken_tries(group) >= TRIES and "blocked" not in states:
-        return _broken("the capability's validator failed")
+        return _broken(_what_it_said(group))
     return Said(_nothing, equal, WAIT, asks=True)
 
 
 def _broken(why: str) -> Said:
     return Said(_nothing, equal, Verdict("none"), broken=why)
+
+
+def _what_it_said(group: Group) -> str:
+    """Why the tries came to nothing, in the words of the last of them: all that the publisher's users can tell the publisher."""
+    said = next((one["detail"] for one in reversed(group.tries) if one["detail"] and one["code"] != "validated"), "")
+    return "the capability's validator failed" + (f": {said}" if said else "")
 
 
 def _broken_tries(group: Group) -> int:

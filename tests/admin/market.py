@@ -14,10 +14,28 @@ from django.utils import timezone
 
 from billing.ledger.sealing import seal_all
 from billing.models import Charge, CostSoFar, Invoice, InvoicedCharge, LedgerAlarm, LedgerSeal
+from billing.periods import rate_periods, safe_cutoff
 from billing.services import charge_tasks
 from core.admin.cells import change_url
-from marketplace.models import Artifact, Blob, BlobPlace, Pool, Region, Task, TaskArtifact, TaskReference, Upload
+from marketplace.models import (
+    Artifact,
+    Blob,
+    BlobPlace,
+    Budget,
+    BudgetAlert,
+    CreditAlarm,
+    Pool,
+    Region,
+    SpendBlock,
+    Task,
+    TaskArtifact,
+    TaskPause,
+    TaskReference,
+    Upload,
+)
 from marketplace.services.availability import keep_status
+from marketplace.services.contracts import Draft, sign_contracts
+from marketplace.services.credit import block_organizations
 from marketplace.services.replicas import pin
 from metering.events.rollups import rebuild
 from metering.services import measure
@@ -55,9 +73,11 @@ from tests.builders import (
 )
 from tests.builders_invoices import make_everything, make_invoice, make_period
 from tests.builders_network import a_link, a_wish
+from tests.builders_periods import MARCH, at, close, period_market, used
 from tests.builders_storage import a_replica
 from tests.builders_tasks import FakeAgent, a_task, a_version, run_to_end
 from tests.builders_usage import a_kept_event, an_event, sent
+from tests.builders_webhooks import Receiver, an_endpoint, tell
 
 _serial = numbers(1)
 
@@ -119,6 +139,8 @@ def everything() -> Task:
     rebuild()
     a_kept_event(metering, alice().organization)
     sent(metering, an_event(metering, alice().organization))
+    _periods()
+    _credit(task)
     LogEntry.objects.create(user=olga().user, object_repr="a pool", action_flag=CHANGE, change_message="drained")
     return task
 
@@ -128,6 +150,32 @@ def _invoices(task: Task) -> None:
     draft = make_invoice(make_period(an_organization(f"billed-{next(_serial)}")), "grace")
     InvoicedCharge.objects.create(charge=Charge.objects.filter(task=task).latest("pk"), line=draft.lines.get())
     Invoice.objects.filter(pk=invoice.pk).update(state="overdue")
+
+
+def _periods() -> None:
+    """A contract, a month that was charged, one that is previewed, and one that is parked."""
+    sign_contracts([Draft(an_organization("acme").pk)])
+    market = period_market("monthly_peak", {"held_cores": "10"})
+    used(market, at("2026-03-03 10:00"), 600)
+    close(market)
+    rate_periods([market.alice.pk], MARCH, safe_cutoff(), final=False)
+    dear = period_market("monthly_peak", {"held_cores": "999999999"})
+    used(dear, at("2026-03-03 10:00"), 600, 4)
+    close(dear)
+
+
+def _credit(task: Task) -> None:
+    block_organizations([alice().organization.pk], f"reason_{next(_serial)}", "an invoice is long overdue")
+    SpendBlock.objects.update(lifted_at=timezone.now())
+    TaskPause.objects.create(task=task, source=f"budget/{next(_serial)}", detail="the budget is spent", paused_at=timezone.now())
+    now, acme = timezone.now(), alice().organization
+    budget = Budget.objects.create(
+        organization=acme, name="all of us", scope="organization", currency="CNY", period="month", zone="Asia/Shanghai",
+        period_start=now, amount_micros=10**9, thresholds=[{"percent": 80, "action": "notify"}], created_at=now,
+    )  # fmt: skip
+    sums = {"amount_micros": 10**9, "spent_micros": 8 * 10**8, "held_micros": 0}
+    BudgetAlert.objects.create(budget=budget, period_start=now, percent=80, action="notify", raised_at=now, **sums)
+    CreditAlarm.objects.create(what=f"allowance/{next(_serial)}/held", organization=acme, stands=1, counted=0, raised_at=now)
 
 
 def _trust(attempt: Attempt) -> None:
@@ -152,6 +200,9 @@ def _files(task: Task) -> None:
     a_replica(artifact, f"place-{next(_serial)}", state="held")
     pin(artifact, None, timezone.now() + timedelta(days=1))
     BlobPlace.objects.get_or_create(blob=blob, region=Region.objects.first())
+    an_endpoint()
+    tell()
+    Receiver().run()
     Upload.objects.create(organization=owner, sha256="a" * 64, bytes=9, name="b.csv", expires_at=timezone.now())
 
 

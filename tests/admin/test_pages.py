@@ -70,7 +70,7 @@ def test_lists_ask_no_more_for_more_rows() -> None:
     for _ in range(3):
         everything()
     assert {model: counted(client, list_of(model)) for model in models()} == before
-    assert max(before.values()) <= 14  # of which 9 are the session, permissions, and the time limit around the rest
+    assert max(before.values()) <= 19  # 9 are the session, permissions, the time limit around the rest; notes have their own
 
 
 def test_a_tasks_page_asks_no_more_for_more_units() -> None:
@@ -217,3 +217,12 @@ def test_large_tables_are_not_counted_to_the_end(monkeypatch: pytest.MonkeyPatch
     assert (some.count, some.more, some.told) == (3, True, "more than 3")
     few = BoundedPaginator(Pool.objects.filter(pk=Pool.objects.latest("pk").pk).order_by("pk"), 2)
     assert (few.count, few.more, few.told) == (1, False, "1")
+
+
+def test_lists_join_only_the_tables_that_their_columns_name() -> None:
+    everything()
+    client = operator()
+    for model in models():
+        with CaptureQueriesContext(connection) as queries:
+            client.get(list_of(model))
+        assert max(one["sql"].count(" JOIN ") for one in queries) <= 5, model

@@ -114,6 +114,20 @@ def test_hours_are_the_owners_and_their_end_comes_with_notice(desk: Machine, at:
     assert after(desk, watch, 2) == view
 
 
+def test_why_it_does_not_work_is_said_for_the_owner_who_wonders(desk: Machine) -> None:
+    watch = desk.watch(min_idle_s=60, max_load=1.0, hours=("22:00-07:00",), timezone="UTC")
+    desk.time = datetime(2030, 1, 1, 12, tzinfo=UTC)
+    assert after(desk, watch, 0).why == "it is not known for how long it has been idle; it works 60 s after that"
+    desk.touched += 1
+    assert after(desk, watch, 1).why == "somebody used it; it works 60 s after that"
+    desk.loaded = 2.5
+    assert after(desk, watch, 1).why == "others' load was 2.5, and 1 is allowed; it works 60 s after that"
+    desk.loaded = 0.0
+    assert after(desk, watch, 61).why == "it works 22:00-07:00"
+    desk.time = datetime(2030, 1, 1, 23, tzinfo=UTC)
+    assert after(desk, watch, 1).why == ""
+
+
 def test_hours_are_read_in_the_owners_time_zone(desk: Machine) -> None:
     watch = desk.watch(min_idle_s=1, hours=("22:00-07:00",), timezone="Asia/Shanghai")
     desk.time = datetime(2030, 1, 1, 15, tzinfo=UTC)  # 23:00 there

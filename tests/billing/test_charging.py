@@ -88,7 +88,7 @@ def test_a_big_task_is_charged_in_chunks_with_an_entry_each(market: Market, sett
 
 def test_small_tasks_share_a_statement(market: Market, django_assert_max_num_queries: Any) -> None:
     tasks = [task_with_usage(market) for _ in range(20)]
-    with django_assert_max_num_queries(20):
+    with django_assert_max_num_queries(21):
         assert len(charge_tasks([task.pk for task in tasks])) == 20
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import io
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
+from billing.models import Charge
 from billing.queries import Statement, all_lines
 from billing.services import charge_task
 from core.spreadsheets import safe_cell
@@ -75,13 +77,26 @@ def test_a_stranger_reads_an_empty_statement(market: Market) -> None:
     assert get(build.mallory(), f"tasks/{task.pk}/charges").status_code == 404
 
 
-@pytest.mark.parametrize("group", ["task", "capability", "pool", "day"])
+@pytest.mark.parametrize("group", ["task", "capability", "pool", "day", "month"])
 def test_every_grouping_adds_up_to_the_ledger(market: Market, group: str) -> None:
     charged(market, 2)
     charged(market)
     body = get(build.alice(), f"statements?party=user&group={group}&{PERIOD}").json()
     assert sum(float(line["share"]) for line in body["lines"]) == pytest.approx(float(body["total"]))
     assert all(group in line for line in body["lines"])
+
+
+def test_normalised_work_stands_beside_money_per_month_of_the_readers_zone_customer_and_pool(market: Market) -> None:
+    task = make_task(market, units=1, terms={"fee_per_unit": "0", "platform_basis_points": 0})
+    make_usage(market, task, make_attempt(market, task, make_need()), core_ms=1000, fp32_gflop=7_200_000)
+    assert charge_task(task.pk)
+    moment = Charge.objects.get(task=task, kind="usage").charged_at
+    for zone in ("Pacific/Kiritimati", "Pacific/Pago_Pago"):
+        type(market.bob).objects.filter(pk=market.bob.pk).update(zone=zone)
+        [line] = get(build.bob(), f"statements?party=provider&group=month&{PERIOD}").json()["lines"]
+        assert line["month"] == f"{moment.astimezone(ZoneInfo(zone)):%Y-%m}"
+        assert (line["organization"], line["pool"]) == (market.alice.slug, market.pool.identifier)
+        assert (line["fp32_tflop"], line["fp32_tflops_hours"], line["share"]) == ("7200", "2", "0.100000")
 
 
 def test_a_period_includes_its_beginning_and_excludes_its_end(market: Market) -> None:

@@ -61,10 +61,12 @@ class Platform:
     logs: dict[str, list[Json]] = field(default_factory=dict)
     files: dict[str, dict[str, bytes]] = field(default_factory=dict)
     pools: dict[str, Json] = field(default_factory=dict)
+    attempts: list[Json] = field(default_factory=list)  # of every unit of every task
     windows: list[Json] = field(default_factory=list)
     offers: list[Json] = field(default_factory=list)
     versions: dict[str, Json] = field(default_factory=dict)
     explain: Json = field(default_factory=lambda: {"where": [], "decisions": [], "waiting": None})
+    answers: dict[str, Json | bytes] = field(default_factory=dict)  # what stands for doors without a story, by "METHOD /path"
     ledgers: dict[str, bytes] = field(default_factory=dict)  # exports of the ledger, by format
     states: list[str] = field(default_factory=list)  # what a new task goes through, one state per look
     steps: dict[str, int] = field(default_factory=dict)
@@ -198,6 +200,9 @@ class Handler(BaseHTTPRequestHandler):
         self.body = self.rfile.read(length) if length else b""
 
     def _route(self, path: str) -> None:
+        told = self.platform.answers.get(f"{self.command} {path.removeprefix('/api/v1')}")
+        if told is not None:
+            return self.send(told)
         for method, pattern, fn in ROUTES:
             found = re.match(pattern, path)
             if method == self.command and found:
@@ -208,7 +213,7 @@ class Handler(BaseHTTPRequestHandler):
                 if answer is not None:
                     status, value = answer if isinstance(answer, tuple) else (200, answer)
                     self.send(value, status)
-                return
+                return None
         raise Problem(404, "not_found", "no such thing")
 
     def json(self) -> Json:
@@ -395,7 +400,7 @@ def units(handler: Handler, variables: Json) -> Json:
         "region": "ningxia",
         "tries": 1,
         "params": {},
-        "attempts": [],
+        "attempts": handler.platform.attempts,
     }
     return handler.page([row | {"index": index} for index in range(2)])
 
@@ -620,6 +625,7 @@ TRUST: Json = {
     "level_until": "2030-01-31T00:00:00Z",
     "level_missing": "50 checked results; there are 12",
     "unproven": True,
+    "believed_up_to": 1000.0,
     "reputation": {"score": 0.93, "status": "rated", "formula": "", "valid": 12, "invalid": 0, "lost": 0, "sample_size": 12},
     "quarantine": {"state": "closed", "until": "2030-01-01T01:00:00Z", "reason": "3 wrong results", "times": 1},
     "daily_quota": 128,
@@ -658,7 +664,11 @@ LINES = [
 @route("GET", "/statements")
 def statement(handler: Handler, _: Json) -> Json:
     head = {"party": handler.query["party"], "organization": "acme", "currency": "CNY", "total": "0.288500"}
-    return head | {"from": handler.query.get("from"), "to": handler.query.get("to"), "lines": LINES}
+    lines = LINES
+    if handler.query.get("group") == "month":
+        money = {"amount": "0.1", "share": "0.1", "fp32_tflop": "7200", "fp32_tflops_hours": "2"}
+        lines = [{"month": "2026-03", "organization": "acme", "pool": "a", "units": 1} | money]
+    return head | {"from": handler.query.get("from"), "to": handler.query.get("to"), "lines": lines}
 
 
 @route("GET", "/statements.csv")
@@ -710,7 +720,8 @@ def usage_csv(handler: Handler, _: Json) -> None:
 
 @route("GET", "/usage/days")
 def usage_days(handler: Handler, _: Json) -> Json:
-    day = {"day": "2026-03-01", "meter": "gpu_hour", "unit": "hour", "slots": [None, "9", "12.5"]}
+    day: Json = {"day": "2026-03-01", "pool": "640000-G-00001A-T", "stat": "sum", "meter": "gpu_hour", "unit": "hour"}
+    day |= {"slots": [None, "9", "12.5"]}
     return {"next": None, "previous": None, "results": [day]}
 
 
@@ -726,6 +737,133 @@ def usage_quarantine(handler: Handler, _: Json) -> Json:
 @route("POST", "/usage/quarantine/(?P<number>[0-9]+)/(?P<verb>accept|refuse)")
 def decide_usage(handler: Handler, variables: Json) -> Json:
     return KEPT | {"state": {"accept": "accepted", "refuse": "refused"}[variables["verb"]]}
+
+
+MONTH = {"from": "2026-02-28T16:00:00Z", "to": "2026-03-31T16:00:00Z"}
+HELD = {"pool": POOL, "meter": "held_cores", "billed": "4", "currency": "CNY", "total": "40.000000", "period": MONTH}
+PROOF_LINE = {"kind": "usage", "meter": "core_second", "quantity": "4", "unit_price": "10", "amount": "40"}
+PARKED = {"number": 5, "organization": "acme", "period": MONTH, "meter": "held_cores", "reason": "bound", "total": "9.000000",
+          "state": "open"}  # fmt: skip
+SIGNED = {"number": 1, "organization": "acme", "valid_from": "2026-01-01T00:00:00Z", "valid_to": None, "zone": "Europe/Berlin",
+          "credit_limit": None}  # fmt: skip
+
+
+@route("GET", "/period-charges")
+def period_charges(handler: Handler, _: Json) -> Json:
+    return handler.page([HELD | {"id": 7, "revision": 0, "amount": "40.000000"}])
+
+
+@route("GET", "/period-previews")
+def period_previews(handler: Handler, _: Json) -> Json:
+    return handler.page([HELD | {"cutoff": "2026-03-09T00:00:00Z"}])
+
+
+@route("GET", "/period-charges/(?P<number>[0-9]+)/evidence")
+def period_evidence(handler: Handler, variables: Json) -> Json:
+    facts = {"count": 2, "digest": "a" * 64, "digest_now": "a" * 64, "matches": True, "records": []}
+    return HELD | {"charge": int(variables["number"]), "formula": "month_max: 4; billed 4", "facts": facts, "lines": [PROOF_LINE]}
+
+
+@route("GET", "/charges/(?P<number>[0-9]+)/evidence")
+def charge_evidence(handler: Handler, variables: Json) -> Json:
+    row = {"work": "valid", "ending": "delivered", "payer": "user", "fee": True}
+    return {"charge": int(variables["number"]), "task": "a", "reason_row": row, "lines": [PROOF_LINE], "digest": "b" * 64}
+
+
+@route("GET", "/unbilled")
+def read_unbilled(handler: Handler, _: Json) -> Json:
+    row = {"reason": "task_open", "why": "its task is still open", "count": 2, "since": "2026-03-01T00:00:00Z", "amount": None}
+    return {"unbilled": [row]}
+
+
+@route("POST", "/what-if")
+def what_if(handler: Handler, _: Json) -> Json:
+    tried = [
+        {"name": price.get("name", "a"), "price": price, "total": "9.000000", "difference": "-31.000000"}
+        for price in json.loads(handler.body)["prices"]
+    ]
+    return {"actual": {"total": "40.000000"}, "candidates": tried}
+
+
+@route("POST", "/period-runs")
+def run_period(handler: Handler, _: Json) -> Json:
+    return {"charges": 1, "parked": 0}
+
+
+@route("GET", "/parked")
+def read_parked(handler: Handler, _: Json) -> Json:
+    return handler.page([PARKED])
+
+
+@route("POST", "/parked/(?P<number>[0-9]+)/(?P<verb>approve|refuse)")
+def decide_parked(handler: Handler, variables: Json) -> Json:
+    return PARKED | {"state": {"approve": "approved", "refuse": "refused"}[variables["verb"]]}
+
+
+@route("POST", "/usage/records/(?P<number>[0-9]+)/corrections")
+def correct_record(handler: Handler, variables: Json) -> Json:
+    return {"usage": 10, "attempt": 3, "revision": 1, "corrects": int(variables["number"])}
+
+
+@route("GET", "/contracts")
+def read_contracts(handler: Handler, _: Json) -> Json:
+    return handler.page([SIGNED])
+
+
+@route("POST", "/contracts")
+def sign_one(handler: Handler, _: Json) -> Json:
+    return SIGNED | json.loads(handler.body)
+
+
+@route("GET", "/credit")
+def read_credit(handler: Handler, _: Json) -> Json:
+    sums = {"limit": "10000.000000", "prepaid": "0.000000", "unpaid": "12.500000", "held": "2.000000", "available": "9985.500000"}
+    block = {"reason": "dunning", "detail": "invoice 7", "blocked_at": "2026-03-01T00:00:00Z"}
+    return {"organization": "acme", "allowances": [{"currency": "CNY"} | sums], "blocks": [block]}
+
+
+@route("GET", "/credit/holds")
+def credit_holds(handler: Handler, _: Json) -> Json:
+    hold = {"task": "0" * 8, "currency": "CNY", "amount": "2.000000", "captured": "0.000000", "by": "estimate",
+            "state": handler.query.get("state", "held"), "held_at": "2026-03-01T00:00:00Z", "resolved_at": None}  # fmt: skip
+    return {"next": None, "previous": None, "results": [hold]}
+
+
+@route("POST", "/credit/blocks(?P<lift>/lift)?")
+def credit_blocks(handler: Handler, variables: Json) -> Json:
+    return {"changed": not variables["lift"]}
+
+
+BUDGET = {"number": 3, "name": "film", "scope": "project", "subject": "film", "currency": "CNY", "period": "month",
+          "period_start": "2026-03-01T00:00:00Z", "amount": "500.000000", "spent": "12.000000", "held": "1.000000",
+          "thresholds": [{"percent": 80, "action": "notify"}], "created_at": "2026-03-01T00:00:00Z", "closed_at": None}  # fmt: skip
+
+
+@route("GET", "/budgets")
+def read_budgets(handler: Handler, _: Json) -> Json:
+    return {"next": None, "previous": None, "results": [BUDGET]}
+
+
+@route("POST", "/budgets")
+def open_a_budget(handler: Handler, _: Json) -> Any:
+    return 201, BUDGET | handler.json()
+
+
+@route("PATCH", "/budgets/(?P<number>[0-9]+)")
+def change_a_budget(handler: Handler, _: Json) -> Json:
+    return BUDGET | handler.json()
+
+
+@route("DELETE", "/budgets/(?P<number>[0-9]+)")
+def close_a_budget(handler: Handler, _: Json) -> Any:
+    return 204, None
+
+
+@route("GET", "/budgets/alerts")
+def read_budget_alerts(handler: Handler, _: Json) -> Json:
+    sums = {"amount": "500.000000", "spent": "400.000000", "held": "1.000000"}
+    alert = {"budget": 3, "percent": 80, "action": "notify", "period_start": "2026-03-01T00:00:00Z"} | sums
+    return {"next": None, "previous": None, "results": [alert | {"raised_at": "2026-03-09T00:00:00Z"}]}
 
 
 @contextmanager

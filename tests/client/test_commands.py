@@ -14,6 +14,7 @@ from rich.text import Text
 
 from gridfare import config
 from gridfare.cli.inputs import inputs_of
+from gridfare.cli.pool import believed_text
 from gridfare.cli.views import explanation, prediction_table
 from tests.client.conftest import Run
 from tests.client.platform import KEY, POOL, Fault, Platform, new_pool
@@ -98,6 +99,72 @@ def test_inputs_may_be_results_of_other_tasks(run: Run) -> None:
         "many": [{"task": task, "path": "units/**/*.png"}, {"task": task, "path": "a.txt"}],
         "text": "task:12",
     }
+
+
+LOST = {
+    "id": 7, "state": "failed", "pool": POOL, "leased_at": "2030-01-01T00:00:00Z", "started_at": "2030-01-01T00:00:01Z",
+    "ended_at": "2030-01-01T00:00:08Z", "reason_class": "reclaimed", "code": "owner_returned", "exit_code": 143,
+    "detail": "the machine's owner is back", "saved_at": "2030-01-01T00:00:07Z",
+}  # fmt: skip
+WON = LOST | {"state": "valid", "reason_class": "", "code": "", "detail": "", "exit_code": None, "saved_at": None}
+
+
+def test_every_attempt_of_every_unit_is_shown_with_what_became_of_it(run: Run, platform: Platform) -> None:
+    task = submitted(run)
+    assert run("units", task).out.count("done") == 2, "nobody has taken them yet"
+    platform.attempts = [LOST, WON, WON | {"state": "invalid", "reason_class": "invalid_result", "code": "outvoted"}]
+    shown = " ".join(run("units", task).out.split())
+    assert f"unit 0 {POOL} failed 7.0 s reclaimed, owner_returned: the machine's owner is back; exit code 143; checkpoint" in shown
+    assert f"unit 1 {POOL} valid" in shown
+    assert "wrong, unpaid, invalid_result, outvoted" in shown
+    spare = {"state": "superseded"}
+    platform.attempts += [WON | spare, WON | spare | {"reason_class": "superseded", "code": "superseded"}]
+    shown = " ".join(run("units", task).out.split())
+    assert "superseded 7.0 s agreed with the delivered one" in shown
+    assert "superseded 7.0 s was not needed any more" in shown
+    troubled = run("units", task, "--troubled").out
+    assert (troubled.count("owner_returned"), "valid" in troubled.replace("invalid", "")) == (2, False)
+    assert len(run("units", task, "--json").json) == 2
+    platform.attempts = [WON]
+    assert "nothing came to nothing" in run("units", task, "--troubled").out
+
+
+def test_an_attempt_that_failed_is_told_in_words_and_with_json_as_it_is(run: Run, platform: Platform) -> None:
+    task = submitted(run)
+    data = {"stage": "unit", "index": 3, "pool": POOL, "attempt": 7, "unit": "waiting"}
+    data |= {name: LOST[name] for name in ("reason_class", "code", "detail")}
+    platform.events[task] = [{"seq": 1, "kind": "attempt.failed", "data": data, "at": "2030-01-01T00:00:01Z"}]
+    told = f"attempt.failed  unit 3 on {POOL}: reclaimed, owner_returned: the machine's owner is back; the unit is waiting"
+    assert told in run("events", task).out
+    assert run("events", task, "--json").json["data"] == data
+
+
+@pytest.mark.parametrize(
+    ("policy", "words"),
+    [
+        ({"compare": "exact", "need": 2, "adaptive": True}, "2 of different owners must agree, trusted pools are spot-checked"),
+        ({"compare": "tolerance", "need": 3, "commit_reveal": True}, "3 of different owners must agree within a tolerance, bound"),
+        ({"compare": "validator", "need": 1}, "judged by the publisher's program"),
+    ],
+)
+def test_how_results_are_proved_is_shown_with_the_task(run: Run, platform: Platform, policy: dict[str, object], words: str) -> None:
+    task = submitted(run)
+    assert "results" not in run("show", task).out
+    platform.tasks[task]["verify"] = policy
+    assert words in " ".join(run("show", task).out.split())
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        ({"unproven": False, "believed_up_to": None}, "yes"),
+        ({"unproven": False, "believed_up_to": 1000.0}, "where a unit is worth 1,000 or less"),
+        ({"unproven": True, "believed_up_to": None}, "no: it gets what is compared"),
+        ({"unproven": False, "believed_up_to": 0.0}, "no: it gets what is compared"),
+    ],
+)
+def test_an_owner_reads_how_far_a_single_result_is_believed(found: Any, words: str) -> None:
+    assert believed_text(found).startswith(words)
 
 
 def test_showing_a_task_puts_what_was_predicted_beside_what_came(run: Run, platform: Platform) -> None:
@@ -347,6 +414,9 @@ def test_the_bill_adds_up(run: Run) -> None:
     assert run("bill", "--from", "2030-01-01", "--json").json["from"] == "2030-01-01"
     assert run("bill", "--csv").out.splitlines() == ["task,amount", "a,0.12"]
     assert run("bill", "--csv", "--json").code == 2
+    normalised = run("bill", "--fp32").out
+    assert "TFLOPS hours" in normalised
+    assert "7200" in normalised
 
 
 def test_the_market_is_shown(run: Run) -> None:
@@ -359,7 +429,8 @@ def test_the_market_is_shown(run: Run) -> None:
 def test_a_pools_trust_is_shown_with_what_it_is_made_of_and_operators_have_their_word(run: Run, platform: Platform) -> None:
     shown = run("pool", "trust", POOL).out
     assert "believed alone no" in " ".join(shown.split())
-    for part in ("L2 until", "0.93 of 12", "closed until", "3 wrong results", "128 units a day", "gridfare/render@1.0.0", "8%"):
+    parts = ("L2 until", "0.93 (12 checked)", "closed until", "3 wrong results", "128 units a day", "gridfare/render@1.0.0", "8%")
+    for part in parts:
         assert part in shown
     assert run("pool", "trust", POOL, "--json").json["daily_quota"] == 128
     lifted = run("pool", "lift", POOL).out

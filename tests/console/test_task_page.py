@@ -77,7 +77,7 @@ def test_a_task_that_waits_says_why_and_whom_it_left_out() -> None:
     build.a_pool(agent=False)
     page = text_of(page_of(a_task()))
     assert "1 unit waiting: pools offline" in page
-    assert "but their agents have not been heard of" in page
+    assert "its agent has not been heard of" in page
 
 
 def test_attempts_that_failed_are_shown_with_their_reason() -> None:

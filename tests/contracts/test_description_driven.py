@@ -33,9 +33,11 @@ from schemathesis.specs.openapi.checks import (
 from marketplace import storage
 from marketplace.models import Organization, User
 from marketplace.services.artifacts import begin_upload, blob_received
+from marketplace.webhooks.endpoints import ping
 from tests import builders as build
 from tests.builders_capabilities import an_artifact, sha256_of
 from tests.builders_tasks import FakeAgent, a_task, a_version, run_to_end
+from tests.builders_webhooks import an_endpoint, caller_for
 from tests.contracts.test_routes_guarded import methods_of, routes
 
 pytestmark = pytest.mark.django_db
@@ -95,8 +97,11 @@ def known(one_transaction: None) -> Json:
     task = run_to_end(a_task(caller, version=version), FakeAgent.of(pool), outputs=[a_file()])
     member = build.alice("member")
     upload = begin_upload(caller.organization, caller.user, name="b", sha256=sha256_of(b"bb"), size=2, media_type="text/plain")
+    hook = an_endpoint(caller)
     return {
         "key": build.a_key(caller),
+        "webhook": str(hook.pk),
+        "delivery": ping(caller_for(caller), hook.pk).pk,
         "task_id": str(task.pk),
         "file": "a.txt",
         "upload": str(upload.pk),

@@ -13,6 +13,7 @@ STATUS_OF = {
     "Malformed": 400,
     "AuthenticationFailed": 401,
     "Unauthorized": 401,
+    "PaymentRequired": 402,
     "NotAllowed": 403,
     "OverLimit": 403,
     "NotFound": 404,

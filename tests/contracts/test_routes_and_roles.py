@@ -20,18 +20,27 @@ from django.urls import get_resolver
 from django.utils import timezone
 from rest_framework.test import APIClient
 
+from billing.credit.budgets import Wanted, open_budget
+from billing.models import Charge, ParkedPeriod, PeriodCharge
 from marketplace import storage
-from marketplace.models import Agent, User
+from marketplace.budgets import Threshold
+from marketplace.models import Agent, CapabilityVersion, User
 from marketplace.services.artifacts import begin_upload, blob_received
+from marketplace.webhooks.endpoints import ping
+from metering.models import UsageRecord
 from scheduler.services.network import reserve
 from scheduler.services.placing import run_round
 from tests import builders as build
+from tests.builders_billing import Market
 from tests.builders_capabilities import a_manifest, an_artifact, sha256_of
 from tests.builders_http import HttpAgent, answer_in_this_thread
+from tests.builders_invoices import a_queued_line, make_invoice, make_period
 from tests.builders_network import a_link, a_wish
+from tests.builders_periods import at, close, period_offer, used
 from tests.builders_storage import a_replica
 from tests.builders_tasks import FakeAgent, a_task, a_version, run_to_end
 from tests.builders_usage import a_kept_event
+from tests.builders_webhooks import an_endpoint, caller_for
 from tests.contracts.test_routes_guarded import methods_of, patterns, routes
 
 pytestmark = pytest.mark.django_db
@@ -46,6 +55,9 @@ POST artifacts/<id>/replicate                                  alice 401 401 404
 DELETE artifacts/<id>/replicas/<region>                        alice 401 401 404 403 403 204 204 204
 POST artifacts/<id>/pin                                        alice 401 401 404 403 403 200 200 200
 DELETE artifacts/<id>/pin                                      alice 401 401 404 403 403 204 204 204
+GET bank-lines                                                 alice 401 401 403 403 403 403 403 200
+POST bank-lines/<bank_line>/settle                             alice 401 401 403 403 403 403 403 200
+POST bank-statements                                           alice 401 401 403 403 403 403 403 201
 GET capabilities                                               carol 401 401 200 200 200 200 200 200
 POST capabilities                                              carol 401 401 201 403 403 201 201 201
 GET capabilities/<org>/<name>                                  carol 401 401 200 200 200 200 200 200
@@ -54,6 +66,30 @@ POST capabilities/<org>/<name>/versions/<version>/deprecate    carol 401 401 404
 POST capabilities/<org>/<name>/versions/<version>/publish      carol 401 401 404 403 403 202 202 202
 POST capabilities/<org>/<name>/versions/<version>/trust        carol 401 401 403 403 403 403 403 200
 POST capabilities/<org>/<name>/versions/<version>/withdraw     carol 401 401 404 403 403 200 200 200
+GET events                                                     alice 401 401 200 403 200 200 200 200
+GET charges/<number>/evidence                                  alice 401 401 404 403 200 200 200 200
+GET contracts                                                  alice 401 401 200 403 200 200 200 200
+POST contracts                                                 alice 401 401 403 403 403 403 403 201
+GET budgets                                                    alice 401 401 200 403 200 200 200 200
+POST budgets                                                   alice 401 401 201 403 403 403 201 201
+GET budgets/<number>                                           alice 401 401 404 403 200 200 200 404
+PATCH budgets/<number>                                         alice 401 401 404 403 403 403 200 404
+DELETE budgets/<number>                                        alice 401 401 404 403 403 403 204 404
+GET budgets/alerts                                             alice 401 401 200 403 200 200 200 200
+GET credit                                                     alice 401 401 200 403 200 200 200 200
+POST credit/blocks                                             alice 401 401 403 403 403 403 403 201
+POST credit/blocks/lift                                        alice 401 401 403 403 403 403 403 200
+GET credit/holds                                               alice 401 401 200 403 200 200 200 200
+POST gateways/<gateway>/callback                               alice 403 403 403 403 403 403 403 403
+GET invoices                                                   alice 401 401 200 403 200 200 200 200
+GET invoices/<invoice>                                         alice 401 401 404 403 200 200 200 200
+POST invoices/<invoice>/credit-notes                           alice 401 401 403 403 403 403 403 201
+GET invoices/<invoice>/file                                    alice 401 401 404 403 200 200 200 200
+POST invoices/<invoice>/gateway-payments                       alice 401 401 404 403 201 201 201 201
+POST invoices/<invoice>/give-up                                alice 401 401 403 403 403 403 403 409
+GET invoices/<invoice>/lines/<line>/charges                    alice 401 401 404 403 200 200 200 200
+POST invoices/<invoice>/payments                               alice 401 401 403 403 403 403 403 201
+POST invoices/<invoice>/void                                   alice 401 401 403 403 403 403 403 200
 GET keys                                                       alice 401 401 200 200 200 200 200 200
 POST keys                                                      alice 401 401 201 403 403 403 201 201
 DELETE keys/<prefix>                                           alice 401 401 404 403 403 403 204 404
@@ -79,6 +115,13 @@ DELETE organization/members/<username>                         alice 401 401 404
 PATCH organization/members/<username>                          alice 401 401 404 403 403 403 200 404
 GET organizations                                              alice 401 401 403 403 403 403 403 200
 POST organizations                                             alice 401 401 403 403 403 403 403 201
+GET parked                                                     alice 401 401 403 403 403 403 403 200
+POST parked/<number>/approve                                   alice 401 401 403 403 403 403 403 200
+POST parked/<number>/refuse                                    alice 401 401 403 403 403 403 403 200
+GET period-charges                                             alice 401 401 200 403 200 200 200 200
+GET period-charges/<number>/evidence                           alice 401 401 404 403 200 200 200 200
+GET period-previews                                            alice 401 401 200 403 200 200 200 200
+POST period-runs                                               alice 401 401 403 403 403 403 403 200
 GET pools                                                      bob   401 401 200 200 200 200 200 200
 POST pools                                                     bob   401 401 201 403 403 201 201 201
 GET pools/<identifier>                                         bob   401 401 404 200 200 200 200 200
@@ -116,6 +159,7 @@ GET tasks/<task_id>/logs                                       alice 401 401 404
 GET tasks/<task_id>/result                                     alice 401 401 404 200 200 200 200 200
 GET tasks/<task_id>/result/files/<name>                        alice 401 401 404 200 200 200 200 200
 GET tasks/<task_id>/units                                      alice 401 401 404 200 200 200 200 200
+GET unbilled                                                   alice 401 401 200 403 200 200 200 200
 GET usage                                                      alice 401 401 200 403 200 200 200 200
 GET usage.csv                                                  alice 401 401 200 403 200 200 200 200
 GET usage/days                                                 alice 401 401 200 403 200 200 200 200
@@ -123,9 +167,23 @@ POST usage/events                                              bob   401 401 200
 GET usage/quarantine                                           bob   401 401 200 200 200 200 200 200
 POST usage/quarantine/<number>/accept                          bob   401 401 403 403 403 403 403 200
 POST usage/quarantine/<number>/refuse                          bob   401 401 403 403 403 403 403 200
+POST usage/records/<number>/corrections                        alice 401 401 403 403 403 403 403 201
+POST what-if                                                   alice 401 401 200 403 200 200 200 200
 POST uploads                                                   alice 401 401 201 403 403 201 201 201
 GET uploads/<id>                                               alice 401 401 404 403 403 200 200 200
 PATCH uploads/<id>                                             alice 401 401 404 403 403 200 200 200
+GET webhooks                                                   alice 401 401 200 403 200 200 200 200
+POST webhooks                                                  alice 401 401 201 403 403 403 201 201
+GET webhooks/types                                             alice 401 401 200 200 200 200 200 200
+GET webhooks/<webhook>                                         alice 401 401 404 403 200 200 200 200
+PATCH webhooks/<webhook>                                       alice 401 401 404 403 403 403 200 200
+DELETE webhooks/<webhook>                                      alice 401 401 404 403 403 403 204 204
+POST webhooks/<webhook>/rotate                                 alice 401 401 404 403 403 403 201 201
+POST webhooks/<webhook>/ping                                   alice 401 401 404 403 403 403 202 202
+POST webhooks/<webhook>/replay                                 alice 401 401 404 403 403 403 202 202
+GET webhooks/<webhook>/deliveries                              alice 401 401 404 403 200 200 200 200
+GET webhooks/<webhook>/deliveries/<delivery>                   alice 401 401 404 403 200 200 200 200
+POST webhooks/<webhook>/deliveries/<delivery>/replay           alice 401 401 404 403 403 403 202 202
 GET /healthz                                                   alice 200 200 200 200 200 200 200 200
 POST /healthz                                                  alice 405 405 405 405 405 405 405 405
 GET /readyz                                                    alice 200 200 200 200 200 200 200 200
@@ -169,6 +227,18 @@ GET /pools/                                                    bob   302 302 200
 POST /pools/                                                   bob   405 405 405 405 405 405 405 405
 GET /pools/<identifier>/join-token/                            bob   405 405 405 405 405 405 405 405
 POST /pools/<identifier>/join-token/                           bob   302 302 404 403 403 201 201 201
+GET /artifacts/                                                alice 302 302 200 200 200 200 200 200
+POST /artifacts/                                               alice 405 405 405 405 405 405 405 405
+GET /artifacts/<artifact_id>/                                  alice 302 302 404 200 200 200 200 200
+POST /artifacts/<artifact_id>/                                 alice 405 405 405 405 405 405 405 405
+GET /artifacts/<artifact_id>/replicate/                        alice 405 405 405 405 405 405 405 405
+POST /artifacts/<artifact_id>/replicate/                       alice 302 302 404 403 403 422 422 422
+GET /artifacts/<artifact_id>/replicas/<region>/drop/           alice 405 405 405 405 405 405 405 405
+POST /artifacts/<artifact_id>/replicas/<region>/drop/          alice 302 302 404 403 403 302 302 302
+GET /artifacts/<artifact_id>/pin/                              alice 405 405 405 405 405 405 405 405
+POST /artifacts/<artifact_id>/pin/                             alice 302 302 404 403 403 422 422 422
+GET /artifacts/<artifact_id>/unpin/                            alice 405 405 405 405 405 405 405 405
+POST /artifacts/<artifact_id>/unpin/                           alice 302 302 404 403 403 302 302 302
 GET /bill/                                                     alice 302 302 200 403 200 200 200 200
 POST /bill/                                                    alice 405 405 405 405 405 405 405 405
 GET /keys/                                                     alice 302 302 200 200 200 200 200 200
@@ -178,6 +248,8 @@ POST /keys/<prefix>/revoke/                                    alice 302 302 404
 GET /                                                          alice 200 200 200 200 200 200 200 200
 POST /                                                         alice 405 405 405 405 405 405 405 405
 """
+TOLD: Final = [Threshold(80, "notify")]
+BUDGET: Final = {"name": "all", "scope": "organization", "amount": "5", "thresholds": [{"percent": 80, "action": "notify"}]}
 TASK: Final = {"capability": "carols-programs/noop", "inputs": {"count": 1}}
 BODIES: Final[dict[str, Any]] = {
     "POST tasks": TASK,
@@ -194,14 +266,32 @@ BODIES: Final[dict[str, Any]] = {
     "POST artifacts/<id>/replicate": {"regions": ["guizhou"]},
     "POST artifacts/<id>/pin": {"until": (timezone.now() + timedelta(days=3)).isoformat()},
     "POST usage/events": [{"id": "unreadable"}],
+    "POST contracts": {"organization": "acme"},
+    "POST period-runs": {"month": "2026-03", "final": True},
+    "POST usage/records/<number>/corrections": {"core_ms": 1},
+    "POST what-if": {"month": "2026-03", "prices": [{"basis": "consumption", "rates": {"core_second": "0.1"}}]},
+    "POST bank-lines/<bank_line>/settle": {"invoice": None},
+    "POST bank-statements": {"name": "april.csv", "content": "reference,date,amount,currency,payer,remittance\n"},
+    "POST invoices/<invoice>/credit-notes": {"lines": [{"line": 1, "net": "0.01"}], "reason": "slow", "reference": "1"},
+    "POST invoices/<invoice>/give-up": {"reason": "gone"},
+    "POST invoices/<invoice>/payments": {"amount": "0.01", "reference": "1"},
+    "POST invoices/<invoice>/void": {"reason": "wrong address"},
     "POST uploads": {"name": "a", "sha256": sha256_of(b"new"), "bytes": 3},
     "PATCH uploads/<id>": b"bb",
+    "POST budgets": BUDGET,
+    "PATCH budgets/<number>": {"amount": "7"},
+    "POST credit/blocks": {"organization": "acme", "reason": "dunning"},
+    "POST credit/blocks/lift": {"organization": "acme", "reason": "dunning"},
     "POST keys": {"name": "another", "scopes": ["tasks:read"]},
     "POST keys/login": {"username": "alice", "password": build.PASSWORD},
     "PATCH organization": {"name": "Renamed"},
     "POST organization/members": {"username": "nobodys", "role": "viewer"},
     "PATCH organization/members/<username>": {"role": "billing"},
     "POST network/reservations": {"from": "here", "to": "there", "mbps": 1, "seconds": 60},
+    "POST webhooks": {"url": "https://example.com/new"},
+    "PATCH webhooks/<webhook>": {"description": "changed"},
+    "POST webhooks/<webhook>/replay": {"since": "2026-01-01T00:00:00Z"},
+    "POST webhooks/<webhook>/rotate": {},
     "POST organizations": {"slug": "newcomer", "name": "Newcomer", "owner": "nobodys"},
     "POST /agent/v1/enrol": {},
     "POST /agent/v1/selftest": {"results": build.PASSED, "benchmark": build.BENCHMARK},
@@ -211,7 +301,14 @@ BODIES: Final[dict[str, Any]] = {
     "POST /agent/v1/checkpoints": {"checkpoints": []},
     "PUT /agent/v1/blobs/<attempt>/<fence>/<sha256>": b"new",
 }
-QUERIES: Final = {"network/path": "?from=here&to=there", "statements": "?party=user", "statements.csv": "?party=user"}
+# what the number in a path is of
+NUMBERS: Final = {
+    "usage/quarantine": "kept", "usage/records": "usage", " charges/": "charge", "period-charges": "month", "parked": "parked",
+}  # fmt: skip
+QUERIES: Final = {
+    "network/path": "?from=here&to=there", "statements": "?party=user", "statements.csv": "?party=user",
+    "invoices/<int:invoice>/file": "?format=csv",
+}
 
 
 @dataclass(frozen=True)
@@ -251,10 +348,12 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     build.a_region("guizhou")
     live, waiting = a_task(version=version), a_task(version=version, expanded=False)
     agent = HttpAgent.of(pool)
+    usage, charged, parked = rated_months(version)
     run_round()
     agent.sync(want=1)
     ((attempt, fence),) = agent.held.items()
     alice = build.alice()
+    hook = an_endpoint(alice)
     upload = begin_upload(alice.organization, alice.user, name="b", sha256=sha256_of(b"bb"), size=2, media_type="text/plain")
     cast = {
         (one.__name__, role): one(role)
@@ -271,11 +370,20 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
         "identifier": pool.identifier,
         "number": str(build.a_window(pool, in_s=86_400).pk),
         "kept": str(a_kept_event(pool, alice.organization).pk),
+        "usage": str(usage.pk),
+        "charge": str(Charge.objects.get(usage=usage).pk),
+        "month": str(charged.pk),
+        "parked": str(parked.pk),
+        "invoice": str(make_invoice(make_period(alice.organization)).pk),
+        "line": "1",
+        "gateway": "sandbox",
+        "bank_line": str(a_queued_line().pk),
         "org": version.capability.organization.slug,
         "program": version.capability.name,
         "draft": draft.capability.name,
         "version": version.version,
         "artifact": str(kept.pk),
+        "budget": str(open_budget(alice.organization, Wanted("all", "organization", "", "CNY", "total", 5 * 10**6, TOLD)).pk),
         "region": "ningxia",
         "upload": str(upload.pk),
         "file": "a.txt",
@@ -284,8 +392,23 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
         "attempt": str(attempt),
         "fence": str(fence),
         "sha256": sha256_of(b"new"),
+        "webhook": str(hook.pk),
+        "delivery": str(ping(caller_for(alice), hook.pk).pk),
     }
     return World(callers, {place: person.user for place, person in cast.items()}, names, agent)
+
+
+def rated_months(version: CapabilityVersion) -> tuple[UsageRecord, PeriodCharge, ParkedPeriod]:
+    """Usage of alice's whose month was charged, and an amount of hers that nobody can believe."""
+    found = []
+    for price in ("10", "999999999"):
+        pool = build.a_pool()
+        offer = period_offer(pool, "monthly_peak", {"held_cores": price}, end=at("2026-07-01 00:00"))
+        cast = (build.alice().organization, build.bob().organization, build.carol().organization)
+        market = Market(*cast, pool, pool.agents.get(), offer, version)
+        found.append(used(market, at("2026-03-03 10:00"), 600, 4))
+        close(market)
+    return found[0], PeriodCharge.objects.get(), ParkedPeriod.objects.get()
 
 
 def doors() -> dict[str, str]:
@@ -311,8 +434,14 @@ def table() -> dict[str, tuple[str, list[int]]]:
 
 def filled(door: str, path: str, names: dict[str, str]) -> str:
     special = {"id": "upload" if "uploads" in path else "artifact", "name": "file" if "/result/" in path else "program"}
+    special["artifact_id"] = "artifact"
     if "usage/quarantine" in door:
         special["number"] = "kept"
+    for part, name in NUMBERS.items():
+        if part in door:
+            special["number"] = name
+    if "budgets/" in door:
+        special["number"] = "budget"
     if door.endswith("/publish"):
         special["name"] = "draft"
     if door.endswith("/cancel"):
@@ -357,7 +486,9 @@ def test_every_door_answers_everybody_as_the_table_says(world: World) -> None:
 
 
 def test_what_a_stranger_reads_names_nothing_of_others(world: World) -> None:
-    secrets = {world.names[name] for name in ("task_id", "waiting", "live", "artifact", "upload", "prefix", "username")}
+    secrets = {
+        world.names[name] for name in ("task_id", "waiting", "live", "artifact", "upload", "prefix", "username", "webhook")
+    }
     told: dict[str, list[str]] = {}
     for door, path in doors().items():
         owner, statuses = table()[door]

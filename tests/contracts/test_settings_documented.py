@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-READ = re.compile(r"""\benv(?:_bool|_int)?\(\s*["']([A-Z][A-Z0-9_]+)["']""")
+READ = re.compile(r"""\benv(?:_bool|_int|_amounts)?\(\s*["']([A-Z][A-Z0-9_]+)["']""")
 DOCUMENTED = re.compile(r"^\| `([A-Z][A-Z0-9_]+)`", re.MULTILINE)
 
 

@@ -84,6 +84,7 @@ class Stack:
         platform = plan.platform_environment(self.layout, self.port, self.postgres.url, self.redis.url)
         self.environment = {**platform, "GRIDFARE_LEASE_SECONDS": str(LEASE_S), "GRIDFARE_REGION": "beijing"}
         self.environment["GRIDFARE_LARGE_BYTES"] = "1000000"  # so that small files show where data matter
+        self.environment["GRIDFARE_WEBHOOK_PRIVATE"] = "1"  # receivers listen on this machine
         self.add("web", lambda: plan.web_command(self.port), wave=1)
         self.seeded = self.step("prepare", [sys.executable, "-c", PREPARE])
         self.add("worker", plan.worker_command, wave=2)

@@ -6,15 +6,16 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import time_machine
 from django.conf import settings
 from django.db import InternalError, OperationalError, ProgrammingError, connection
 from django.utils import timezone
 
 from core.errors import Conflict, Invalid
 from marketplace.models import Contract
-from marketplace.services.contracts import Draft, sign_contracts, terms_of
+from marketplace.services.contracts import Draft, follow_zones, sign_contracts, terms_of
 from scheduler.services.drafting import price_terms
-from tests.builders import an_organization
+from tests.builders import alice, an_organization, client_of
 
 pytestmark = pytest.mark.django_db
 REFUSED = (InternalError, ProgrammingError, OperationalError)
@@ -41,12 +42,12 @@ def test_a_contract_holds_from_its_start_and_ends_the_one_before() -> None:
     assert first.valid.upper == second.valid.lower
 
 
-def test_terms_of_many_organizations_take_one_statement(django_assert_num_queries: Any) -> None:
-    names = [an_organization(f"acme-{n}").pk for n in range(5)]
-    sign_contracts([Draft(one, grace_days=n) for n, one in enumerate(names)])
-    with django_assert_num_queries(1):
+def test_terms_of_many_organizations_take_two_statements(django_assert_num_queries: Any) -> None:
+    names = [an_organization(f"acme-{n}").pk for n in range(6)]
+    sign_contracts([Draft(one, grace_days=n) for n, one in enumerate(names[:5])])
+    with django_assert_num_queries(2):
         terms = terms_of(names)
-    assert [terms[one].grace_days for one in names] == [0, 1, 2, 3, 4]
+    assert [terms[one].grace_days for one in names] == [0, 1, 2, 3, 4, 3]
 
 
 def test_a_task_is_priced_with_the_share_of_its_askers_contract() -> None:
@@ -54,6 +55,30 @@ def test_a_task_is_priced_with_the_share_of_its_askers_contract() -> None:
     sign_contracts([Draft(acme.pk, platform_basis_points=250)])
     plan = {"fee": {"per_unit": "0", "per_task": "0"}}
     assert price_terms(plan, acme)["platform_basis_points"] == 250
+
+
+def test_the_zone_of_the_contract_in_force_is_the_organizations() -> None:
+    person = alice()
+    sign_contracts([Draft(person.organization.pk, zone="Europe/Berlin")])
+    own = client_of(person)
+    assert own.get("/api/v1/organization").json()["zone"] == "Europe/Berlin"
+    refused = own.patch("/api/v1/organization", {"zone": "Asia/Tokyo"}, format="json")
+    assert (refused.status_code, refused.json()["code"], refused.json()["field"]) == (409, "zone_by_contract", "zone")
+
+
+def test_a_contract_that_has_begun_since_is_followed_by_the_sweep() -> None:
+    acme = an_organization("acme")
+    sign_contracts([Draft(acme.pk, timezone.now() + timedelta(days=2), zone="Europe/Berlin")])
+    assert follow_zones() == 0
+    with time_machine.travel(timezone.now() + timedelta(days=3)):
+        assert (follow_zones(), follow_zones()) == (1, 0)
+    acme.refresh_from_db()
+    assert acme.zone == "Europe/Berlin"
+
+
+def test_an_organization_without_a_contract_has_its_own_zone() -> None:
+    acme = an_organization("acme", zone="Asia/Tokyo")
+    assert terms_of([acme.pk])[acme.pk].zone.key == "Asia/Tokyo"
 
 
 def test_a_contract_before_one_that_is_signed_already_is_a_conflict_and_changes_nothing() -> None:

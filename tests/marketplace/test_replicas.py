@@ -14,8 +14,9 @@ from core.errors import DomainError
 from marketplace.models import Agent, Artifact, CachedBlob, Pin, Pool, Replica
 from marketplace.services.artifacts import delete_artifact
 from marketplace.services.availability import keep_status
-from marketplace.services.replicas import drop_replica, pin, place_replicas, replicate, unpin, whereabouts
+from marketplace.services.replicas import drop_replica, pin, place_replicas, replicate, unpin
 from marketplace.services.storekeeping import may_fetch, pins_of
+from marketplace.whereabouts import whereabouts
 from tests import builders as build
 from tests.builders_capabilities import an_artifact
 from tests.builders_storage import a_replica, a_store, hears, tells
@@ -72,7 +73,7 @@ def test_without_room_in_the_region_a_copy_waits_and_says_why(artifact: Artifact
     a_store("ningxia", mib=0)
     replicate(artifact, None, ["ningxia"])
     place_replicas()
-    (copy,) = whereabouts(artifact).replicas
+    (copy,) = whereabouts([artifact])[0].replicas
     assert (copy.state, copy.detail) == ("wanted", "no pool of the region offers room for it now")
     a_store("ningxia")
     place_replicas()
@@ -227,7 +228,7 @@ def test_what_a_cache_tells_leaves_kept_copies_alone_and_both_are_shown_by_regio
     tells(pool, artifact.blob_id)
     keep_status(Agent.objects.get(pool=pool), {}, [])
     keep_status(Agent.objects.get(pool=cache), {}, [(artifact.blob_id, 1000)])
-    shown = whereabouts(artifact)
+    (shown,) = whereabouts([artifact])
     assert CachedBlob.objects.filter(sha256=artifact.blob_id).count() == 2
     assert shown.caches == {"guizhou": 1}
     assert [(one.region.code, one.state) for one in shown.replicas] == [("ningxia", "held")]

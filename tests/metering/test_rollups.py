@@ -40,7 +40,7 @@ def at(pool: Pool, moment: datetime, **changes: Any) -> None:
 
 def bytes_of() -> list[Any]:
     hours = UsageHour.objects.order_by("hour").values_list("hour", "quantity", "events", "gaps", "digest")
-    days = UsageDay.objects.order_by("day").values_list("zone", "day", "slots", "digest")
+    days = UsageDay.objects.order_by("day").values_list("subject__zone", "day", "slots", "digest")
     return [[tuple(map(str, row)) for row in rows] for rows in (hours, days)]
 
 
@@ -62,9 +62,9 @@ def test_a_slot_is_five_minutes_and_one_without_events_is_not_zero(pool: Pool) -
     rebuild()
     day = UsageDay.objects.get(day=date(2026, 6, 10))
     assert len(day.slots) == 288
-    assert day.slots[:3] == [3, 0, None]
-    assert day.slots[-1] == 5
-    assert UsageDay.objects.get(day=date(2026, 6, 9)).slots[-1] == 7
+    assert day.slots[:3] == [3000, 0, None]
+    assert day.slots[-1] == 5000
+    assert UsageDay.objects.get(day=date(2026, 6, 9)).slots[-1] == 7000
 
 
 @pytest.mark.parametrize(("day", "slots"), [(date(2026, 3, 29), 276), (date(2026, 10, 25), 300), (date(2026, 6, 1), 288)])
@@ -75,7 +75,7 @@ def test_a_day_on_which_clocks_change_has_as_many_slots_as_it_is_long(
     at(pool, datetime(day.year, day.month, day.day, 23, 59, tzinfo=ZoneInfo("Europe/Berlin")))
     rebuild()
     stored = UsageDay.objects.get()
-    assert (stored.day, len(stored.slots), stored.slots[-1]) == (day, slots, Decimal(1))
+    assert (stored.day, len(stored.slots), stored.slots[-1]) == (day, slots, 1000)
     assert slots_of(day, ZoneInfo("Europe/Berlin")) == slots
 
 
@@ -85,7 +85,7 @@ def test_an_hour_that_lies_in_two_days_makes_both(pool: Pool, settings: Any) -> 
         at(pool, datetime(2026, 6, 9, 18, minute, tzinfo=UTC))
     rebuild()
     assert [(str(one.day), sum(filter(None, one.slots))) for one in UsageDay.objects.order_by("day")] == [
-        ("2026-06-09", 1), ("2026-06-10", 1)
+        ("2026-06-09", 1000), ("2026-06-10", 1000)
     ]  # fmt: skip
 
 
@@ -137,5 +137,5 @@ def test_readings_count_the_same_in_any_order_with_any_repetition_and_any_rebuil
                 rebuild()
         rebuild()
         assert sum(one.quantity for one in UsageHour.objects.all()) == total
-        assert sum(sum(filter(None, one.slots)) for one in UsageDay.objects.all()) == total
+        assert sum(sum(filter(None, one.slots)) for one in UsageDay.objects.all()) == total * 1000
         transaction.set_rollback(True)

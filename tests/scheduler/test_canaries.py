@@ -13,6 +13,7 @@ from billing.services import charge_task
 from marketplace.models import Pool, Task
 from metering.services import measure
 from scheduler.models import Pace, Trust, Unit
+from scheduler.queries import tasks_of
 from scheduler.services.canaries import is_due, plant_canaries
 from scheduler.services.expanding import expand_task
 from scheduler.services.judging import judge_units
@@ -104,6 +105,47 @@ def test_where_no_answer_is_known_no_canary_is_planted() -> None:
     pools, _ = a_market({"tolerance": {"files": ["*.csv"]}})
     on_probation(pools["dave"])
     assert plant_canaries() == 0
+
+
+def test_a_canary_of_a_program_with_stages_is_one_pools_from_its_first_unit_to_its_last() -> None:
+    sort = {"name": "sort", "run": ["sort"], "split": {"by": "units", "over": "unit", "chunk": "1"}}
+    stages = [one | {"outputs": [{"path": "numbers.csv"}]} for one in (sort, {"name": "bind", "run": ["bind"]})]
+    for says, ends in ((RIGHT, ["delivered", 3]), (WRONG, ["failed", 1])):
+        pools, agents = a_market(stages=stages)
+        Pace.objects.all().delete()
+        on_probation(pools["dave"])
+        assert plant_canaries() == 1
+        task = take_turns(Task.objects.filter(labels__has_key="canary").latest("pk"), agents, {"dave": says})
+        attempts = list(task.attempt_set.all())
+        assert [task.state, len(attempts)] == ends
+        assert {(one.pool_id, one.checked) for one in attempts} == {(pools["dave"].pk, True)}
+        Pool.objects.update(state="retired")
+
+
+def test_a_canary_that_its_pool_lost_is_tried_there_again_and_nowhere_else() -> None:
+    pools, agents = a_market()
+    Pace.objects.all().delete()
+    on_probation(pools["dave"])
+    plant_canaries()
+    canary = Task.objects.get(labels__has_key="canary")
+    run_round()
+    agents["dave"].beat(want=1)
+    assert len(agents["dave"].held) == 1
+    agents["dave"].report(*({"attempt": a, "fence": f, "outcome": "failed", "reason_class": "node_fault", "code": "disk_full"}
+                            for a, f in agents["dave"].held.items()))  # fmt: skip
+    take_turns(canary, agents)
+    assert [attempt.pool_id for attempt in canary.attempt_set.all()] == [pools["dave"].pk] * 2
+
+
+def test_its_publisher_sees_no_canary_for_publishers_may_have_pools() -> None:
+    pools, _ = a_market()
+    Pace.objects.all().delete()
+    on_probation(pools["dave"])
+    plant_canaries()
+    canary = Task.objects.get(labels__has_key="canary")
+    assert canary.pk not in {task.pk for task in tasks_of(canary.organization, operator=False)}
+    assert canary.pk in {task.pk for task in tasks_of(None, operator=True)}
+    assert tasks_of(canary.organization, operator=False).count() == 1, "its own test it sees"
 
 
 def test_a_new_pool_that_has_worked_is_tried() -> None:

@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from core.errors import Invalid
-from marketplace.models import Agent, Pool, Task
+from marketplace.models import Agent, MaintenanceWindow, Pool, Task
 from scheduler.models import Unit
 from scheduler.services.drafting import Asker, Request
 from scheduler.services.explaining import explain_task
@@ -22,6 +22,7 @@ from scheduler.services.quoting import Quote, quote_task
 from tests.builders import a_pool, alice
 from tests.builders_tasks import FakeAgent, a_task, a_version, run_to_end
 
+HOUR = timedelta(hours=1)
 pytestmark = pytest.mark.django_db
 SLOW = {"demand": {"tflop": "0.125"}}  # ten seconds on the pool of the tests
 MERGE = {"run": ["merge"], "outputs": [], "demand": {"tflop": "0.25"}}
@@ -55,7 +56,40 @@ def test_units_whose_pools_are_away_say_so() -> None:
     Agent.objects.filter(pool__cores=8).update(lease_until=timezone.now() - timedelta(hours=1))
     told = waiting(task)
     assert (told["reason"], told["excluded"], told["candidates"]) == ("pools_offline", {"cores": 1}, [])
-    assert "1 pools could run it" in told["detail"]
+    assert "1 pool could run it, but its agent has not been heard of" in told["detail"]
+
+
+@pytest.mark.parametrize(
+    ("pool", "reason", "told"),
+    [
+        ({"quarantined_until": HOUR}, "pools_quarantined", "its results were wrong, it is in quarantine until "),
+        ({"reclaim_at": timedelta(0)}, "pools_closed", "it is in maintenance, or wanted back by its owner"),
+        ({"reclaim_at": timedelta(0), "reclaim_until": HOUR}, "pools_closed", "wanted back by its owner until "),
+        ({"quarantined_until": -HOUR}, "pools_quarantined", "its results were wrong, it is in quarantine"),
+    ],
+)
+def test_units_whose_pool_is_heard_of_but_takes_no_work_say_why(pool: dict[str, timedelta], reason: str, told: str) -> None:
+    a_pool()
+    task, now = a_task(), timezone.now()
+    whose = {"reclaimed_by": "owner"} if "reclaim_at" in pool else {}
+    Pool.objects.update(**whose, **{name: now + ahead for name, ahead in pool.items()})
+    why = waiting(task)
+    assert why["reason"] == reason
+    assert why["detail"].startswith("1 pool could run it, but it")
+    assert told in why["detail"]
+
+
+def test_of_pools_that_are_away_for_several_reasons_the_most_frequent_is_named_and_all_are_counted() -> None:
+    pools = [a_pool() for _ in range(4)]
+    task, soon = a_task(), timezone.now() + HOUR
+    Pool.objects.filter(pk__in=[pool.pk for pool in pools[:2]]).update(quarantined_until=soon)
+    MaintenanceWindow.objects.create(pool=pools[2], announced_at=timezone.now(), period=(timezone.now() - HOUR, soon))
+    Agent.objects.filter(pool=pools[3]).update(lease_until=timezone.now() - HOUR)
+    why = waiting(task)
+    assert why["reason"] == "pools_quarantined"
+    parts = why["detail"].removeprefix("4 pools could run it, but ").split("; ")
+    assert [part[:20] for part in parts] == ["of 1 its agent has n", "of 1 it is in mainte", "of 2 their results w"]
+    assert parts[1].endswith(f"until {soon:%Y-%m-%d %H:%M:%S} UTC")
 
 
 def test_units_that_no_pool_fits_count_the_pools_by_dimension_those_away_too() -> None:

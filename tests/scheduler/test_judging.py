@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from core.errors import Invalid
 from marketplace.models import Pool, Result, Task
-from scheduler.models import Attempt, Ended, Trust, Unit, Unjudged
+from scheduler.models import Attempt, Ended, PoolEvent, Trust, Unit, Unjudged
 from scheduler.services import judging
 from scheduler.services.advancing import advance_task, cancel_task
 from scheduler.services.judging import judge_units
@@ -264,3 +264,11 @@ def test_a_second_look_at_the_same_results_waits_its_turn(locked: bool, monkeypa
         assert Running(judge_units).start().result == (0 if locked else 1)
     assert sum(asked) == (1 if locked else 2)
     assert sorted(Unit.objects.values_list("replica", flat=True)) == [0, 1]
+
+
+def test_the_owner_of_a_wrong_result_hears_of_it_at_once_and_the_owners_of_right_ones_nothing() -> None:
+    pools = owners_pools("bob", "erin", "dave")
+    take_turns(a_task(version=a_checked_version()), agents_of(pools), {"bob": WRONG})
+    (event,) = PoolEvent.objects.all()
+    assert (event.pool, event.kind) == (pools["bob"], "wrong")
+    assert event.detail == "1 result, unpaid: others had another one; quota 512 units a day"

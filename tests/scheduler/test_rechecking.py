@@ -89,7 +89,7 @@ def test_what_a_caught_pool_delivered_is_run_again_on_other_owners_pools_and_sta
     assert Trust.objects.get(pool=pools["bob"]).invalid == pytest.approx(3)
     assert not Trust.objects.filter(pool=others["erin"]).exists()
     kinds = list(PoolEvent.objects.filter(pool=pools["bob"]).order_by("id").values_list("kind", flat=True))
-    assert kinds == ["quarantined", "rechecks", "doubted", "doubted", "doubted"]
+    assert kinds == ["wrong", "quarantined", "rechecks", "doubted", "doubted", "doubted"]
 
 
 def test_what_was_right_is_confirmed_in_silence_and_the_platform_pays() -> None:

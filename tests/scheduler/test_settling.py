@@ -145,6 +145,7 @@ def test_a_failed_unit_goes_where_the_reason_table_sends_it(reason: str, asked_a
     assert Ended.objects.filter(attempt=attempt).exists()
     event = Task.objects.get().events.get(kind="attempt.failed")
     assert (event.data["reason_class"], event.data["detail"], event.data["unit"]) == (reason, "told so", unit.state)
+    assert (event.data["stage"], event.data["index"], event.data["pool"]) == ("unit", 0, agent.agent.pool.identifier)
 
 
 def test_a_unit_fails_for_good_when_its_tries_are_used_up() -> None:

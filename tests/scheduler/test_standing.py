@@ -13,11 +13,12 @@ from django.utils import timezone
 
 from core.errors import Invalid
 from marketplace.models import Pool
+from marketplace.services.providers import move_pool, record_selftest
 from scheduler.models import PoolEvent, Trust
 from scheduler.services.standing import review_levels, standing_of, vouch_for
 from scheduler.verification.levels import Standing, level_of
 from scheduler.verification.trust import Record
-from tests.builders import a_pool, alice, bob, client_of, mallory, olga
+from tests.builders import BENCHMARK, PASSED, a_pool, alice, bob, client_of, mallory, olga
 from tests.builders_tasks import a_version
 
 NOW = timezone.now()
@@ -141,3 +142,18 @@ def test_an_operator_lifts_a_quarantine_through_the_door() -> None:
     lifted = client_of(olga()).post(f"/api/v1/pools/{pool.identifier}/lift")
     assert (lifted.status_code, lifted.json()["quarantine"]) == (200, None)
     assert lifted.json()["events"][0]["kind"] == "lifted"
+
+
+@pytest.mark.django_db
+def test_a_level_does_not_wait_for_the_hour_when_a_pool_was_moved_or_measured(
+    django_capture_on_commit_callbacks: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool, sent = a_pool(), list[str]()
+    monkeypatch.setattr("core.wake._send", lambda job, key, delay_s: sent.append(job))
+    with django_capture_on_commit_callbacks(execute=True):
+        move_pool(pool, "drain")
+    assert "scheduler.review_levels" in sent
+    sent.clear()
+    with django_capture_on_commit_callbacks(execute=True):
+        record_selftest(pool.agents.get(), results=PASSED, benchmark=BENCHMARK)
+    assert "scheduler.review_levels" in sent

@@ -73,6 +73,7 @@ def report(agent: FakeAgent, row: dict[str, Any], claim: bytes, says: Says | Non
         assert all(file["path"].startswith("in/results/") for file in files)
         if says is None:
             item |= {"outcome": "failed", "reason_class": "capability_error", "exit_code": 1, "outputs": []}
+            item["detail"] = "AssertionError: one is not two"
         else:
             item["outputs"] = [verdict_file(says([file["sha256"] for file in files]))]
     agent.report(item)
@@ -114,6 +115,7 @@ def test_a_validator_that_crashes_or_talks_nonsense_ends_as_the_platforms_fault_
     task = turns(a_task(version=a_checked_version(VALIDATOR)), agents, {}, says)
     assert (task.state, task.reason_class) == ("failed", "platform_fault")
     assert "validator" in task.reason
+    assert says is not None or task.reason.endswith(": AssertionError: one is not two"), "what it said is told"
     assert not Attempt.objects.filter(state="invalid").exists()
     assert not Trust.objects.exists()
     assert not Unit.objects.exclude(state__in=["failed", "superseded", "cancelled"]).exists()

@@ -91,15 +91,27 @@ DECLARE
   frozen text;
 BEGIN
   -- a void invoice gives its charges to the one that takes its place; nothing is ever added to it
-  SELECT invoice.number INTO frozen FROM changed JOIN billing_invoiceline line ON line.id = changed.line_id
-    JOIN billing_invoice invoice ON invoice.id = line.invoice_id
-   WHERE invoice.number IS NOT NULL AND NOT (TG_ARGV[0] = 'leaves' AND invoice.state = 'void') LIMIT 1;
+  SELECT coalesce(invoice.number, 'that is not there') INTO frozen FROM changed
+    LEFT JOIN billing_invoiceline line ON line.id = changed.line_id LEFT JOIN billing_invoice invoice ON invoice.id = line.invoice_id
+   WHERE invoice.id IS NULL OR invoice.number IS NOT NULL AND NOT (TG_ARGV[0] = 'leaves' AND invoice.state = 'void') LIMIT 1;
   IF FOUND THEN
     RAISE EXCEPTION 'invoice % is final: % of % is refused', frozen, TG_OP, TG_TABLE_NAME
       USING ERRCODE = 'insufficient_privilege', HINT = 'issue a credit note instead', CONSTRAINT = 'invoice_is_frozen';
   END IF;
   RETURN NULL;
 END $$;
+
+CREATE FUNCTION billing_check_drawn() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF EXISTS (SELECT FROM changed JOIN billing_invoicedcharge invoiced ON invoiced.line_id = changed.id) THEN
+    RAISE EXCEPTION 'a line with charges does not go away'
+      USING ERRCODE = 'foreign_key_violation', CONSTRAINT = 'line_keeps_its_charges', TABLE = 'billing_invoiceline';
+  END IF;
+  RETURN NULL;
+END $$;
+CREATE TRIGGER line_keeps_its_charges AFTER DELETE ON billing_invoiceline REFERENCING OLD TABLE AS changed
+  FOR EACH STATEMENT EXECUTE FUNCTION billing_check_drawn();
+ALTER TABLE billing_invoiceline ENABLE ALWAYS TRIGGER line_keeps_its_charges;
 
 CREATE TRIGGER frozen_insert AFTER INSERT ON billing_invoiceline REFERENCING NEW TABLE AS changed
   FOR EACH STATEMENT EXECUTE FUNCTION billing_check_part();

@@ -20,6 +20,7 @@ DROP FUNCTION billing_check_bank_line();
 DROP FUNCTION billing_keep_invoice();
 DROP FUNCTION billing_check_total();
 DROP FUNCTION billing_check_invoiced();
+DROP FUNCTION billing_check_drawn();
 DROP FUNCTION billing_check_part();
 DROP FUNCTION billing_check_new_invoice();
 DROP FUNCTION billing_check_invoice();

@@ -11,6 +11,7 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
@@ -83,6 +84,20 @@ def test_the_command_opens_no_connection(monkeypatch: pytest.MonkeyPatch, tmp_pa
     call_command("make_trace", str(made), "--jobs", "30", "--cores", "16")
     call_command("simulate", str(made), "--pools", str(EXAMPLES / "cluster-pools.json"), "--policy", "greedy")
     assert "30 units" in capsys.readouterr().out
+
+
+def test_with_an_empty_environment_no_server_is_started(tmp_path: Path) -> None:
+    data, made = tmp_path / "data", str(tmp_path / "made.swf")
+    alone = {"GRIDFARE_DATA": str(data)}  # so that no server of this check-out, already running, is found instead
+    for words in (
+        ["make_trace", made, "--jobs", "5", "--cores", "8"],
+        ["simulate", made, "--pools", str(EXAMPLES / "cluster-pools.json"), "--policy", "greedy"],
+    ):
+        command = [sys.executable, "manage.py", *words]
+        done = subprocess.run(command, cwd=ROOT, env=alone, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        assert not data.exists()
+    assert not [one.pid for one in psutil.process_iter(["cmdline"]) if str(data) in " ".join(one.info["cmdline"] or [])]
 
 
 def test_a_trace_that_cannot_be_made_is_refused(tmp_path: Path) -> None:

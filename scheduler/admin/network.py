@@ -32,7 +32,13 @@ class NetworkNodePage(OperatorPage):
 class NetworkLinkPage(OperatorPage):
     """Whoever changes a link states its values as of now."""
 
-    columns = ("id", "way", "capacity_mbps", "free_mbps", "latency", "counted", "jitter", "loss", "price_per_gb", "origin", "age")
+    columns = ("id", "way", "capacity_mbps", "free_mbps", "latency", "counted", "jitter", "lost", "price_per_gb", "origin", "age")
+    cards = (
+        ("Link", ("way", "source", "target", "domain", "sid", "overlay")),
+        ("As it was known", ("origin", "measured_at", "latency", "jitter_p99_s", "lost", "capacity_mbps", "free_mbps")),
+        ("As it counts now", ("age", "counted", "jitter")),
+        ("What it costs", ("price_per_gb", "carbon_g_per_gb")),
+    )
     joins = ("source", "target")
     fields = (
         ("source", "target"),
@@ -65,6 +71,10 @@ class NetworkLinkPage(OperatorPage):
     @admin.display(description="jitter", ordering="jitter_p99_s")
     def jitter(self, obj: NetworkLink) -> SafeString:
         return badge(f"J{link_of(obj, timezone.now()).jitter_class}")
+
+    @admin.display(description="loss", ordering="loss")
+    def lost(self, obj: NetworkLink) -> str:
+        return f"{obj.loss * 100:.3g} %"
 
     @admin.display(description="age", ordering="measured_at")
     def age(self, obj: NetworkLink) -> str:
@@ -104,7 +114,12 @@ class RegionEndpointPage(OperatorPage):
 
 @admin.register(Probe)
 class ProbePage(Page):
-    columns = ("id", "pool", "region", "latency", "mbps", "samples", "flags", "flagged", "measured_at")
+    columns = ("id", "pool", "region", "latency", "jitter", "lost", "mbps", "samples", "flags", "flagged", "measured_at")
+    cards = (
+        ("Probe", ("pool", "region", "measured_at", "samples")),
+        ("As its agent measured it", ("latency", "jitter", "lost", "mbps")),
+        ("Not believed", ("flags", "flagged")),
+    )
     joins = ("region",)
     chain = ("pool",)
     list_filter = (exact("pool__identifier"), exact("region__code"))
@@ -113,6 +128,14 @@ class ProbePage(Page):
     @admin.display(description="latency P50 / P90", ordering="latency_p50_s")
     def latency(self, obj: Probe) -> str:
         return f"{obj.latency_p50_s * 1e3:,.2f} / {obj.latency_p90_s * 1e3:,.2f} ms"
+
+    @admin.display(description="jitter P99", ordering="jitter_p99_s")
+    def jitter(self, obj: Probe) -> str:
+        return f"{obj.jitter_p99_s * 1e3:,.2f} ms"
+
+    @admin.display(description="loss", ordering="loss")
+    def lost(self, obj: Probe) -> str:
+        return f"{obj.loss * 100:.3g} %"
 
 
 @panel(NetworkLink)

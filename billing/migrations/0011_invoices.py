@@ -31,7 +31,7 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name='account',
             name='kind',
-            field=models.CharField(choices=[('user_receivable', 'User Receivable'), ('provider_payable', 'Provider Payable'), ('publisher_payable', 'Publisher Payable'), ('platform_revenue', 'Platform Revenue'), ('platform_cost', 'Platform Cost'), ('user_remainder', 'User Remainder'), ('user_prepaid', 'User Prepaid'), ('platform_rounding', 'Platform Rounding'), ('platform_loss', 'Platform Loss'), ('platform_bank', 'Platform Bank'), ('platform_tax_payable', 'Platform Tax Payable')], max_length=20),
+            field=models.CharField(choices=[('user_receivable', 'User Receivable'), ('provider_payable', 'Provider Payable'), ('publisher_payable', 'Publisher Payable'), ('platform_revenue', 'Platform Revenue'), ('platform_cost', 'Platform Cost'), ('user_remainder', 'User Remainder'), ('user_prepaid', 'User Prepaid'), ('platform_rounding', 'Platform Rounding'), ('platform_loss', 'Platform Loss'), ('platform_cash', 'Platform Cash'), ('platform_tax_payable', 'Platform Tax Payable')], max_length=20),
         ),
         migrations.CreateModel(
             name='BankStatement',
@@ -144,7 +144,7 @@ class Migration(migrations.Migration):
             name='InvoicedCharge',
             fields=[
                 ('charge', models.OneToOneField(db_constraint=False, on_delete=django.db.models.deletion.PROTECT, primary_key=True, related_name='invoiced', serialize=False, to='billing.charge')),
-                ('line', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='invoiced', to='billing.invoiceline')),
+                ('line', models.ForeignKey(db_constraint=False, on_delete=django.db.models.deletion.PROTECT, related_name='invoiced', to='billing.invoiceline')),
             ],
         ),
         migrations.CreateModel(

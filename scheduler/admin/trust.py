@@ -7,26 +7,45 @@ from typing import Any, ClassVar, Final
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
 
 from core.admin import Page, Panel, badge, carry_out, exact, link, panel, to, when
 from core.admin.cells import list_url
+from core.admin.filters import Dropdown
 from core.admin.panels import SHOWN, table
 from marketplace.admin.providers import PoolPage
 from marketplace.models import Pool
 from scheduler.models import Commitment, PoolEvent, Recheck, Trust, Unit, Unjudged
+from scheduler.scene import is_unproven, unproven_ones
 from scheduler.services.standing import standing_of
-from scheduler.services.trusting import lift_quarantine
+from scheduler.services.trusting import lift_quarantine, record_of
+from scheduler.verification.trust import replication_probability, reputation
 
 
 @admin.register(Trust)
 class TrustPage(Page):
-    columns = ("capability_version", "pool", "streak", "right", "wrong", "gone", "samples", "updated_at")
+    columns = ("capability_version", "pool", "score", "checked", "streak", "right", "wrong", "gone", "samples", "updated_at")
+    cards = (
+        ("Of", ("pool", "capability_version", "updated_at")),
+        ("Standing", ("score", "checked", "streak")),
+        ("Results that were checked, each counting half after 14 days", ("right", "wrong", "gone", "samples")),
+    )
     joins = ("capability_version__capability__organization",)
     list_filter = (exact("pool__identifier"), exact("capability_version"))
     search_fields = ("pool__identifier", "capability_version__capability__name")
 
     def name_of(self, obj: Any) -> str:
         return f"{obj.capability_version} on {obj.pool}"
+
+    @admin.display(description="reputation")
+    def score(self, obj: Trust) -> str:
+        return str(reputation(record_of(obj, timezone.now() - obj.updated_at))["score"] or "new")
+
+    @admin.display(description="checked", ordering="streak")
+    def checked(self, obj: Trust) -> str:
+        return f"{replication_probability(obj.streak):.0%}"
 
     @admin.display(description="valid", ordering="valid")
     def right(self, obj: Trust) -> str:
@@ -94,14 +113,38 @@ def lift(page: PoolPage, request: HttpRequest, queryset: QuerySet[Pool]) -> None
 
 TRUST_CARD: Final = (
     "Trust",
-    ("level", "level_until", "level_reason", "selftest_at", "audited_until", "quarantined_until", "quarantine_reason",
+    ("stands", "level_until", "level_reason", "selftest_at", "audited_until", "quarantined_until", "quarantine_reason",
      "quarantines", "daily_quota"),
 )  # fmt: skip
 
 
+class Proven(Dropdown):
+    """Community pools whose word alone is not enough, and all others."""
+
+    title = "believed alone"
+    parameter_name = "proven"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("no", "unproven"), ("yes", "proven")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Pool]) -> QuerySet[Pool]:
+        if self.value() not in ("no", "yes"):
+            return queryset
+        return queryset.filter(unproven_ones()) if self.value() == "no" else queryset.exclude(unproven_ones())
+
+
 class TrustedPoolPage(PoolPage):
+    columns = (*PoolPage.columns[:4], "stands", *PoolPage.columns[4:])
+    list_filter: ClassVar[Any] = (*PoolPage.list_filter[:3], Proven, *PoolPage.list_filter[3:])
     actions: Any = (*PoolPage.actions, lift)
     cards: ClassVar[Any] = (*PoolPage.cards, TRUST_CARD)
+
+    @admin.display(description="standing", ordering="level")
+    def stands(self, obj: Pool) -> SafeString:
+        """Its level, and what keeps its word from being believed."""
+        closed = obj.quarantined_until is not None
+        words = [word for word, holds in (("unproven", is_unproven(obj)), ("quarantine", closed)) if holds]
+        return format_html("L{} {}", obj.level, format_html_join(" ", "{}", ((badge(word),) for word in words)))
 
     def fits(self, action: str, obj: Any) -> bool:
         if action == "lift":

@@ -8,7 +8,7 @@ SQL = Path(__file__).parent / "sql"
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0011_invoices4")]
+    dependencies = [("billing", "0011_invoices")]
 
     operations = [
         migrations.RunSQL(

@@ -1,0 +1,58 @@
+"""The ladder that an unpaid invoice climbs: what is done so many days after it was due. Each step once per invoice.
+
+    D+0 reminder   D+7 warning   D+14 block: no new tasks   D+30 propose: an operator may give it up
+
+Results of finished tasks are never withheld, on no step: nothing here touches them.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+from django.db import connection, transaction
+from django.utils import timezone
+
+from billing.models import DunningNotice
+
+
+class Step(NamedTuple):
+    """A step of the ladder: days after the invoice was due, and what is done."""
+
+    level: int
+    days: int
+    action: str
+
+
+LADDER: Final = (Step(1, 0, "reminder"), Step(2, 7, "warning"), Step(3, 14, "block"), Step(4, 30, "propose_giving_up"))
+
+_OVERDUE: Final = "UPDATE billing_invoice SET state = 'overdue' WHERE state = 'finalized' AND due_at <= %(now)s"
+_NOTICES: Final = """
+INSERT INTO billing_dunningnotice (invoice_id, level, action, owed_micros, noticed_at)
+SELECT invoice.id, step.level, step.action, total_micros - paid_micros - credited_micros, %(now)s
+  FROM billing_invoice invoice
+  JOIN unnest(%(levels)s::int[], %(days)s::int[], %(actions)s::text[]) AS step (level, days, action)
+    ON due_at + make_interval(days => step.days) <= %(now)s
+ WHERE invoice.state = 'overdue'
+ ORDER BY invoice.id, step.level
+ON CONFLICT DO NOTHING
+"""
+
+
+def climb(now: datetime | None = None) -> int:
+    """Invoices past their day are overdue, and get the notices that are due. Two statements for any number of invoices.
+
+    Returns how many notices were written. A notice that was missed is made up for; none is written twice.
+    """
+    levels, days, actions = (list(column) for column in zip(*LADDER, strict=True))
+    arguments: dict[str, Any] = {"now": now or timezone.now(), "levels": levels, "days": days, "actions": actions}
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(_OVERDUE, arguments)
+        cursor.execute(_NOTICES, arguments)
+        return int(cursor.rowcount)
+
+
+def to_be_blocked() -> set[int]:
+    """Organizations that may start no new tasks: one of their invoices has reached the step `block` and is still not paid."""
+    rows = DunningNotice.objects.filter(action="block", invoice__state="overdue")
+    return set(rows.values_list("invoice__organization", flat=True))

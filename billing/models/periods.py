@@ -1,0 +1,192 @@
+"""What is charged when a month is over: subjects, their charges, previews of the open month, and what is parked."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Final
+
+from django.contrib.postgres.constraints import ExclusionConstraint
+from django.contrib.postgres.fields import DateTimeRangeField
+from django.db import models
+from django.db.models import F, Func, Q
+
+from billing.models.journal import JournalEntry
+
+
+class Payer(models.TextChoices):
+    """Who pays for what was charged by period."""
+
+    USER = "user"
+    PLATFORM = "platform"
+
+
+_WHO: Final[dict[str, Any]] = {"choices": Payer.choices, "max_length": 8}
+
+
+class PeriodSubject(models.Model):
+    """What is priced as one quantity: a meter of a customer under one price list, by who pays. Never changed."""
+
+    organization = models.ForeignKey("marketplace.Organization", models.PROTECT, related_name="+", db_index=False)
+    offer = models.ForeignKey("marketplace.Offer", models.PROTECT, related_name="+")
+    meter = models.CharField(max_length=20)
+    payer = models.CharField(**_WHO)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["organization", "offer", "meter", "payer"], name="period_subject_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.meter} of {self.organization_id} under offer {self.offer_id}"
+
+
+class PeriodCharge(models.Model):
+    """What a subject costs for a month. Never changed: late or corrected usage adds a revision with the difference.
+
+    period            [from, to): the service period in the customer's zone; revisions keep it
+    revision, base    0 is the base, of which there is one per subject and time; a revision names the base it goes on from
+    cutoff            facts that were recorded later were not seen; the same cutoff gives the same amounts
+    raw, billed       what was measured and what was priced, cumulative, in the meter's unit
+    precise           the cumulative amount, twelve decimals; `total_micros` is it in micros, rounded once
+    amount_micros     what this row adds: `total_micros` less that of the revision before; shares likewise
+    basis_points      the platform's share; corrections keep the base's
+    lines             [{kind, quantity, unit_price, amount}] of the cumulative amount, decimal text
+    evidence          how the quantity came about; the rest is found again by GET /period-charges/{id}/evidence
+    digest            SHA-256 of the facts, in hexadecimal
+    """
+
+    Payer: ClassVar = Payer
+
+    subject = models.ForeignKey(PeriodSubject, models.PROTECT, related_name="charges", db_index=False)
+    organization = models.ForeignKey("marketplace.Organization", models.PROTECT, related_name="+", db_index=False)
+    provider = models.ForeignKey("marketplace.Organization", models.PROTECT, related_name="+", db_index=False)
+    offer = models.ForeignKey("marketplace.Offer", models.PROTECT, related_name="+", db_index=False)
+    contract = models.ForeignKey("marketplace.Contract", models.PROTECT, null=True, related_name="+", db_index=False)
+    meter = models.CharField(max_length=20)
+    payer = models.CharField(**_WHO)
+    period = DateTimeRangeField(help_text="[from, to)")
+    zone = models.CharField(max_length=50)
+    revision = models.PositiveSmallIntegerField(default=0)
+    base = models.ForeignKey("self", models.PROTECT, null=True, related_name="revisions", db_index=False)
+    cutoff = models.DateTimeField()
+    raw = models.DecimalField(max_digits=42, decimal_places=12)
+    billed = models.DecimalField(max_digits=42, decimal_places=12)
+    currency = models.CharField(max_length=3)
+    precise = models.DecimalField(max_digits=30, decimal_places=12)
+    total_micros = models.BigIntegerField()
+    amount_micros = models.BigIntegerField()
+    provider_micros = models.BigIntegerField()
+    platform_micros = models.BigIntegerField()
+    basis_points = models.PositiveSmallIntegerField()
+    lines = models.JSONField()
+    evidence = models.JSONField()
+    digest = models.CharField(max_length=64)
+    algorithm = models.CharField(max_length=20)
+    entry = models.ForeignKey(JournalEntry, models.PROTECT, null=True, related_name="period_charges")
+    rated_at = models.DateTimeField()
+
+    class Meta:
+        constraints: ClassVar = [
+            ExclusionConstraint(
+                name="period_charged_once",
+                expressions=[
+                    (Func("subject_id", "subject_id", models.Value("[]"), function="int8range"), "&&"),
+                    ("period", "&&"),
+                ],
+                condition=Q(revision=0),
+            ),
+            models.UniqueConstraint(fields=["base", "revision"], name="period_revision_once"),
+            models.CheckConstraint(
+                condition=Q(revision=0, base__isnull=True) | Q(revision__gt=0, base__isnull=False),
+                name="period_revision_names_its_base",
+            ),
+            models.CheckConstraint(
+                condition=Q(amount_micros=F("provider_micros") + F("platform_micros")), name="period_split_adds_up"
+            ),
+            models.CheckConstraint(
+                condition=Q(total_micros__gte=0) & (Q(revision__gt=0) | Q(amount_micros=F("total_micros"))),
+                name="period_total_is_not_negative",
+            ),
+            models.CheckConstraint(condition=Q(amount_micros=0) | Q(entry__isnull=False), name="period_with_money_is_posted"),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["organization", "rated_at"], name="period_charge_of_org"),
+            models.Index(fields=["provider", "rated_at"], name="period_charge_of_provider"),
+        ]
+
+    def __str__(self) -> str:
+        return f"period charge {self.pk}: {self.amount_micros} micros of {self.currency}"
+
+
+class PeriodPreview(models.Model):
+    """What a month would cost if it ended now: rewritten every night, posted never. One per subject and month."""
+
+    organization = models.ForeignKey("marketplace.Organization", models.CASCADE, related_name="+", db_index=False)
+    offer = models.ForeignKey("marketplace.Offer", models.CASCADE, related_name="+", db_index=False)
+    meter = models.CharField(max_length=20)
+    payer = models.CharField(**_WHO)
+    period = DateTimeRangeField(help_text="[from, to)")
+    billed = models.DecimalField(max_digits=42, decimal_places=12)
+    currency = models.CharField(max_length=3)
+    total_micros = models.DecimalField(max_digits=40, decimal_places=0)
+    digest = models.CharField(max_length=64)
+    cutoff = models.DateTimeField()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["organization", "period", "offer", "meter", "payer"], name="period_preview_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.meter} of {self.organization_id} so far"
+
+
+class ParkedPeriod(models.Model):
+    """An amount that is not posted until an operator decides. Nothing is guessed.
+
+        OPEN ──► APPROVED    the next run posts exactly these facts (the digest) for this amount
+          └────► REFUSED     these facts are never posted; other facts are looked at anew
+
+    reason bound      more than a charge may come to: a wrong price rather than a bill
+    reason negative   the cumulative amount is negative, which no usage can be
+    reason unknown    too many slots that nobody can vouch for
+    reason late       usage came after the months that are corrected without asking
+    """
+
+    class Reason(models.TextChoices):
+        BOUND = "bound"
+        NEGATIVE = "negative"
+        UNKNOWN = "unknown"
+        LATE = "late"
+
+    class State(models.TextChoices):
+        OPEN = "open"
+        APPROVED = "approved"
+        REFUSED = "refused"
+
+    MOVES: Final = {"open": {"approved", "refused"}, "approved": set(), "refused": set()}
+
+    subject = models.ForeignKey(PeriodSubject, models.PROTECT, related_name="parked", db_index=False)
+    organization = models.ForeignKey("marketplace.Organization", models.PROTECT, related_name="+")
+    period = DateTimeRangeField(help_text="[from, to)")
+    reason = models.CharField(max_length=10, choices=Reason.choices)
+    total_micros = models.DecimalField(max_digits=60, decimal_places=0, help_text="the cumulative amount")
+    before_micros = models.BigIntegerField(help_text="what is charged already")
+    billed = models.DecimalField(max_digits=60, decimal_places=12)
+    digest = models.CharField(max_length=64)
+    state = models.CharField(max_length=10, choices=State.choices, default=State.OPEN)
+    parked_at = models.DateTimeField()
+    decided_at = models.DateTimeField(null=True, blank=True)
+    decided_by = models.ForeignKey("marketplace.User", models.PROTECT, null=True, blank=True, related_name="+")
+    note = models.CharField(max_length=300, blank=True, default="")
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["subject", "period", "digest", "total_micros"], name="parked_once"),
+            models.CheckConstraint(
+                condition=Q(state="open", decided_at__isnull=True) | (~Q(state="open") & Q(decided_at__isnull=False)),
+                name="parked_decided_has_date",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.total_micros} micros"

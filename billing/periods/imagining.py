@@ -1,0 +1,96 @@
+"""What if: a past month's usage under other price lists, by the same engine. Reads only.
+
+Everything counts that the customer paid for as a user, whether it was charged task by task or by period: each pool's usage is
+rated as if the list were that pool's. Publishers' fees are no part of it, neither here nor there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, Final
+
+from billing.periods.posting import text_of, total_micros
+from billing.periods.prices import Price
+from billing.periods.rating import UNITS, Month, rate_usage
+from billing.periods.reading import Facts, imagined_of, months_of, rows
+from billing.periods.runs import safe_cutoff
+from core.money import text_of as money
+from marketplace.models import Organization, Pool
+
+MOST_PRICES: Final = 10
+
+# What the month cost by pool, without publishers' fees.
+_FEE: Final = """
+  coalesce((SELECT round(sum((line ->> 'amount')::numeric) * 1000000) FROM jsonb_array_elements(charge.lines) line
+             WHERE line ->> 'meter' = 'publisher_fee' AND charge.kind = 'usage'), 0)"""
+ACTUAL: Final = f"""
+SELECT due.pool_id, sum(due.micros)::bigint
+  FROM (SELECT usage.pool_id, CASE charge.kind WHEN 'usage' THEN greatest(charge.amount_micros - {_FEE}, 0)
+                              ELSE charge.amount_micros END AS micros
+          FROM marketplace_task task
+          JOIN billing_charge charge ON charge.task_id = task.id AND charge.kind IN ('usage', 'delta')
+               AND charge.payer = 'user' AND charge.charged_at < %(cutoff)s
+          JOIN metering_usagerecord usage ON usage.id = charge.usage_id
+         WHERE task.organization_id = %(organization)s AND task.created_at < %(end)s AND task.ended_at >= %(start)s
+           AND usage.ended_at >= %(start)s AND usage.ended_at < %(end)s
+        UNION ALL
+        SELECT offer.pool_id, charge.amount_micros FROM billing_periodcharge charge
+          JOIN billing_periodsubject subject ON subject.id = charge.subject_id
+          JOIN marketplace_offer offer ON offer.id = charge.offer_id
+         WHERE subject.organization_id = %(organization)s AND charge.payer = 'user' AND lower(charge.period) = %(start)s) due
+ GROUP BY due.pool_id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A price list to try, under a name of the asker's."""
+
+    name: str
+    price: Price
+
+
+def compare(organization: Organization, month: date, candidates: Sequence[Candidate]) -> dict[str, Any]:
+    """What the month cost, and what it would have cost under each candidate: totals, and lines by pool."""
+    cutoff = safe_cutoff()
+    months, _ = months_of([organization.pk], month)
+    asked = months[organization.pk]
+    parties = {"organization": organization.pk, "start": asked.start, "end": asked.end, "cutoff": cutoff}
+    actual: dict[int, int] = dict(rows(ACTUAL, parties))
+    found = [(one, imagined_of(months, cutoff, one.price)) for one in candidates]
+    pools = Pool.objects.in_bulk([*actual, *(facts.offer for _, each in found for facts in each)])
+    names = {number: pool.identifier for number, pool in pools.items()}
+    spent = sum(actual.values())
+    return {
+        "organization": organization.slug,
+        "period": {"from": asked.start, "to": asked.end, "zone": asked.zone.key},
+        "cutoff": cutoff,
+        "actual": {"total": money(spent), "pools": {names[pool]: money(micros) for pool, micros in sorted(actual.items())}},
+        "candidates": [_outcome(one, facts, asked, names, spent) for one, facts in found],
+    }
+
+
+def _outcome(one: Candidate, facts: Sequence[Facts], month: Month, names: dict[int, str], spent: int) -> dict[str, Any]:
+    rated = [(each.offer, line) for each in facts for line in rate_usage(one.price, each.usage, month, (None, None), final=True)]
+    lines = [
+        {
+            "pool": names[pool],
+            "meter": line.meter,
+            "unit": UNITS[line.meter],
+            "raw": text_of(line.raw),
+            "billed": text_of(line.billed),
+            "formula": line.formula,
+            "amount": money(total_micros(line)),
+        }
+        for pool, line in rated
+    ]
+    total = sum(total_micros(line) for _, line in rated)
+    return {
+        "name": one.name,
+        "price": one.price.document(),
+        "lines": lines,
+        "total": money(total),
+        "difference": money(total - spent),
+    }

@@ -1,0 +1,68 @@
+"""Unbilled because ...: usage that stands on no charge yet, by the reason why. Reads only, one statement a reason."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from billing.periods.reading import rows
+from core.money import text_of
+from marketplace.models import Organization
+
+# reason -> (why, the statement: how many, since when, micros if they are known)
+REASONS: Final[dict[str, tuple[str, str]]] = {
+    "not_measured": (
+        "attempts have ended and are not measured yet",
+        """SELECT count(*), min(attempt.ended_at), NULL::bigint
+             FROM scheduler_ended ended JOIN scheduler_attempt attempt ON attempt.id = ended.attempt_id
+             JOIN marketplace_task task ON task.id = attempt.task_id WHERE {task}""",
+    ),
+    "task_open": (
+        "its task is still open: it is charged when the task has ended",
+        """SELECT count(*), min(usage.ended_at), NULL::bigint
+             FROM marketplace_task task JOIN metering_usagerecord usage ON usage.task_id = task.id AND usage.revision = 0
+            WHERE task.ended_at IS NULL AND {task}""",
+    ),
+    "not_charged": (
+        "its task has ended and is about to be charged; if it stays, an operator must look",
+        """SELECT count(*), min(usage.ended_at), NULL::bigint
+             FROM marketplace_task task JOIN metering_usagerecord usage ON usage.task_id = task.id AND usage.revision = 0
+            WHERE task.ended_at IS NOT NULL AND task.settled_at IS NULL AND {task}
+              AND NOT EXISTS (SELECT FROM billing_charge charge WHERE charge.usage_id = usage.id)""",
+    ),
+    "by_period": (
+        "its price needs a whole month: it is charged when the month closes; the amount is last night's preview",
+        """SELECT count(*), min(charge.charged_at),
+                  (SELECT sum(preview.total_micros)::bigint FROM billing_periodpreview preview
+                    WHERE preview.payer = 'user' AND {preview} AND upper(preview.period) > coalesce(max(closed.until), '-infinity'))
+             FROM billing_charge charge
+             LEFT JOIN LATERAL (SELECT max(cutoff) AS cutoff, max(upper(period)) AS until FROM billing_periodcharge period
+                                 WHERE period.organization_id = charge.organization_id) closed ON true
+            WHERE charge.reason = 'by_period' AND charge.payer = 'user' AND {charge}
+              AND charge.charged_at >= coalesce(closed.cutoff, '-infinity')""",
+    ),
+    "unpriced": (
+        "its pool had no price in the task's currency: an operator must look",
+        """SELECT count(*), min(charge.charged_at), NULL::bigint
+             FROM marketplace_task task JOIN billing_charge charge ON charge.task_id = task.id
+            WHERE charge.reason = 'unpriced' AND {task}""",
+    ),
+    "parked": (
+        "the amount cannot be believed, or came late: it waits for an operator's word",
+        """SELECT count(*), min(parked.parked_at), sum(parked.total_micros - parked.before_micros)::bigint
+             FROM billing_parkedperiod parked WHERE parked.state = 'open' AND abs(parked.total_micros) < 9e18 AND {parked}""",
+    ),
+}
+_OF: Final = {"task": "task.organization_id", "charge": "charge.organization_id", "parked": "parked.organization_id",
+              "preview": "preview.organization_id"}  # fmt: skip
+
+
+def unbilled_of(organization: Organization | None) -> list[dict[str, Any]]:
+    """For each reason that there is: how many records, since when, how much if that is known. None: of everybody."""
+    found = []
+    for reason, (why, statement) in REASONS.items():
+        places = {name: "true" if organization is None else f"{column} = %(organization)s" for name, column in _OF.items()}
+        ((count, since, micros),) = rows(statement.format(**places), {"organization": organization and organization.pk})
+        if count:
+            amount = None if micros is None else text_of(micros)
+            found.append({"reason": reason, "why": why, "count": count, "since": since, "amount": amount})
+    return found

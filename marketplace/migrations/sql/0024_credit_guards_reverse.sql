@@ -1,0 +1,16 @@
+DROP TRIGGER alert_stays ON marketplace_budgetalert;
+DROP TRIGGER budget_stays ON marketplace_budget;
+DROP TRIGGER holds_move_on ON marketplace_hold;
+DROP TRIGGER holds_move ON marketplace_hold;
+DROP TRIGGER hold_stays_truncate ON marketplace_hold;
+DROP TRIGGER hold_stays ON marketplace_hold;
+DROP TRIGGER hold_within_allowance ON marketplace_allowance;
+DROP FUNCTION marketplace_keep_alert();
+DROP FUNCTION marketplace_keep_budget();
+DROP FUNCTION marketplace_holds_move();
+DROP FUNCTION marketplace_move_held(uuid[], numeric[]);
+DROP FUNCTION marketplace_budget_period(marketplace_budget);
+DROP FUNCTION marketplace_budget_counts(marketplace_budget, marketplace_task);
+DROP FUNCTION marketplace_lock_allowances(bigint[], text[]);
+DROP FUNCTION marketplace_keep_hold();
+DROP FUNCTION marketplace_keep_allowance();

@@ -1,0 +1,2 @@
+DROP TRIGGER zone_changed ON marketplace_organization;
+DROP FUNCTION metering_zone_changed();

@@ -1,0 +1,102 @@
+"""A run that is killed before any of its statements is repeated, and adds nothing and loses nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from billing.invoices.closing import close_all
+from billing.models import Invoice, Leg
+from billing.queries import is_balanced, trial_balance
+from marketplace.models import Organization
+from tests.billing.test_closing import CENT, DAY, LATER
+from tests.builders_billing import make_market
+from tests.builders_invoices import APRIL, MARCH, make_charge, make_tax
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def victim() -> Iterator[subprocess.Popen[str]]:
+    told = connection.settings_dict
+    url = f"postgresql://{told['USER']}:{told['PASSWORD']}@{told['HOST'].replace('/', '%2F')}:{told['PORT']}/{told['NAME']}"
+    environment = os.environ | {"DATABASE_URL": url, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, str(ROOT / "tests/billing/killed_run.py")]
+    with subprocess.Popen(command, stdin=-1, stdout=-1, text=True, cwd=ROOT, env=environment) as process:
+        yield process
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+def ends(victim: subprocess.Popen[str], organizations: list[int], statement: int) -> int:
+    """How a run over the organizations ends that is killed before a statement."""
+    assert victim.stdin is not None
+    assert victim.stdout is not None
+    victim.stdin.write(json.dumps({"organizations": organizations, "now": LATER.isoformat(), "statement": statement}) + "\n")
+    victim.stdin.flush()
+    ended = int(victim.stdout.readline())
+    _wait_for_the_server()
+    return ended
+
+
+def _wait_for_the_server() -> None:
+    """PostgreSQL notices a moment later that the process is gone; until then its session holds the account's lock."""
+    others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    until = time.monotonic() + 20
+    while time.monotonic() < until:
+        with connection.cursor() as cursor:
+            cursor.execute(others)
+            if not cursor.fetchone()[0]:
+                return
+        time.sleep(0.01)
+
+
+def a_month_of_charges() -> Organization:
+    market = make_market()
+    make_tax(market.alice)
+    make_charge(market, 1_234_567, MARCH + DAY)
+    make_charge(market, 20 * CENT + 1, MARCH + DAY, kind="fee")
+    make_charge(market, 5 * CENT, APRIL + DAY)
+    return market.alice
+
+
+def outcome(alice: Organization) -> Any:
+    """What stands there for an organization, without the numbers that differ from one to the next."""
+    invoices = Invoice.objects.filter(organization=alice).order_by("period__starts_at")
+    legs = Leg.objects.filter(account__organization=alice).order_by("entry_id", "account__kind")
+    return (
+        [(one.state, one.period.state, one.total_micros, one.carried_out_micros, one.number is None) for one in invoices],
+        [list(one.lines.order_by("number").values_list("kind", "charges", "amount_micros", "tax_micros")) for one in invoices],
+        [(leg.account.kind, leg.debit_micros, leg.credit_micros) for leg in legs],
+    )
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_run_killed_before_any_statement_converges(victim: subprocess.Popen[str]) -> None:
+    undisturbed = a_month_of_charges()
+    close_all(LATER, [undisturbed.pk])
+    expected, killed = outcome(undisturbed), 0
+    assert expected[0][0][:2] == ("finalized", "closed")
+    while True:
+        alice = a_month_of_charges()
+        ended = ends(victim, [alice.pk], killed + 1)
+        close_all(LATER, [alice.pk])
+        assert outcome(alice) == expected, f"killed before statement {killed + 1}"
+        if ended == 0:
+            break
+        assert ended == -9
+        killed += 1
+    assert killed > 25
+    assert close_all(LATER) == (0, 0, 0, 0)
+    numbers = Invoice.objects.exclude(sequence=None).order_by("sequence").values_list("sequence", flat=True)
+    assert list(numbers) == list(range(1, len(numbers) + 1))
+    assert is_balanced(trial_balance())
