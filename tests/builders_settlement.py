@@ -1,0 +1,56 @@
+"""Charges that a customer paid, and payouts made of them."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from billing.invoices.posting import post
+from billing.models import Charge, Invoice, InvoicedCharge, Payout
+from billing.settlement.payouts import gather
+from marketplace.models import Organization
+from tests.builders_billing import Market, make_attempt, make_market, make_need, make_task, make_usage
+from tests.builders_invoices import APRIL, MARCH, make_invoice, make_period, move_to
+
+DAY: Final = timedelta(days=1)
+UNIT: Final = 1_000_000
+LATER: Final = APRIL + 8 * DAY  # a week and a day after an invoice of March was paid
+
+
+def a_share(
+    market: Market, provider: int, publisher: int = 0, *, payer: str = "user", kind: str = "usage", at: datetime = MARCH + DAY
+) -> Charge:
+    """A posted charge that is split so, in micros; nothing for the platform."""
+    task = make_task(market)
+    usage = make_usage(market, task, make_attempt(market, task, make_need())) if kind != "fee" else None
+    amount = provider + publisher
+    entry = post(f"shares/{task.pk}", "charge", at, "CNY", [
+        ("user_receivable", market.alice.pk, amount) if payer == "user" else ("platform_cost", None, amount),
+        ("provider_payable", market.bob.pk, -provider), ("publisher_payable", market.carol.pk, -publisher),
+    ])  # fmt: skip
+    return Charge.objects.create(
+        kind=kind, usage=usage, task=task, organization=market.alice, provider=market.bob, publisher=market.carol, payer=payer,
+        reason="valid/delivered", currency="CNY", amount_micros=amount, provider_micros=provider, publisher_micros=publisher,
+        entry=entry, charged_at=at,
+    )  # fmt: skip
+
+
+def invoiced(*charges: Charge, state: str = "paid") -> Invoice:
+    """An invoice of these charges, led to a state; it was paid when April began."""
+    (organization,) = {charge.organization for charge in charges}
+    start = MARCH - 31 * DAY * Invoice.objects.filter(organization=organization).count()
+    invoice = make_invoice(make_period(organization, start, start + 31 * DAY), "grace")
+    line = invoice.lines.get()
+    InvoicedCharge.objects.bulk_create(InvoicedCharge(charge=charge, line=line) for charge in charges)
+    for move in ("finalized",) if state == "finalized" else ("finalized", state):
+        move_to(invoice, move)
+    return invoice
+
+
+def a_payout(payee: Organization, micros: int = 25 * UNIT) -> Payout:
+    """A draft that pays one share of a charge to a provider."""
+    market = make_market()
+    market.bob = payee
+    invoiced(a_share(market, micros))
+    gather(LATER)
+    return Payout.objects.get(organization=payee, state="draft")
