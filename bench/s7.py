@@ -48,8 +48,8 @@ def main(sizes: list[int]) -> None:
     import django
 
     django.setup()
-    with scratch_database():
-        for accounts in sizes or [10_000]:
+    for accounts in sizes or [10_000]:
+        with scratch_database():
             figures(accounts)
 
 
@@ -91,8 +91,8 @@ def a_month(accounts: int) -> None:
     usage = make_usage(market, task, make_attempt(market, task, make_need()))
     meters = ("core_second", "accelerator_second", "fp32_tflop", "gb_moved", "occupancy_second", "result")
     lines = json.dumps([{"meter": meter, "quantity": "1", "unit_price": "0.1", "amount": "0.1"} for meter in meters])
-    given = {"accounts": accounts, "alice": market.alice.pk, "tax": make_tax(percent="6").tax_id, "pool": usage.pool_id}
-    given |= {"other": make_pool(market.bob).pk, "start": MARCH, "days": DAYS, "lines": lines}
+    given: dict[str, Any] = {"accounts": accounts, "alice": market.alice.pk, "tax": make_tax(percent="6").tax_id}
+    given |= {"pool": usage.pool_id, "other": make_pool(market.bob).pk, "start": MARCH, "days": DAYS, "lines": lines}
     run("SET session_replication_role = replica")  # the rows that these hang on are not there
     run(_ORGANIZATIONS.format(columns=columns("marketplace_organization", "slug", "name")), given)
     own = columns("metering_usagerecord", "attempt_id", "organization_id", "pool_id", "ended_at", "started_at")

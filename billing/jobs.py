@@ -11,7 +11,7 @@ from django.utils import timezone
 from billing.credit.proving import prove_credit
 from billing.credit.watching import watch_credit
 from billing.invoices.closing import close_all
-from billing.invoices.dunning import climb
+from billing.invoices.dunning import climb, follow_blocks
 from billing.ledger.proving import prove
 from billing.ledger.sealing import rebuild_balances, seal_all
 from billing.periods.runs import preview_open_month
@@ -70,6 +70,7 @@ def close_job() -> None:
     """
     close_all(everything=timezone.now().day == 1)
     climb()
+    follow_blocks()
 
 
 @shared_task(name="billing.payout")

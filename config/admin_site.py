@@ -58,6 +58,7 @@ GROUPS: Final = (
             ("Months", "billing_billingperiod", "calendar_month"),
             ("Lines", "billing_invoiceline", "list"),
             ("Charges of lines", "billing_invoicedcharge", "link"),
+            ("Months of lines", "billing_invoicedperiod", "add_link"),
             ("Taxes on invoices", "billing_invoicetax", "percent"),
             ("Credit notes", "billing_creditnote", "undo"),
             ("Their lines", "billing_creditnoteline", "list"),

@@ -16,6 +16,7 @@ from billing.models import (
     GatewayPayment,
     Invoice,
     InvoicedCharge,
+    InvoicedPeriod,
     InvoiceLine,
     InvoiceTax,
     Payment,
@@ -105,6 +106,15 @@ class InvoiceLinePage(Page):
 
 @admin.register(InvoicedCharge)
 class InvoicedChargePage(Page):
+    columns = ("charge", "line")
+    chain = ("line__invoice", "line")
+    list_filter = (exact("line"),)
+    search_fields = ("=pk", "=line")
+    huge = True
+
+
+@admin.register(InvoicedPeriod)
+class InvoicedPeriodPage(Page):
     columns = ("charge", "line")
     chain = ("line__invoice", "line")
     list_filter = (exact("line"),)

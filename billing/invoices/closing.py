@@ -18,16 +18,17 @@ from django.db import DatabaseError, DataError, IntegrityError, connection, tran
 from django.utils import timezone
 
 from billing.invoices import sql
+from billing.invoices.months import rate_months
 from billing.invoices.periods import month_of
 from billing.invoices.posting import Side, post, post_legs
-from billing.models import Invoice, InvoicedCharge, Leg
+from billing.models import Invoice, InvoicedCharge, InvoicedPeriod, Leg
 from billing.rating.currencies import minor_units
 from core.errors import Conflict
 from marketplace.services.contracts import terms_of
 
 log = logging.getLogger(__name__)
 LOCK_KEY: Final = 0x67_66_69_76  # advisory, with the organization: one closer of an account at a time
-CHUNK: Final = 1000  # accounts whose months one transaction closes
+CHUNK: Final = 2500  # accounts whose months one transaction closes; as many advisory locks fit into PostgreSQL's default
 LOOK_BACK: Final = timedelta(days=100)  # unbilled charges older than that are found by a run over everything
 SAME: Final = ("period", "organization", "currency", "minor_micros", "due_days", "carries_remainder")  # of what replaces a void one
 BEGINNING: Final = datetime(1970, 1, 1, tzinfo=ZoneInfo("UTC"))
@@ -59,11 +60,13 @@ class Done(NamedTuple):
 
 
 def close_all(now: datetime | None = None, organizations: Sequence[int] | None = None, *, everything: bool = False) -> Done:
-    """Open the months that charges ask for, close those that are over, finalise those whose grace has ended.
+    """Rate what is charged by period, open the months that charges ask for, close those that are over, finalise those whose
+    grace has ended.
 
     everything   look for unbilled charges of any age, not only of the last LOOK_BACK
     """
     run, done = Run.of(now, organizations, everything), Done()
+    rate_months(run.organizations, run.since, run.now)
     while True:
         opened = open_months(run)
         closed, parked = _chunks(run, sql.DUE_TO_CLOSE, _close)
@@ -143,7 +146,7 @@ def _close(run: Run, invoices: list[int]) -> int:
 def draw(run: Run, invoices: list[int]) -> None:
     """Lines from the charges that no invoice holds, the rounding line, taxes and totals."""
     arguments = run.arguments(invoices=invoices)
-    for statement in (sql.DRAW, sql.ROUND, sql.TAX):
+    for statement in (sql.DRAW, sql.DRAW_PERIODS, sql.ROUND, sql.TAX):
         _run(statement, arguments)
 
 
@@ -184,6 +187,7 @@ def void_invoice(invoice: Invoice, reason: str, now: datetime | None = None) -> 
         _take_back(held, run.now)
         Invoice.objects.filter(pk=held.pk).update(state="void", ended_at=run.now, reason=reason)
         InvoicedCharge.objects.filter(line__invoice=held).delete()
+        InvoicedPeriod.objects.filter(line__invoice=held).delete()
         same = {name: getattr(held, name) for name in SAME}
         instead = Invoice.objects.create(state="grace", grace_until=run.now, cutoff=run.now, replaces=held, **same)
         draw(run, [instead.pk])

@@ -14,6 +14,8 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from billing.models import DunningNotice
+from marketplace.models import SpendBlock
+from marketplace.services.credit import block_organizations, unblock_organizations
 
 
 class Step(NamedTuple):
@@ -37,6 +39,7 @@ SELECT invoice.id, step.level, step.action, total_micros - paid_micros - credite
  ORDER BY invoice.id, step.level
 ON CONFLICT DO NOTHING
 """
+BLOCK: Final = "dunning"  # why an organization is blocked
 
 
 def climb(now: datetime | None = None) -> int:
@@ -56,3 +59,14 @@ def to_be_blocked() -> set[int]:
     """Organizations that may start no new tasks: one of their invoices has reached the step `block` and is still not paid."""
     rows = DunningNotice.objects.filter(action="block", invoice__state="overdue")
     return set(rows.values_list("invoice__organization", flat=True))
+
+
+def follow_blocks() -> tuple[set[int], set[int]]:
+    """Let those hand in nothing new whose invoice has come to that step, and free those who have paid since.
+
+    Returns who is blocked and who is free now. Finished results are never withheld, what runs goes on.
+    """
+    wanted = to_be_blocked()
+    held = SpendBlock.objects.filter(reason=BLOCK, lifted_at=None).values_list("organization", flat=True)
+    freed = unblock_organizations(set(held) - wanted, BLOCK)
+    return block_organizations(wanted, BLOCK, "an invoice is long overdue"), freed

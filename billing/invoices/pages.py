@@ -32,7 +32,8 @@ WORDS: Final[Mapping[str, Mapping[str, str]]] = {
         "invoice": "Invoice", "draft": "Draft, not an invoice yet", "bill_to": "Bill to", "issued": "Issued", "due": "Pay by",
         "period": "Service period", "line": "Line", "what": "Service", "charges": "Charges", "amount": "Amount", "tax": "Tax",
         "net": "Net", "total": "Total", "paid": "Paid", "credited": "Credited", "open": "To be paid", "void": "Void",
-        "usage": "Compute", "fee": "Capability fees", "remainder": "Rounding carried forward", "rounding": "Rounding dropped",
+        "usage": "Compute", "whole": "Compute by the month", "fee": "Capability fees",
+        "remainder": "Rounding carried forward", "rounding": "Rounding dropped",
         "correction": "late usage of an earlier month", "consumption": "by consumption", "occupancy": "by occupancy",
         "on": "on", "exact": "exact amount", "of": "of",
     },
@@ -40,8 +41,10 @@ WORDS: Final[Mapping[str, Mapping[str, str]]] = {
         "invoice": "账单", "draft": "草稿（尚未出账）", "bill_to": "客户", "issued": "出账日期", "due": "最迟付款",
         "period": "服务周期", "line": "行", "what": "服务", "charges": "计费笔数", "amount": "金额",
         "tax": "税额", "net": "不含税金额", "total": "合计", "paid": "已付", "credited": "已冲减",
-        "open": "应付余额", "void": "已作废", "usage": "算力资源", "fee": "能力使用费", "remainder": "尾差结转",
-        "rounding": "尾差舍去", "correction": "以往月份的补记", "consumption": "按消耗量", "occupancy": "按占用时间", "on": "资源池",
+        "open": "应付余额", "void": "已作废", "usage": "算力资源", "whole": "包月计费资源",
+        "fee": "能力使用费", "remainder": "尾差结转",
+        "rounding": "尾差舍去", "correction": "以往月份的补记", "consumption": "按消耗量", "occupancy": "按占用时间",
+        "on": "资源池",
         "exact": "精确金额", "of": "基数",
     },
 }  # fmt: skip
@@ -138,7 +141,7 @@ def html_of(invoice: Invoice, language: str = "en") -> str:
     lines = [
         line
         | {
-            "title": words.get(line["kind"], line["kind"]),
+            "title": words["whole" if line["kind"] == "period" else line["kind"]],
             "basis": words.get(line["basis"], line["basis"]),
             "amount": money(line["amount"]),
             "tax": money(line["tax"]),

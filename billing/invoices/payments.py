@@ -10,6 +10,7 @@ from typing import Final
 from django.db import transaction
 from django.utils import timezone
 
+from billing.invoices.dunning import follow_blocks
 from billing.invoices.posting import post
 from billing.invoices.states import OWED
 from billing.models import Invoice, Payment, PaymentAllocation
@@ -76,6 +77,7 @@ def record_payment(receipt: Receipt, now: datetime | None = None) -> Payment:
         )
         for invoice, part in paid:
             settle(invoice, paid=part, at=at)
+        follow_blocks()
     return payment
 
 

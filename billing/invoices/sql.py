@@ -9,7 +9,8 @@ from typing import Final
 
 # What users were charged and no invoice holds: when the service was, whose, how much.
 _UNBILLED: Final = """
-  SELECT charge.id, charge.organization_id, charge.currency, charge.charged_at, charge.usage_id, charge.task_id, charge.kind,
+  SELECT charge.id, charge.organization_id, charge.currency, charge.charged_at, charge.usage_id, charge.task_id,
+         CASE WHEN charge.kind = 'delta' THEN 'usage' ELSE charge.kind END AS kind, charge.kind = 'delta' AS corrects,
          charge.amount_micros, coalesce(usage.ended_at, task.ended_at) AS service_at, usage.pool_id, usage.offer_id,
          coalesce(usage.capability_version_id, task.capability_version_id) AS version_id,
          usage.core_ms, usage.held_core_ms, usage.accelerator_ms, usage.fp32_gflop,
@@ -17,15 +18,28 @@ _UNBILLED: Final = """
     FROM billing_charge charge
     JOIN marketplace_task task ON task.id = charge.task_id
     LEFT JOIN metering_usagerecord usage ON usage.id = charge.usage_id
-   WHERE charge.payer = 'user' AND charge.amount_micros > 0 AND charge.charged_at >= %(since)s AND charge.charged_at < %(cutoff)s
+   WHERE charge.payer = 'user' AND charge.amount_micros <> 0 AND charge.charged_at >= %(since)s AND charge.charged_at < %(cutoff)s
      AND NOT EXISTS (SELECT FROM billing_invoicedcharge invoiced WHERE invoiced.charge_id = charge.id)"""
+
+# The same of what is charged by period: its service belongs to the month that it ends in, and it has its own cutoff.
+_UNBILLED_PERIODS: Final = """
+  SELECT charge.id, charge.organization_id, charge.currency, charge.rated_at AS charged_at, charge.amount_micros, charge.period,
+         charge.revision > 0 AS corrects, charge.meter, charge.billed, charge.offer_id,
+         upper(charge.period) - interval '1 microsecond' AS service_at
+    FROM billing_periodcharge charge
+   WHERE charge.payer = 'user' AND charge.amount_micros <> 0 AND charge.rated_at >= %(since)s
+     AND NOT EXISTS (SELECT FROM billing_invoicedperiod invoiced WHERE invoiced.charge_id = charge.id)"""
+
+_MINE: Final = " AND (%(organizations)s::bigint[] IS NULL OR charge.organization_id = ANY(%(organizations)s))"
 
 # The accounts that have something unbilled, each with the moment that its next month must hold: the first service after
 # its last month, or when a charge of an earlier service came.
 ACCOUNTS: Final = f"""
 SELECT unbilled.organization_id, unbilled.currency, last.ends_at,
        min(CASE WHEN last.ends_at IS NULL OR service_at >= last.ends_at THEN service_at ELSE greatest(charged_at, last.ends_at) END)
-  FROM ({_UNBILLED} AND (%(organizations)s::bigint[] IS NULL OR charge.organization_id = ANY(%(organizations)s))) unbilled
+  FROM (SELECT organization_id, currency, service_at, charged_at FROM ({_UNBILLED}{_MINE}) of_tasks
+        UNION ALL
+        SELECT organization_id, currency, service_at, charged_at FROM ({_UNBILLED_PERIODS}{_MINE}) of_periods) unbilled
   LEFT JOIN LATERAL (SELECT max(ends_at) AS ends_at FROM billing_billingperiod period
                       WHERE period.organization_id = unbilled.organization_id AND period.currency = unbilled.currency) last ON true
  WHERE NOT EXISTS (SELECT FROM billing_billingperiod period WHERE period.organization_id = unbilled.organization_id
@@ -96,10 +110,10 @@ WITH account AS MATERIALIZED (
    WHERE invoice.id = ANY(%(invoices)s)
 ), charge AS MATERIALIZED (
   SELECT *, dense_rank() OVER (PARTITION BY invoice_id
-                               ORDER BY service_from DESC, kind DESC, capability_id, pool_id, basis) AS number
+                               ORDER BY service_from DESC, late, kind DESC, capability_id, pool_id, basis) AS number
     FROM (SELECT unbilled.*, account.invoice_id, minor_micros, version.capability_id,
                  CASE WHEN unbilled.kind = 'usage' THEN coalesce(offer.basis, '') ELSE '' END AS basis,
-                 service_at < starts_at AS late,
+                 service_at < starts_at OR corrects AS late,
                  CASE WHEN service_at >= starts_at THEN starts_at
                       ELSE date_trunc('month', service_at AT TIME ZONE zone) AT TIME ZONE zone END AS service_from,
                  CASE WHEN service_at >= starts_at THEN ends_at
@@ -110,24 +124,56 @@ WITH account AS MATERIALIZED (
              AND service_at < ends_at
             JOIN marketplace_capabilityversion version ON version.id = unbilled.version_id
             LEFT JOIN marketplace_offer offer ON offer.id = unbilled.offer_id) found
+), line AS MATERIALIZED (
+  SELECT nextval(pg_get_serial_sequence('billing_invoiceline', 'id')) AS id, grouped.*
+    FROM (SELECT invoice_id, number, min(kind) AS kind, bool_or(late) AS late, min(service_from) AS service_from,
+                 min(service_to) AS service_to, min(capability_id) AS capability_id, min(pool_id) AS pool_id, min(basis) AS basis,
+                 count(*) AS many, CASE WHEN min(kind) = 'usage' THEN jsonb_build_object(
+                   'core_second', trim_scale(sum(core_ms) * 0.001)::text,
+                   'occupancy_second', trim_scale(sum(held_core_ms) * 0.001)::text,
+                   'accelerator_second', trim_scale(sum(accelerator_ms) * 0.001)::text,
+                   'fp32_tflop', trim_scale(sum(fp32_gflop) * 0.001)::text,
+                   'gb_moved', trim_scale(sum(bytes_moved) * 0.000000001)::text) ELSE '{{}}' END AS quantities,
+                 sum(amount_micros)::bigint AS exact, min(minor_micros) AS minor, array_agg(id) AS charges
+            FROM charge GROUP BY invoice_id, number) grouped
+), drawn AS (
+  INSERT INTO billing_invoiceline (
+    id, invoice_id, number, kind, is_correction, service_from, service_to, capability_id, pool_id, basis, charges, quantities,
+    exact_micros, amount_micros, tax_micros)
+  SELECT id, invoice_id, number, kind, late, service_from, service_to, capability_id, pool_id, basis, many, quantities,
+         exact, (round(exact::numeric / minor) * minor)::bigint, 0
+    FROM line
+)
+INSERT INTO billing_invoicedcharge (charge_id, line_id) SELECT unnest(charges), id FROM line
+"""
+# Charges of whole months follow: a line for each month, price list and meter; corrections apart.
+DRAW_PERIODS: Final = f"""
+WITH charge AS MATERIALIZED (
+  SELECT *, before + dense_rank() OVER (PARTITION BY invoice_id ORDER BY period DESC, late, offer_id, meter) AS number
+    FROM (SELECT unbilled.*, invoice.id AS invoice_id, invoice.minor_micros, offer.pool_id,
+                 corrects OR service_at < starts_at AS late,
+                 (SELECT coalesce(max(number), 0) FROM billing_invoiceline line WHERE line.invoice_id = invoice.id) AS before
+            FROM billing_invoice invoice JOIN billing_billingperiod month ON month.id = invoice.period_id
+            JOIN ({_UNBILLED_PERIODS}) unbilled ON unbilled.organization_id = invoice.organization_id
+             AND unbilled.currency = invoice.currency AND service_at < ends_at
+            JOIN marketplace_offer offer ON offer.id = unbilled.offer_id
+           WHERE invoice.id = ANY(%(invoices)s)) found
 ), line AS (
   INSERT INTO billing_invoiceline (
-    invoice_id, number, kind, is_correction, service_from, service_to, capability_id, pool_id, basis, charges, quantities,
+    invoice_id, number, kind, is_correction, service_from, service_to, pool_id, basis, charges, quantities,
     exact_micros, amount_micros, tax_micros)
-  SELECT invoice_id, number, min(kind), bool_or(late), min(service_from), min(service_to), min(capability_id), min(pool_id),
-         min(basis), count(*), CASE WHEN min(kind) = 'usage' THEN jsonb_build_object(
-           'core_second', trim_scale(sum(core_ms) * 0.001)::text, 'occupancy_second', trim_scale(sum(held_core_ms) * 0.001)::text,
-           'accelerator_second', trim_scale(sum(accelerator_ms) * 0.001)::text,
-           'fp32_tflop', trim_scale(sum(fp32_gflop) * 0.001)::text, 'gb_moved', trim_scale(sum(bytes_moved) * 0.000000001)::text)
-         ELSE '{{}}' END,
+  SELECT invoice_id, number, 'period', bool_or(late), min(lower(period)), min(upper(period)), min(pool_id), min(meter), count(*),
+         jsonb_build_object(min(meter), trim_scale((array_agg(billed ORDER BY id DESC))[1])::text),
          sum(amount_micros)::bigint, (round(sum(amount_micros) / min(minor_micros)) * min(minor_micros))::bigint, 0
     FROM charge GROUP BY invoice_id, number
   RETURNING id, invoice_id, number
 )
-INSERT INTO billing_invoicedcharge (charge_id, line_id)
+INSERT INTO billing_invoicedperiod (charge_id, line_id)
 SELECT charge.id, line.id FROM charge JOIN line ON line.invoice_id = charge.invoice_id AND line.number = charge.number
 """
 UNDRAW: Final = (
+    """DELETE FROM billing_invoicedperiod invoiced USING billing_invoiceline line
+        WHERE line.id = invoiced.line_id AND line.invoice_id = ANY(%(invoices)s)""",
     """DELETE FROM billing_invoicedcharge invoiced USING billing_invoiceline line
         WHERE line.id = invoiced.line_id AND line.invoice_id = ANY(%(invoices)s)""",
     "DELETE FROM billing_invoiceline WHERE invoice_id = ANY(%(invoices)s)",
@@ -169,14 +215,18 @@ UPDATE billing_invoice invoice SET exact_micros = exact, carried_in_micros = car
 
 # Each rate on the sum of the lines, rounded once; then shared among the lines by largest remainder, ties to the earlier line.
 TAX: Final = """
-WITH tax AS (
-  INSERT INTO billing_invoicetax (invoice_id, rate_id, percent, base_micros, amount_micros)
-  SELECT invoice.id, rate.id, rate.percent, net_micros, round(net_micros * rate.percent / 100 / minor_micros) * minor_micros
+WITH mine AS MATERIALIZED (
+  SELECT invoice.id, invoice.organization_id, net_micros, minor_micros, period.ends_at - interval '1 microsecond' AS at
     FROM billing_invoice invoice JOIN billing_billingperiod period ON period.id = invoice.period_id
-    JOIN billing_taxassignment assigned ON assigned.organization_id = invoice.organization_id
-     AND assigned.valid @> period.ends_at - interval '1 microsecond'
-    JOIN billing_taxrate rate ON rate.tax_id = assigned.tax_id AND rate.valid @> period.ends_at - interval '1 microsecond'
    WHERE invoice.id = ANY(%(invoices)s)
+), taxed AS MATERIALIZED (
+  SELECT assigned.organization_id, rate.id, rate.percent, assigned.valid * rate.valid AS valid
+    FROM billing_taxassignment assigned JOIN billing_taxrate rate ON rate.tax_id = assigned.tax_id
+   WHERE assigned.organization_id IN (SELECT organization_id FROM mine)
+), tax AS (
+  INSERT INTO billing_invoicetax (invoice_id, rate_id, percent, base_micros, amount_micros)
+  SELECT mine.id, taxed.id, percent, net_micros, round(net_micros * percent / 100 / minor_micros) * minor_micros
+    FROM mine JOIN taxed ON taxed.organization_id = mine.organization_id AND taxed.valid @> mine.at
   RETURNING invoice_id, rate_id, base_micros, amount_micros
 ), share AS (
   SELECT line.id, tax.rate_id, minor_micros, tax.amount_micros / minor_micros AS units, tax.invoice_id,
@@ -201,11 +251,20 @@ GRACE: Final = "UPDATE billing_invoice SET state = 'grace' WHERE id = ANY(%(invo
 
 # In grace: those whose month got late charges since they were drawn, or whose account carries another remainder now.
 STALE: Final = f"""
-SELECT invoice.id FROM billing_invoice invoice JOIN billing_billingperiod period ON period.id = invoice.period_id
-  LEFT JOIN ({_CARRIED}) carried ON carried.organization_id = invoice.organization_id AND carried.currency = invoice.currency
- WHERE invoice.id = ANY(%(invoices)s) AND (coalesce(carried.micros, 0) <> invoice.carried_in_micros OR (
-       invoice.organization_id, invoice.currency) IN (
-       SELECT organization_id, currency FROM ({_UNBILLED}) unbilled WHERE service_at < period.ends_at))
+WITH mine AS MATERIALIZED (
+  SELECT invoice.id, invoice.organization_id, invoice.currency, invoice.carried_in_micros, period.ends_at
+    FROM billing_invoice invoice JOIN billing_billingperiod period ON period.id = invoice.period_id
+   WHERE invoice.id = ANY(%(invoices)s)
+)
+SELECT mine.id FROM mine
+  LEFT JOIN ({_CARRIED}) carried ON carried.organization_id = mine.organization_id AND carried.currency = mine.currency
+ WHERE coalesce(carried.micros, 0) <> mine.carried_in_micros
+UNION
+SELECT mine.id FROM mine JOIN ({_UNBILLED}) unbilled
+    ON unbilled.organization_id = mine.organization_id AND unbilled.currency = mine.currency AND unbilled.service_at < mine.ends_at
+UNION
+SELECT mine.id FROM mine JOIN ({_UNBILLED_PERIODS}) unbilled
+    ON unbilled.organization_id = mine.organization_id AND unbilled.currency = mine.currency AND unbilled.service_at < mine.ends_at
 """
 
 PARK: Final = """
@@ -260,11 +319,18 @@ SELECT DISTINCT kind, organization, currency, now()
   FROM unnest(%s::text[], %s::bigint[], %s::text[]) AS side (kind, organization, currency)
  ORDER BY 1, 2, 3 ON CONFLICT DO NOTHING
 """
+# Accounts of organizations and of the platform apart: "is not distinct from" would be a search through all of a kind.
 LEGS: Final = """
+WITH side AS MATERIALIZED (
+  SELECT * FROM unnest(%s::bigint[], %s::text[], %s::bigint[], %s::text[], %s::bigint[])
+    AS side (entry, kind, organization, currency, micros)
+)
 INSERT INTO billing_leg (entry_id, account_id, debit_micros, credit_micros)
 SELECT entry, account.id, greatest(micros, 0), greatest(-micros, 0)
-  FROM unnest(%s::bigint[], %s::text[], %s::bigint[], %s::text[], %s::bigint[])
-    AS side (entry, kind, organization, currency, micros)
-  JOIN billing_account account ON account.kind = side.kind AND account.currency = side.currency
-   AND account.organization_id IS NOT DISTINCT FROM side.organization
+  FROM side JOIN billing_account account ON account.organization_id = side.organization AND account.kind = side.kind
+   AND account.currency = side.currency
+UNION ALL
+SELECT entry, account.id, greatest(micros, 0), greatest(-micros, 0)
+  FROM side JOIN billing_account account ON account.kind = side.kind AND account.currency = side.currency
+ WHERE side.organization IS NULL AND account.organization_id IS NULL
 """

@@ -18,6 +18,7 @@ from django.db.models import F, Q
 
 from billing.models.charges import Charge
 from billing.models.journal import JournalEntry
+from billing.models.periods import PeriodCharge
 from billing.models.taxes import TaxRate
 
 
@@ -232,6 +233,16 @@ class InvoicedCharge(models.Model):
 
     def __str__(self) -> str:
         return f"charge {self.charge_id}"
+
+
+class InvoicedPeriod(models.Model):
+    """A charge of a whole month stands in one line of one invoice, as `InvoicedCharge` says of a task's."""
+
+    charge = models.OneToOneField(PeriodCharge, models.PROTECT, primary_key=True, related_name="invoiced", db_constraint=False)
+    line = models.ForeignKey(InvoiceLine, models.PROTECT, related_name="invoiced_periods", db_constraint=False)
+
+    def __str__(self) -> str:
+        return f"period charge {self.charge_id}"
 
 
 class InvoiceTax(models.Model):

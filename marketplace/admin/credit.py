@@ -102,7 +102,7 @@ class CreditAlarmPage(Page):
 def credit(organization: Organization) -> Panel | None:
     lines = (
         (to(Allowance, a.pk, a.currency), *(money(int(micros), a.currency) for micros in _sums(a)))
-        for a in organization.allowances.order_by("currency")
+        for a in Allowance.objects.filter(organization=organization).order_by("currency")
     )
     return table("Credit", ("currency", "#available", "#limit", "#prepaid", "#unpaid", "#held"), lines)
 

@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from billing.ledger.sealing import seal_all
-from billing.models import Charge, CostSoFar, Invoice, InvoicedCharge, LedgerAlarm, LedgerSeal
+from billing.models import Charge, CostSoFar, Invoice, InvoicedCharge, InvoicedPeriod, LedgerAlarm, LedgerSeal, PeriodCharge
 from billing.periods import rate_periods, safe_cutoff
 from billing.services import charge_tasks
 from billing.settlement.payouts import approve
@@ -162,6 +162,8 @@ def _periods() -> None:
     market = period_market("monthly_peak", {"held_cores": "10"})
     used(market, at("2026-03-03 10:00"), 600)
     close(market)
+    draft = make_invoice(make_period(an_organization(f"monthly-{next(_serial)}")), "grace")
+    InvoicedPeriod.objects.create(charge=PeriodCharge.objects.latest("pk"), line=draft.lines.get())
     rate_periods([market.alice.pk], MARCH, safe_cutoff(), final=False)
     dear = period_market("monthly_peak", {"held_cores": "999999999"})
     used(dear, at("2026-03-03 10:00"), 600, 4)

@@ -9,12 +9,13 @@ import pytest
 
 from billing.invoices.bank import Line, Owed, import_statement, match, parse_camt, parse_csv, settle_line
 from billing.invoices.credit_notes import give_up, issue_credit_note
-from billing.invoices.dunning import climb, to_be_blocked
+from billing.invoices.dunning import climb, follow_blocks, to_be_blocked
 from billing.invoices.gateways import Sandbox, begin_payment, take_word
 from billing.invoices.payments import Receipt, record_payment
 from billing.models import BankLine, BankStatement, CreditNote, DunningNotice, Invoice, Payment
 from billing.queries import is_balanced, trial_balance
 from core.errors import Conflict, DomainError, Invalid, NotAllowed
+from marketplace.models import SpendBlock
 from tests.billing.test_closing import CENT, DAY, LATER
 from tests.builders_billing import make_market
 from tests.builders_invoices import MARCH, balance, make_charge, make_tax
@@ -202,6 +203,20 @@ def test_a_credit_note_takes_back_with_its_tax_and_never_more_than_a_line() -> N
     assert balance("platform_tax_payable") == 0
     assert CreditNote.objects.count() == 2
     assert is_balanced(trial_balance())
+
+
+@pytest.mark.django_db
+def test_who_is_long_overdue_hands_in_nothing_new_until_it_has_paid() -> None:
+    invoice = an_invoice()
+    assert invoice.due_at is not None
+    climb(invoice.due_at + 7 * DAY)
+    assert follow_blocks() == (set(), set())
+    climb(invoice.due_at + 14 * DAY)
+    assert follow_blocks() == ({invoice.organization_id}, set())
+    assert follow_blocks() == (set(), set())
+    assert SpendBlock.objects.filter(lifted_at=None, reason="dunning").count() == 1
+    pay(fresh(invoice), MONEY)
+    assert not SpendBlock.objects.filter(lifted_at=None).exists()
 
 
 @pytest.mark.django_db

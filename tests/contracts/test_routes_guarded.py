@@ -17,7 +17,8 @@ from marketplace.scopes import ALL_SCOPES, OPERATOR, PUBLIC
 from tests import builders as build
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
-OPEN_TO_ALL = {("POST", "keys/login")}
+# A gateway signs its word, with a secret of its own.
+OPEN_TO_ALL = {("POST", "keys/login"), ("POST", "gateways/<str:gateway>/callback")}
 # One of these fits every converter of a path.
 SAMPLES = ("7", "render", "abcdefghjkmn", "1.0.0", "640000-G-00001A-T", str(uuid4()), "a" * 64, "frames/1.png")
 

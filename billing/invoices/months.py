@@ -1,0 +1,50 @@
+"""What is charged by period is rated when its month is over, before invoices are drawn; and again when usage came or changed."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import Any, Final
+
+from django.conf import settings
+from django.db import connection
+
+from billing.periods import Outcome, correct_periods, rate_periods, safe_cutoff
+
+# Customers who have used something before their open month began that came, or was put right, after their last rating.
+_TO_RATE: Final = """
+SELECT DISTINCT organization.id, ((%(now)s AT TIME ZONE zone.name)::date - interval '1 month')::date
+  FROM (SELECT charge.organization_id, charge.charged_at AS came_at, usage.ended_at - usage.wall_ms * interval '1 ms' AS began_at
+          FROM billing_charge charge JOIN metering_usagerecord usage ON usage.id = charge.usage_id
+         WHERE charge.reason = 'by_period' AND charge.charged_at >= %(since)s
+        UNION ALL
+        SELECT usage.organization_id, usage.measured_at, usage.ended_at - usage.wall_ms * interval '1 ms'
+          FROM metering_usagerecord usage JOIN marketplace_offer offer ON offer.id = usage.offer_id
+         WHERE usage.revision > 0 AND offer.per_period AND usage.measured_at >= %(since)s) came
+  JOIN marketplace_organization organization ON organization.id = came.organization_id
+ CROSS JOIN LATERAL (SELECT coalesce(nullif(organization.zone, ''), %(zone)s) AS name) zone
+ WHERE (%(organizations)s::bigint[] IS NULL OR organization.id = ANY(%(organizations)s))
+   AND came.began_at < date_trunc('month', %(now)s AT TIME ZONE zone.name) AT TIME ZONE zone.name
+   AND came.came_at >= coalesce((SELECT max(cutoff) FROM billing_periodcharge last WHERE last.organization_id = organization.id),
+                                '-infinity')
+"""
+
+
+def rate_months(organizations: Sequence[int] | None, since: datetime, now: datetime) -> Outcome:
+    """Rate the last month that is over, and correct those before it, for everybody of whom there is something new.
+
+    organizations  None: all. A run that finds nothing new costs one statement.
+    """
+    given: dict[str, Any] = {"organizations": organizations, "since": since, "now": now, "zone": settings.USAGE_ZONE}
+    months: dict[date, list[int]] = defaultdict(list)
+    with connection.cursor() as cursor:
+        cursor.execute(_TO_RATE, given)
+        for organization, month in cursor.fetchall():
+            months[month.replace(day=1)].append(organization)
+    done = Outcome()
+    for month, customers in sorted(months.items()):
+        cutoff = safe_cutoff()
+        for one in (rate_periods(customers, month, cutoff, final=True), correct_periods(customers, month, cutoff)):
+            done = Outcome(done.charges + one.charges, done.parked + one.parked)
+    return done
