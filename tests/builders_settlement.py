@@ -8,7 +8,7 @@ from typing import Final
 from billing.invoices.posting import post
 from billing.models import Charge, Invoice, InvoicedCharge, Payout
 from billing.settlement.payouts import gather
-from marketplace.models import Organization
+from marketplace.models import Organization, Task
 from tests.builders_billing import Market, make_attempt, make_market, make_need, make_task, make_usage
 from tests.builders_invoices import APRIL, MARCH, make_invoice, make_period, move_to
 
@@ -47,10 +47,24 @@ def invoiced(*charges: Charge, state: str = "paid") -> Invoice:
     return invoice
 
 
-def a_payout(payee: Organization, micros: int = 25 * UNIT) -> Payout:
-    """A draft that pays one share of a charge to a provider."""
-    market = make_market()
-    market.bob = payee
-    invoiced(a_share(market, micros))
+def a_payout(payee: Organization, micros: int = 25 * UNIT, task: Task | None = None) -> Payout:
+    """A draft that pays a provider one share of a charge: of a task that is there, or of one in a market of its own."""
+    if task is None:
+        market = make_market()
+        market.bob = payee
+        charge = a_share(market, micros)
+    else:
+        charge = a_fee(task, payee, micros)
+    invoiced(charge)
     gather(LATER)
     return Payout.objects.get(organization=payee, state="draft")
+
+
+def a_fee(task: Task, payee: Organization, micros: int) -> Charge:
+    """A posted charge of a task, all of it a provider's."""
+    sides = [("user_receivable", task.organization_id, micros), ("provider_payable", payee.pk, -micros)]
+    return Charge.objects.create(
+        kind="fee", task=task, organization=task.organization, provider=payee, payer="user", reason="fee/delivered",
+        publisher=task.capability_version.capability.organization, currency="CNY", amount_micros=micros, provider_micros=micros,
+        entry=post(f"shares/{task.pk}", "charge", MARCH + DAY, "CNY", sides), charged_at=MARCH + DAY,
+    )  # fmt: skip

@@ -142,7 +142,7 @@ class PayoutDocumentOut(PayoutOut):
 class PayoutLineOut(Out):
     share = serializers.IntegerField()
     charge = serializers.IntegerField(source="charge_id")
-    role = serializers.ChoiceField(PayoutLine.Role.choices)
+    role = serializers.CharField(help_text="provider or publisher")
     task = serializers.UUIDField(source="charge.task_id")
     attempt = serializers.IntegerField(source="charge.usage.attempt_id", allow_null=True, default=None)
     amount = serializers.SerializerMethodField()
@@ -218,7 +218,7 @@ class PayoutLinesView(ListView):
         return super().get(request, *args, **kwargs)
 
 
-class RunOut(Out):
+class PayoutRunOut(Out):
     run = serializers.IntegerField(allow_null=True, help_text="null: nothing was due")
     payouts = PayoutOut(many=True)
 
@@ -226,7 +226,7 @@ class RunOut(Out):
 class PayoutRunsView(APIView):
     scopes: ClassVar[Scopes] = {"POST": OPERATOR}
 
-    @extend_schema(operation_id="payout_runs_create", request=None, responses={201: RunOut})
+    @extend_schema(operation_id="payout_runs_create", request=None, responses={201: PayoutRunOut})
     def post(self, request: Request) -> Response:
         """Gather all that is due into draft payouts, one per payee and currency. Repeated, it finds nothing more."""
         run = payouts.gather(by=caller_of(request).user)

@@ -1,4 +1,4 @@
-"""The states of a payout. Pure; a trigger (migrations/sql/0017_payout_guards.sql) keeps to the same moves.
+"""The states of a payout. Pure; a trigger (migrations/sql/0018_payout_guards.sql) keeps to the same moves.
 
 draft --> approved --> sent --> paid
   |        |    ^        `----> failed

@@ -144,7 +144,7 @@ def everything() -> Task:
     sent(metering, an_event(metering, alice().organization))
     _periods()
     _credit(task)
-    _payouts()
+    _payouts(task)
     LogEntry.objects.create(user=olga().user, object_repr="a pool", action_flag=CHANGE, change_message="drained")
     return task
 
@@ -184,9 +184,9 @@ def _credit(task: Task) -> None:
     CreditAlarm.objects.create(what=f"allowance/{next(_serial)}/held", organization=acme, stands=1, counted=0, raised_at=now)
 
 
-def _payouts() -> None:
+def _payouts(task: Task) -> None:
     """One that was paid."""
-    payout = a_payout(a_provider().organization)
+    payout = a_payout(a_provider().organization, task=task)
     approve(payout, olga().user)
     send_payouts()
 

@@ -1,7 +1,8 @@
 """A process that closes months or pays out, and kills itself before a statement; `test_killed_runs.py` gives it lines to read.
 
-A line is `{"work": "close", "organizations": [...], "now": "...", "statement": 7}`, or of work `payout`. For each a child is forked, which has a connection of its own
-and is killed by SIGKILL before it sends its seventh statement; the answer is how it ended (`-9`, or `0` when it sent fewer).
+A line is `{"work": "close", "organizations": [...], "now": "...", "statement": 7}`, or of work `payout`. For each a child is
+forked, which has a connection of its own and is killed by SIGKILL before it sends its seventh statement; the answer is how it
+ended (`-9`, or `0` when it sent fewer).
 """
 
 from __future__ import annotations

@@ -49,22 +49,25 @@ def ends(
     assert victim.stdin is not None
     assert victim.stdout is not None
     told = {"work": work, "organizations": organizations, "now": now.isoformat(), "statement": statement}
+    before = _other_sessions()
     victim.stdin.write(json.dumps(told) + "\n")
     victim.stdin.flush()
     ended = int(victim.stdout.readline())
-    _wait_for_the_server()
+    _wait_for_the_server(before)
     return ended
 
 
-def _wait_for_the_server() -> None:
+def _other_sessions() -> set[int]:
+    """Sessions of this database but our own; other tests' servers may have left some."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
+        return {pid for (pid,) in cursor.fetchall()}
+
+
+def _wait_for_the_server(before: set[int]) -> None:
     """PostgreSQL notices a moment later that the process is gone; until then its session holds the account's lock."""
-    others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
     until = time.monotonic() + 20
-    while time.monotonic() < until:
-        with connection.cursor() as cursor:
-            cursor.execute(others)
-            if not cursor.fetchone()[0]:
-                return
+    while _other_sessions() - before and time.monotonic() < until:
         time.sleep(0.01)
 
 

@@ -388,7 +388,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
         "month": str(charged.pk),
         "parked": str(parked.pk),
         "invoice": str(make_invoice(make_period(alice.organization)).pk),
-        "payout": str(a_payout(build.bob().organization).pk),
+        "payout": str(a_payout(build.bob().organization, task=done).pk),
         "line": "1",
         "gateway": "sandbox",
         "bank_line": str(a_queued_line().pk),
