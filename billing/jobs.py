@@ -16,6 +16,7 @@ from billing.ledger.proving import prove
 from billing.ledger.sealing import rebuild_balances, seal_all
 from billing.periods.runs import preview_open_month
 from billing.services import charge_task, charge_tasks, refresh_costs, unsettled_tasks
+from billing.settlement.sending import send_payouts
 from core.wake import awake, wake
 from marketplace.services.credit import push_limits
 
@@ -70,6 +71,12 @@ def close_job() -> None:
     close_all(everything=timezone.now().day == 1)
     climb()
     follow_blocks()
+
+
+@shared_task(name="billing.payout")
+def payout_job() -> None:
+    """Every hour: send what operators approved, and ask again about what the gateway has not answered."""
+    send_payouts()
 
 
 @shared_task(name="billing.preview")

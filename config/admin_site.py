@@ -75,6 +75,16 @@ GROUPS: Final = (
         ),
     ),
     (
+        "Payouts",
+        (
+            ("Payouts", "billing_payout", "outbound"),
+            ("Payout runs", "billing_payoutrun", "playlist_add_check"),
+            ("What they pay", "billing_payoutline", "link"),
+            ("Attempts to send", "billing_payoutattempt", "send"),
+            ("The sandbox's books", "billing_sandboxtransfer", "toys"),
+        ),
+    ),
+    (
         "Providers",
         (
             ("Pools", "marketplace_pool", "dns"),

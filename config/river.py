@@ -183,6 +183,15 @@ STEPS: Final = (
         "billing/billingperiod/?state=open",
         order="ends_at",
     ),
+    Step(
+        "payout",
+        "payout 打款",
+        "payouts that were approved and are not out",
+        "SELECT approved_at AS since FROM billing_payout WHERE state IN ('approved', 'sent')",
+        timedelta(hours=3),
+        "billing/payout/?state=approved",
+        order="id",
+    ),
 )
 
 

@@ -192,6 +192,11 @@ CREDIT_LIMIT = env_int("GRIDFARE_CREDIT_LIMIT", 10_000)  # in whole units of the
 LEAST_HOLD_MICROS = env_int("GRIDFARE_LEAST_HOLD_MICROS", 100_000)  # for a task of which neither a price nor a cap is known
 GRACE_DAYS = env_int("GRIDFARE_GRACE_DAYS", 3)  # a month's invoice stays a draft so long, for late usage
 DUE_DAYS = env_int("GRIDFARE_DUE_DAYS", 14)  # from an invoice's issue until it is overdue
+PAYOUT_HOLD_DAYS = env_int("GRIDFARE_PAYOUT_HOLD_DAYS", 7)  # shares wait so long after the customer paid
+PAYOUT_MINIMUM = env_int("GRIDFARE_PAYOUT_MINIMUM", 10)  # in whole units of the currency; less waits for the next run
+PAYOUT_GUARANTEED = env_bool("GRIDFARE_PAYOUT_GUARANTEED", False)  # payees do not wait for customers to pay
+PAYOUT_GATEWAY = "sandbox"
+SANDBOX_REFUSES = frozenset((env("GRIDFARE_SANDBOX_REFUSES") or "").split())  # payees to whom the sandbox sends nothing
 INVOICE_ISSUER = env("GRIDFARE_INVOICE_ISSUER") or "GF"  # begins the numbers of invoices: GF-2026-000001
 LOOK_BACK_MONTHS = env_int("GRIDFARE_LOOK_BACK_MONTHS", 2)  # late usage of older months waits for an operator's word
 USAGE_ZONE = env("GRIDFARE_USAGE_ZONE") or "Asia/Shanghai"  # whose days the rollups of usage are of
@@ -233,6 +238,7 @@ CELERY_BEAT_SCHEDULE = {
     "charge": {"task": "billing.sweep", "schedule": timedelta(seconds=3), "options": {"expires": 3}},
     "seal": {"task": "billing.seal", "schedule": timedelta(seconds=30), "options": {"expires": 30}},
     "close": {"task": "billing.close", "schedule": crontab(minute=10), "options": {"expires": 3000}},
+    "payout": {"task": "billing.payout", "schedule": timedelta(hours=1), "options": {"expires": 3000}},
     "prove": {"task": "billing.prove", "schedule": crontab(hour=3, minute=0), "options": {"expires": 3600}},
     "preview": {"task": "billing.preview", "schedule": crontab(hour=2, minute=0), "options": {"expires": 3600}},
     "housekeep": {"task": "marketplace.housekeep", "schedule": timedelta(minutes=10), "options": {"expires": 600}},
@@ -282,6 +288,8 @@ SPECTACULAR_SETTINGS = {
         "InvoiceStateEnum": "billing.models.Invoice.State",
         "BankLineStateEnum": "billing.models.BankLine.State",
         "GatewayPaymentStateEnum": "billing.models.GatewayPayment.State",
+        "PayoutStateEnum": "billing.models.Payout.State",
+        "PayoutAttemptStateEnum": "billing.models.PayoutAttempt.State",
         "VersionStateEnum": "marketplace.models.CapabilityVersion.State",
     },
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],

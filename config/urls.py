@@ -34,6 +34,7 @@ urlpatterns = [
     path("api/v1/", include("billing.api")),
     path("api/v1/", include("billing.periods.api")),
     path("api/v1/", include("billing.invoices.api")),
+    path("api/v1/", include("billing.settlement.api")),
     path("api/v1/", include("billing.ledger.api")),
     path("api/v1/", include("billing.credit.api")),
     path("api/v1/", include("billing.credit.budget_api")),

@@ -27,6 +27,7 @@ from gridfare.sdk.invoices import InvoiceCalls
 from gridfare.sdk.ledger import LedgerCalls
 from gridfare.sdk.network import NetworkCalls
 from gridfare.sdk.providers import ProviderCalls
+from gridfare.sdk.settlement import SettlementCalls
 from gridfare.sdk.tasks import TaskCalls
 from gridfare.sdk.usage import UsageCalls
 from gridfare.sdk.webhooks import WebhookCalls
@@ -45,6 +46,7 @@ class Client(
     CreditCalls,
     InvoiceCalls,
     LedgerCalls,
+    SettlementCalls,
     WebhookCalls,
 ):
     """A connection to one platform with one key. Safe to share between threads; close it, or use it in `with`.

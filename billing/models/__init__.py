@@ -1,4 +1,4 @@
-"""What is owed, to whom, and the proof: charges of tasks and of periods, a balanced journal, its seals, invoices, payments.
+"""What is owed, to whom, and the proof: charges of tasks and periods, a balanced journal, its seals, invoices, payments, payouts.
 
 `migrations/sql/` holds the triggers: entries sum to zero at commit, rows are never updated or deleted, invoices freeze.
 """
@@ -21,6 +21,7 @@ from billing.models.journal import Account, JournalEntry, Leg
 from billing.models.payments import BankLine, BankStatement, DunningNotice, GatewayPayment, Payment, PaymentAllocation
 from billing.models.periods import ParkedPeriod, PeriodCharge, PeriodPreview, PeriodSubject
 from billing.models.seals import AccountBalance, LedgerAlarm, LedgerSeal, SealedEntry
+from billing.models.settlement import Payout, PayoutAttempt, PayoutLine, PayoutRun, SandboxTransfer
 from billing.models.taxes import Tax, TaxAssignment, TaxRate
 
 __all__ = [
@@ -47,9 +48,14 @@ __all__ = [
     "ParkedPeriod",
     "Payment",
     "PaymentAllocation",
+    "Payout",
+    "PayoutAttempt",
+    "PayoutLine",
+    "PayoutRun",
     "PeriodCharge",
     "PeriodPreview",
     "PeriodSubject",
+    "SandboxTransfer",
     "SealedEntry",
     "Series",
     "Tax",

@@ -22,6 +22,7 @@ from gridfare.cli.network import network_app
 from gridfare.cli.output import AsJson
 from gridfare.cli.pool import pool_app
 from gridfare.cli.session import Session
+from gridfare.cli.settlement import payout_app, statement_app
 from gridfare.cli.usage import usage_app
 from gridfare.cli.webhook import webhook_app
 
@@ -75,6 +76,8 @@ app.add_typer(contract_app, name="contract", rich_help_panel="Account")
 app.add_typer(credit_app, name="credit", rich_help_panel="Account")
 app.add_typer(ledger.ledger_app, name="ledger", rich_help_panel="Account")
 app.add_typer(invoices.invoice_app, name="invoice", rich_help_panel="Account")
+app.add_typer(payout_app, name="payout", rich_help_panel="Account")
+app.add_typer(statement_app, name="statement", rich_help_panel="Account")
 app.add_typer(webhook_app, name="webhook", rich_help_panel="Account")
 app.add_typer(capability_app, name="capability", rich_help_panel="Market")
 app.add_typer(artifact_app, name="artifact", rich_help_panel="Work")

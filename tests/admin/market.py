@@ -16,6 +16,8 @@ from billing.ledger.sealing import seal_all
 from billing.models import Charge, CostSoFar, Invoice, InvoicedCharge, InvoicedPeriod, LedgerAlarm, LedgerSeal, PeriodCharge
 from billing.periods import rate_periods, safe_cutoff
 from billing.services import charge_tasks
+from billing.settlement.payouts import approve
+from billing.settlement.sending import send_payouts
 from core.admin.cells import change_url
 from marketplace.models import (
     Artifact,
@@ -74,6 +76,7 @@ from tests.builders import (
 from tests.builders_invoices import make_everything, make_invoice, make_period
 from tests.builders_network import a_link, a_wish
 from tests.builders_periods import MARCH, at, close, period_market, used
+from tests.builders_settlement import a_payout
 from tests.builders_storage import a_replica
 from tests.builders_tasks import FakeAgent, a_task, a_version, run_to_end
 from tests.builders_usage import a_kept_event, an_event, sent
@@ -141,6 +144,7 @@ def everything() -> Task:
     sent(metering, an_event(metering, alice().organization))
     _periods()
     _credit(task)
+    _payouts(task)
     LogEntry.objects.create(user=olga().user, object_repr="a pool", action_flag=CHANGE, change_message="drained")
     return task
 
@@ -178,6 +182,13 @@ def _credit(task: Task) -> None:
     sums = {"amount_micros": 10**9, "spent_micros": 8 * 10**8, "held_micros": 0}
     BudgetAlert.objects.create(budget=budget, period_start=now, percent=80, action="notify", raised_at=now, **sums)
     CreditAlarm.objects.create(what=f"allowance/{next(_serial)}/held", organization=acme, stands=1, counted=0, raised_at=now)
+
+
+def _payouts(task: Task) -> None:
+    """One that was paid."""
+    payout = a_payout(a_provider().organization, task=task)
+    approve(payout, olga().user)
+    send_payouts()
 
 
 def _trust(attempt: Attempt) -> None:

@@ -1,7 +1,8 @@
-"""A process that closes months and kills itself before a statement; `test_killed_runs.py` starts it, by lines on standard input.
+"""A process that closes months or pays out, and kills itself before a statement; `test_killed_runs.py` gives it lines to read.
 
-A line is `{"organizations": [...], "now": "...", "statement": 7}`. For each a child is forked, which has a connection of its own
-and is killed by SIGKILL before it sends its seventh statement; the answer is how it ended (`-9`, or `0` when it sent fewer).
+A line is `{"work": "close", "organizations": [...], "now": "...", "statement": 7}`, or of work `payout`. For each a child is
+forked, which has a connection of its own and is killed by SIGKILL before it sends its seventh statement; the answer is how it
+ended (`-9`, or `0` when it sent fewer).
 """
 
 from __future__ import annotations
@@ -43,7 +44,23 @@ def run(told: dict[str, Any]) -> None:
         return execute(*rest)
 
     with connection.execute_wrapper(killer):
-        close_all(datetime.fromisoformat(told["now"]), told["organizations"])
+        if told.get("work") == "payout":
+            pay_out(datetime.fromisoformat(told["now"]))
+        else:
+            close_all(datetime.fromisoformat(told["now"]), told["organizations"])
+
+
+def pay_out(now: datetime) -> None:
+    """From what is due to money that is out, with an operator who approves everything."""
+    from billing.models import Payout
+    from billing.settlement.payouts import approve, gather
+    from billing.settlement.sending import send_payouts
+    from marketplace.models import User
+
+    gather(now)
+    for payout in Payout.objects.filter(state="draft"):
+        approve(payout, User.objects.get(username="olga"), now)
+    send_payouts(now)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,16 @@ import pytest
 from django.db import connection
 
 from billing.invoices.closing import close_all
-from billing.models import Invoice, Leg
+from billing.models import Invoice, Leg, Payout, PayoutAttempt, PayoutLine, SandboxTransfer
 from billing.queries import is_balanced, trial_balance
 from marketplace.models import Organization
+from tests import builders as build
+from tests.billing.killed_run import pay_out
 from tests.billing.test_closing import CENT, DAY, LATER
 from tests.builders_billing import make_market
-from tests.builders_invoices import APRIL, MARCH, make_charge, make_tax
+from tests.builders_invoices import APRIL, MARCH, balance, make_charge, make_tax
+from tests.builders_settlement import LATER as DUE
+from tests.builders_settlement import UNIT, a_share, invoiced
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,26 +42,32 @@ def victim() -> Iterator[subprocess.Popen[str]]:
         process.stdin.close()
 
 
-def ends(victim: subprocess.Popen[str], organizations: list[int], statement: int) -> int:
+def ends(
+    victim: subprocess.Popen[str], organizations: list[int], statement: int, work: str = "close", now: datetime = LATER
+) -> int:
     """How a run over the organizations ends that is killed before a statement."""
     assert victim.stdin is not None
     assert victim.stdout is not None
-    victim.stdin.write(json.dumps({"organizations": organizations, "now": LATER.isoformat(), "statement": statement}) + "\n")
+    told = {"work": work, "organizations": organizations, "now": now.isoformat(), "statement": statement}
+    before = _other_sessions()
+    victim.stdin.write(json.dumps(told) + "\n")
     victim.stdin.flush()
     ended = int(victim.stdout.readline())
-    _wait_for_the_server()
+    _wait_for_the_server(before)
     return ended
 
 
-def _wait_for_the_server() -> None:
+def _other_sessions() -> set[int]:
+    """Sessions of this database but our own; other tests' servers may have left some."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
+        return {pid for (pid,) in cursor.fetchall()}
+
+
+def _wait_for_the_server(before: set[int]) -> None:
     """PostgreSQL notices a moment later that the process is gone; until then its session holds the account's lock."""
-    others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
     until = time.monotonic() + 20
-    while time.monotonic() < until:
-        with connection.cursor() as cursor:
-            cursor.execute(others)
-            if not cursor.fetchone()[0]:
-                return
+    while _other_sessions() - before and time.monotonic() < until:
         time.sleep(0.01)
 
 
@@ -99,4 +110,44 @@ def test_a_run_killed_before_any_statement_converges(victim: subprocess.Popen[st
     assert close_all(LATER) == (0, 0, 0, 0)
     numbers = Invoice.objects.exclude(sequence=None).order_by("sequence").values_list("sequence", flat=True)
     assert list(numbers) == list(range(1, len(numbers) + 1))
+    assert is_balanced(trial_balance())
+
+
+def what_is_due() -> Organization:
+    market = make_market()
+    invoiced(a_share(market, 20 * UNIT + 1), a_share(market, 5 * UNIT))
+    return market.bob
+
+
+def paid_out(bob: Organization) -> Any:
+    """What became of what was due to a payee, without the numbers that differ from one to the next."""
+    payouts = Payout.objects.filter(organization=bob)
+    attempts = PayoutAttempt.objects.filter(payout__organization=bob)
+    moved = SandboxTransfer.objects.filter(payee=bob.slug, succeeded=True)
+    return (
+        [(one.state, one.amount_micros, one.lines_count, one.attempts_count, one.entry_id is None) for one in payouts],
+        PayoutLine.objects.filter(payout__organization=bob).count(),
+        [(one.number, one.state) for one in attempts],
+        list(moved.values_list("amount_micros", flat=True)),
+        balance("provider_payable", bob),
+    )
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_payout_killed_before_any_statement_moves_the_money_once(victim: subprocess.Popen[str]) -> None:
+    build.olga()
+    undisturbed, killed = what_is_due(), 0
+    pay_out(DUE)
+    expected = paid_out(undisturbed)
+    assert expected == ([("paid", 25 * UNIT, 2, 1, False)], 2, [(1, "paid")], [25 * UNIT], -1)
+    while True:
+        bob = what_is_due()
+        ended = ends(victim, [], killed + 1, "payout", DUE)
+        pay_out(DUE)
+        assert paid_out(bob) == expected, f"killed before statement {killed + 1}"
+        if ended == 0:
+            break
+        assert ended == -9
+        killed += 1
+    assert killed > 15
     assert is_balanced(trial_balance())

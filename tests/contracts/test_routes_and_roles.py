@@ -37,6 +37,7 @@ from tests.builders_http import HttpAgent, answer_in_this_thread
 from tests.builders_invoices import a_queued_line, make_invoice, make_period
 from tests.builders_network import a_link, a_wish
 from tests.builders_periods import at, close, period_offer, used
+from tests.builders_settlement import a_payout
 from tests.builders_storage import a_replica
 from tests.builders_tasks import FakeAgent, a_task, a_version, run_to_end
 from tests.builders_usage import a_kept_event
@@ -118,6 +119,16 @@ POST organizations                                             alice 401 401 403
 GET parked                                                     alice 401 401 403 403 403 403 403 200
 POST parked/<number>/approve                                   alice 401 401 403 403 403 403 403 200
 POST parked/<number>/refuse                                    alice 401 401 403 403 403 403 403 200
+GET payables                                                   alice 401 401 200 403 200 200 200 200
+GET payables.csv                                               alice 401 401 200 403 200 200 200 200
+POST payout-runs                                               alice 401 401 403 403 403 403 403 201
+GET payouts                                                    bob   401 401 200 403 200 200 200 200
+POST payouts/send                                              bob   401 401 403 403 403 403 403 200
+GET payouts/<payout>                                           bob   401 401 404 403 200 200 200 200
+GET payouts/<payout>/lines                                     bob   401 401 404 403 200 200 200 200
+POST payouts/<payout>/approve                                  bob   401 401 403 403 403 403 403 200
+POST payouts/<payout>/cancel                                   bob   401 401 403 403 403 403 403 200
+POST payouts/<payout>/retry                                    bob   401 401 403 403 403 403 403 409
 GET period-charges                                             alice 401 401 200 403 200 200 200 200
 GET period-charges/<number>/evidence                           alice 401 401 404 403 200 200 200 200
 GET period-previews                                            alice 401 401 200 403 200 200 200 200
@@ -276,6 +287,7 @@ BODIES: Final[dict[str, Any]] = {
     "POST invoices/<invoice>/give-up": {"reason": "gone"},
     "POST invoices/<invoice>/payments": {"amount": "0.01", "reference": "1"},
     "POST invoices/<invoice>/void": {"reason": "wrong address"},
+    "POST payouts/<payout>/cancel": {"reason": "wrong payee"},
     "POST uploads": {"name": "a", "sha256": sha256_of(b"new"), "bytes": 3},
     "PATCH uploads/<id>": b"bb",
     "POST budgets": BUDGET,
@@ -307,6 +319,7 @@ NUMBERS: Final = {
 }  # fmt: skip
 QUERIES: Final = {
     "network/path": "?from=here&to=there", "statements": "?party=user", "statements.csv": "?party=user",
+    "payables": "?party=provider", "payables.csv": "?party=provider",
     "invoices/<int:invoice>/file": "?format=csv",
 }
 
@@ -375,6 +388,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
         "month": str(charged.pk),
         "parked": str(parked.pk),
         "invoice": str(make_invoice(make_period(alice.organization)).pk),
+        "payout": str(a_payout(build.bob().organization, task=done).pk),
         "line": "1",
         "gateway": "sandbox",
         "bank_line": str(a_queued_line().pk),

@@ -1,0 +1,18 @@
+"""What PostgreSQL keeps of payouts: moves, frozen contents, lines that are what their charges say."""
+
+from pathlib import Path
+
+from django.db import migrations
+
+SQL = Path(__file__).parent / "sql"
+
+
+class Migration(migrations.Migration):
+    dependencies = [("billing", "0017_settle4")]
+
+    operations = [
+        migrations.RunSQL(
+            (SQL / "0018_payout_guards.sql").read_text(),
+            (SQL / "0018_payout_guards_reverse.sql").read_text(),
+        )
+    ]

@@ -1,0 +1,110 @@
+"""What payees can be asked about: their shares, and how each stands; payouts and what they pay."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any, Final, NamedTuple, cast
+
+from django.conf import settings
+from django.db.models import Prefetch, QuerySet
+from django.utils import timezone
+
+from billing.models import Charge, Payout, PayoutLine
+from billing.settlement.payables import Share, due_at, standing
+from core.money import text_of
+from core.spreadsheets import safe_cell
+from marketplace.models import Organization
+
+COLUMNS: Final = (
+    "charge", "kind", "task", "attempt", "capability", "pool", "units", "core_seconds", "currency", "amount", "share", "state",
+    "due_at", "payout", "charged_at",
+)  # fmt: skip
+_ROWS: Final = 2000
+
+
+class Period(NamedTuple):
+    """[start, end) of the moments of charging; None: open."""
+
+    start: datetime | None = None
+    end: datetime | None = None
+
+
+ALWAYS: Final = Period()
+
+
+def shares_of(organization: Organization, role: str, period: Period = ALWAYS) -> QuerySet[Charge]:
+    """The charges of which a payee has a share, with all that a line of a statement shows; one query more for payouts."""
+    rows = Charge.objects.filter(**{role: organization}).exclude(**{f"{role}_micros": 0})
+    if period.start is not None:
+        rows = rows.filter(charged_at__gte=period.start)
+    if period.end is not None:
+        rows = rows.filter(charged_at__lt=period.end)
+    taken = PayoutLine.objects.filter(role=role).select_related("payout")
+    return rows.select_related(
+        "usage__pool", "task__capability_version__capability__organization", "invoiced__line__invoice"
+    ).prefetch_related(Prefetch("payout_lines", taken, to_attr="taken"))
+
+
+def line_of(charge: Charge, role: str, now: datetime) -> dict[str, Any]:
+    """One line of a payee's statement: a share of a charge, and how it stands. Amounts are decimal text."""
+    micros = getattr(charge, f"{role}_micros")
+    taken = next(iter(cast(Any, charge).taken), None)  # what Prefetch put there
+    due = due_at(
+        Share(micros, charge.payer, charge.charged_at, _paid_at(charge)),
+        timedelta(days=settings.PAYOUT_HOLD_DAYS),
+        guaranteed=settings.PAYOUT_GUARANTEED,
+    )
+    state = standing(due, taken.payout.state if taken else None, now)
+    return _facts(charge) | {
+        "share": text_of(micros),
+        "state": state,
+        "due_at": due,
+        "payout": taken.payout_id if taken and state in {"in_payout", "paid"} else None,
+    }
+
+
+def _paid_at(charge: Charge) -> datetime | None:
+    invoiced = getattr(charge, "invoiced", None)
+    invoice = invoiced.line.invoice if invoiced else None
+    return invoice.ended_at if invoice is not None and invoice.state == "paid" else None
+
+
+def _facts(charge: Charge) -> dict[str, Any]:
+    usage, version = charge.usage, charge.task.capability_version
+    return {
+        "charge": charge.pk,
+        "kind": charge.kind,
+        "task": str(charge.task_id),
+        "attempt": usage.attempt_id if usage else None,
+        "capability": f"{version.capability.organization.slug}/{version.capability.name}@{version.version}",
+        "pool": usage.pool.identifier if usage else None,
+        "units": int(usage is not None and usage.outcome == "valid" and usage.stage == 0),
+        "core_seconds": text_of(usage.core_ms * 1000) if usage else text_of(0),
+        "currency": charge.currency,
+        "amount": text_of(charge.amount_micros),
+        "charged_at": charge.charged_at,
+    }
+
+
+def csv_of(rows: QuerySet[Charge], role: str) -> Iterator[bytes]:
+    """A payee's statement as CSV, oldest first, in pieces."""
+    yield _csv([COLUMNS])
+    now = timezone.now()
+    for charge in rows.order_by("pk").iterator(chunk_size=_ROWS):
+        line = line_of(charge, role, now)
+        yield _csv([[safe_cell("" if line[name] is None else line[name]) for name in COLUMNS]])
+
+
+def _csv(rows: list[Any]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text).writerows(rows)
+    return text.getvalue().encode()
+
+
+def payouts_shown(organization: Organization | None) -> QuerySet[Payout]:
+    """An organization's payouts; with None all, for operators."""
+    rows = Payout.objects.select_related("organization")
+    return rows if organization is None else rows.filter(organization=organization)

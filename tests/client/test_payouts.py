@@ -1,0 +1,61 @@
+"""The payouts' commands: what they ask of the platform, and what they show."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.client.conftest import Run
+from tests.client.platform import Platform
+
+SHARE = {
+    "charge": 3, "task": "0198", "attempt": 9, "pool": "640000-G-1", "share": "1.200000", "currency": "CNY", "state": "held_back",
+    "due_at": "2026-04-08T16:00:00Z",
+}  # fmt: skip
+PAYOUT = {
+    "id": 7, "run": 1, "organization": "bobs-pools", "currency": "CNY", "amount": "20.000000", "lines": 2, "state": "failed",
+    "reason": "no such account",
+}  # fmt: skip
+ATTEMPT = {"number": 1, "key": "payout/7/1", "state": "failed", "reference": "r-1", "reason": "no such account"}
+DOCUMENT = PAYOUT | {"attempts": [ATTEMPT]}
+LINE = {"charge": 3, "role": "provider", "task": "0198", "attempt": None, "amount": "1.200000"}
+ANSWERS = {
+    "GET /payables": {"results": [SHARE], "next": None},
+    "GET /payouts": {"results": [PAYOUT], "next": None},
+    "GET /payouts/7": DOCUMENT,
+    "GET /payouts/7/lines": {"results": [LINE], "next": None},
+    "POST /payout-runs": {"run": 1, "payouts": [PAYOUT]},
+    "POST /payouts/send": {"paid": 1, "failed": 0, "pending": 2},
+    "POST /payouts/7/approve": DOCUMENT,
+    "POST /payouts/7/retry": DOCUMENT,
+    "POST /payouts/7/cancel": DOCUMENT,
+}
+
+
+@pytest.fixture(autouse=True)
+def told(platform: Platform) -> None:
+    platform.answers |= ANSWERS
+
+
+def test_a_payees_shares_are_shown(run: Run) -> None:
+    shown = run("statement", "lines", "--party", "publisher").out
+    assert all(word in shown for word in ("1.200000", "held_back", "640000-G-1"))
+    assert run("statement", "lines", "--json").json == [SHARE]
+
+
+def test_payouts_their_attempts_and_lines_are_shown(run: Run) -> None:
+    assert "bobs-pools" in run("payout", "list").out
+    assert "payout/7/1" in run("payout", "show", "7").out
+    assert run("payout", "show", "7", "--json").json == DOCUMENT
+    assert "1.200000" in run("payout", "lines", "7").out
+
+
+@pytest.mark.parametrize("words", [("approve", "7"), ("retry", "7"), ("cancel", "7", "--reason", "wrong payee")])
+def test_operators_decide(run: Run, words: tuple[str, ...]) -> None:
+    assert "no such account" in run("payout", *words).out
+
+
+def test_operators_gather_and_send(run: Run, platform: Platform) -> None:
+    assert "20.000000" in run("payout", "run").out
+    assert "1 paid, 0 failed, 2 without an answer yet" in run("payout", "send").out
+    platform.answers["POST /payout-runs"] = {"run": None, "payouts": []}
+    assert "nothing is due" in run("payout", "run").out
