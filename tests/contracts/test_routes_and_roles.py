@@ -75,7 +75,11 @@ GET budgets/alerts                                             alice 401 401 200
 GET credit                                                     alice 401 401 200 403 200 200 200 200
 POST credit/blocks                                             alice 401 401 403 403 403 403 403 201
 POST credit/blocks/lift                                        alice 401 401 403 403 403 403 403 200
+GET credit/grants                                              alice 401 401 200 403 200 200 200 200
+POST credit/grants                                             alice 401 401 403 403 403 403 403 201
 GET credit/holds                                               alice 401 401 200 403 200 200 200 200
+GET credit/movements                                           alice 401 401 200 403 200 200 200 200
+POST credit/top-ups                                            alice 401 401 403 403 403 403 403 201
 GET keys                                                       alice 401 401 200 200 200 200 200 200
 POST keys                                                      alice 401 401 201 403 403 403 201 201
 DELETE keys/<prefix>                                           alice 401 401 404 403 403 403 204 404
@@ -235,6 +239,7 @@ GET /                                                          alice 200 200 200
 POST /                                                         alice 405 405 405 405 405 405 405 405
 """
 TOLD: Final = [Threshold(80, "notify")]
+MONEY: Final = {"reference": "bank/7", "organization": "acme", "amount": "5"}
 BUDGET: Final = {"name": "all", "scope": "organization", "amount": "5", "thresholds": [{"percent": 80, "action": "notify"}]}
 TASK: Final = {"capability": "carols-programs/noop", "inputs": {"count": 1}}
 BODIES: Final[dict[str, Any]] = {
@@ -262,6 +267,8 @@ BODIES: Final[dict[str, Any]] = {
     "PATCH budgets/<number>": {"amount": "7"},
     "POST credit/blocks": {"organization": "acme", "reason": "dunning"},
     "POST credit/blocks/lift": {"organization": "acme", "reason": "dunning"},
+    "POST credit/grants": MONEY | {"expires_at": "2099-01-01T00:00:00Z", "reason": "welcome"},
+    "POST credit/top-ups": MONEY,
     "POST keys": {"name": "another", "scopes": ["tasks:read"]},
     "POST keys/login": {"username": "alice", "password": build.PASSWORD},
     "PATCH organization": {"name": "Renamed"},
