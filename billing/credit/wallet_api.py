@@ -35,7 +35,7 @@ class MovementOut(Out):
     number = serializers.IntegerField(source="pk")
     at = serializers.DateTimeField(source="entry.posted_at")
     kind = serializers.CharField(source="entry.kind", help_text="payment, grant, settle, expire, credit_note ...")
-    source = serializers.SerializerMethodField(help_text="prepaid or grant")
+    source = serializers.SerializerMethodField(help_text="prepaid or grant")  # type: ignore[assignment]  # a field of that name
     currency = serializers.CharField(source="account.currency")
     amount = serializers.SerializerMethodField(help_text="decimal text, with its sign")
     entry = serializers.CharField(source="entry.key", help_text="the journal entry that posted it")

@@ -230,6 +230,8 @@ POST /artifacts/<artifact_id>/pin/                             alice 302 302 404
 GET /artifacts/<artifact_id>/unpin/                            alice 405 405 405 405 405 405 405 405
 POST /artifacts/<artifact_id>/unpin/                           alice 302 302 404 403 403 302 302 302
 GET /bill/                                                     alice 302 302 200 403 200 200 200 200
+GET /credit/                                                   alice 302 302 200 403 200 200 200 200
+POST /credit/                                                  alice 405 405 405 405 405 405 405 405
 POST /bill/                                                    alice 405 405 405 405 405 405 405 405
 GET /keys/                                                     alice 302 302 200 200 200 200 200 200
 POST /keys/                                                    alice 302 302 422 403 403 403 422 422
