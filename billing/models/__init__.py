@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from billing.models.charges import Charge, CostSoFar
+from billing.models.grants import Grant, GrantMove
 from billing.models.invoices import (
     BillingPeriod,
     CreditNote,
@@ -35,6 +36,8 @@ __all__ = [
     "CreditNoteLine",
     "DunningNotice",
     "GatewayPayment",
+    "Grant",
+    "GrantMove",
     "Invoice",
     "InvoiceLine",
     "InvoiceTax",
