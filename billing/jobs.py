@@ -9,6 +9,8 @@ from celery import shared_task
 from django.utils import timezone
 
 from billing.credit.proving import prove_credit
+from billing.credit.settling import settle_from_wallet
+from billing.credit.wallet import expire_grants
 from billing.credit.watching import watch_credit
 from billing.invoices.closing import close_all
 from billing.invoices.dunning import climb, follow_blocks
@@ -54,7 +56,8 @@ def seal_job() -> None:
 
 @shared_task(name="billing.prove")
 def prove_job() -> None:
-    """Every night: seal what any other way missed, put back balances that were lost, and prove the whole ledger and all credit."""
+    """Every night: end grants, seal what was missed, put back lost balances, and prove the whole ledger and all credit."""
+    expire_grants()
     rebuild_balances()
     seal_all(seconds=SECONDS, everything=True)
     prove()
@@ -66,9 +69,10 @@ def prove_job() -> None:
 def close_job() -> None:
     """Every hour, as months begin at other moments in other zones; then notices for what is overdue.
 
-    On the first of a month unbilled charges of any age are looked for.
+    On the first of a month unbilled charges of any age are looked for. What is owed is paid from wallets before anybody is noticed.
     """
     close_all(everything=timezone.now().day == 1)
+    settle_from_wallet()
     climb()
     follow_blocks()
 

@@ -64,6 +64,8 @@ GROUPS: Final = (
             ("Their lines", "billing_creditnoteline", "list"),
             ("Payments", "billing_payment", "payments"),
             ("What they paid", "billing_paymentallocation", "task_alt"),
+            ("Grants", "billing_grant", "redeem"),
+            ("What was taken of them", "billing_grantmove", "remove_circle_outline"),
             ("Bank statements", "billing_bankstatement", "upload_file"),
             ("Banks' lines", "billing_bankline", "inbox"),
             ("Gateways' payments", "billing_gatewaypayment", "credit_card"),

@@ -8,6 +8,7 @@ from django.urls import path
 from console.accounts import ChooseOrganization, Keys, LogIn, RevokeKey
 from console.artifacts import ArtifactList, DropCopy, OneArtifact, PinIt, Replicate, Unpin
 from console.bills import Bill
+from console.credit import CreditPage
 from console.market import JoinToken, Market, Pools
 from console.network import Network
 from console.submitting import CapabilityList, OneCapability
@@ -34,6 +35,7 @@ urlpatterns = [
     path("pools/", Pools.as_view(), name="pools"),
     path("pools/<pool:identifier>/join-token/", JoinToken.as_view(), name="join-token"),
     path("bill/", Bill.as_view(), name="bill"),
+    path("credit/", CreditPage.as_view(), name="credit"),
     path("keys/", Keys.as_view(), name="keys"),
     path("keys/<key:prefix>/revoke/", RevokeKey.as_view(), name="revoke-key"),
 ]

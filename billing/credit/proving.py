@@ -36,6 +36,25 @@ SELECT 'allowance/' || allowance.id || '/' || sums.name, allowance.organization_
                             ('held', held_micros, coalesce(held.micros, 0))) AS sums (name, stands, counted)
  WHERE sums.stands <> sums.counted
 """
+# Grants hold what their accounts hold, and each what its moves leave of it.
+_GRANTS: Final = """
+WITH kept AS (
+  SELECT given.organization_id, given.currency, sum(given.left_micros::numeric) AS stands,
+         sum(given.amount_micros::numeric - coalesce(moved.micros, 0)) AS counted
+    FROM billing_grant given
+    LEFT JOIN (SELECT grant_id, sum(amount_micros::numeric) AS micros FROM billing_grantmove GROUP BY 1) moved
+      ON moved.grant_id = given.id
+   GROUP BY 1, 2
+), posted AS (
+  SELECT account.organization_id, account.currency, sum(leg.credit_micros::numeric - leg.debit_micros) AS micros
+    FROM billing_account account JOIN billing_leg leg ON leg.account_id = account.id WHERE account.kind = 'user_grant' GROUP BY 1, 2
+)
+SELECT 'grants/' || organization_id || '/' || currency || '/' || sums.name, organization_id, sums.stands, sums.counted
+  FROM kept FULL JOIN posted USING (organization_id, currency)
+ CROSS JOIN LATERAL (VALUES ('moves', coalesce(kept.stands, 0), coalesce(kept.counted, 0)),
+                            ('legs', coalesce(kept.stands, 0), coalesce(posted.micros, 0))) AS sums (name, stands, counted)
+ WHERE sums.stands <> sums.counted
+"""
 _BUDGETS: Final = """
 SELECT 'budget/' || budget.id || '/' || sums.name, budget.organization_id, sums.stands, sums.counted
   FROM marketplace_budget budget
@@ -57,7 +76,7 @@ SELECT 'budget/' || budget.id || '/' || sums.name, budget.organization_id, sums.
 
 
 def prove_credit() -> int:
-    """Count allowances and budgets again. Returns how many sums are not what their facts add up to.
+    """Count allowances, budgets and grants again. Returns how many sums are not what their facts add up to.
 
     The same difference raises one alarm, however often it is found.
     """
@@ -65,8 +84,9 @@ def prove_credit() -> int:
     with connection.cursor() as cursor:
         cursor.execute(_ALLOWANCES, {})
         found = cursor.fetchall()
-        cursor.execute(_BUDGETS, {})
-        found += cursor.fetchall()
+        for statement in (_BUDGETS, _GRANTS):
+            cursor.execute(statement, {})
+            found += cursor.fetchall()
     alarms = [CreditAlarm(what=what, organization_id=o, stands=s, counted=c, raised_at=now) for what, o, s, c in found]
     for alarm in alarms:
         log.error("a sum of credit is not what its facts say: %s", alarm)

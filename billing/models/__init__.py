@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from billing.models.charges import Charge, CostSoFar
+from billing.models.grants import Grant, GrantMove
 from billing.models.invoices import (
     BillingPeriod,
     CreditNote,
@@ -36,6 +37,8 @@ __all__ = [
     "CreditNoteLine",
     "DunningNotice",
     "GatewayPayment",
+    "Grant",
+    "GrantMove",
     "Invoice",
     "InvoiceLine",
     "InvoiceTax",

@@ -17,6 +17,7 @@ class Account(models.Model):
     provider_payable   owed to a resource provider     platform_loss         what users will never pay
     publisher_payable  owed to a capability provider   platform_tax_payable  owed to the tax office
     platform_revenue   the platform's share
+    user_grant         given, and not used yet         platform_promotion    what was given away
     """
 
     class Kind(models.TextChoices):
@@ -31,6 +32,8 @@ class Account(models.Model):
         PLATFORM_LOSS = "platform_loss"
         PLATFORM_CASH = "platform_cash"
         PLATFORM_TAX_PAYABLE = "platform_tax_payable"
+        USER_GRANT = "user_grant"
+        PLATFORM_PROMOTION = "platform_promotion"
 
     kind = models.CharField(max_length=20, choices=Kind.choices)
     organization = models.ForeignKey("marketplace.Organization", models.PROTECT, null=True, blank=True)

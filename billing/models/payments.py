@@ -16,6 +16,7 @@ class Payment(models.Model):
 
     method operator   somebody recorded it          bank      a line of a bank statement
            gateway    a payment gateway confirmed   prepaid   from the prepaid balance
+           grant      promotional credit
     """
 
     class Method(models.TextChoices):
@@ -23,6 +24,7 @@ class Payment(models.Model):
         BANK = "bank"
         GATEWAY = "gateway"
         PREPAID = "prepaid"
+        GRANT = "grant"
 
     key = models.CharField(max_length=100, unique=True, help_text="names its source, so that it counts once")
     organization = models.ForeignKey("marketplace.Organization", models.PROTECT, related_name="+")

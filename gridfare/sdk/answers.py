@@ -319,6 +319,35 @@ class Credit(TypedDict):
     blocks: list[Block]
 
 
+class Grant(TypedDict):
+    number: int
+    reference: str
+    currency: str
+    amount: str
+    left: str
+    expires_at: str
+    reason: str
+    granted_at: str
+
+
+class Movement(TypedDict):
+    number: int
+    at: str
+    kind: str
+    source: str
+    currency: str
+    amount: str
+    entry: str
+
+
+class TopUp(TypedDict):
+    number: int
+    reference: str
+    currency: str
+    amount: str
+    recorded_at: str
+
+
 class Threshold(TypedDict):
     percent: int
     action: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from gridfare.sdk.answers import Budget, BudgetAlert, Credit, Hold, Threshold
+from gridfare.sdk.answers import Budget, BudgetAlert, Credit, Grant, Hold, Movement, Threshold, TopUp
 from gridfare.sdk.http import Calls
 
 
@@ -29,6 +29,28 @@ class CreditCalls(Calls):
         """Operators: take its tasks again. False: it was not blocked for this reason."""
         body = {"organization": organization, "reason": reason}
         return bool(self.http.post("/credit/blocks/lift", body, repeatable=True)["changed"])
+
+    def movements(self, *, most: int | None = None) -> Iterator[Movement]:
+        """What came into the wallet (above zero) and what left it, newest first."""
+        return self.http.pages("/credit/movements", most=most)
+
+    def grants(self, *, most: int | None = None) -> Iterator[Grant]:
+        """Credit that the organization was given, newest first, used and expired grants too."""
+        return self.http.pages("/credit/grants", most=most)
+
+    def grant(
+        self, organization: str, amount: str, expires_at: str, reason: str, *, reference: str, currency: str | None = None
+    ) -> Grant:
+        """Operators: give credit (decimal text) until a moment (RFC 3339). The same reference is given once."""
+        body = {"organization": organization, "amount": amount, "expires_at": expires_at, "reason": reason, "reference": reference}
+        given: Grant = self.http.post("/credit/grants", body | _in(currency), repeatable=True)
+        return given
+
+    def top_up(self, organization: str, amount: str, *, reference: str, currency: str | None = None) -> TopUp:
+        """Operators: record money for a wallet. The same reference, for example the bank's, counts once."""
+        body = {"organization": organization, "amount": amount, "reference": reference}
+        recorded: TopUp = self.http.post("/credit/top-ups", body | _in(currency), repeatable=True)
+        return recorded
 
     def budgets(self, *, most: int | None = None) -> Iterator[Budget]:
         """The organization's budgets, newest first, closed ones too."""
@@ -70,3 +92,7 @@ class CreditCalls(Calls):
     def budget_alerts(self, *, most: int | None = None) -> Iterator[BudgetAlert]:
         """Thresholds that were reached, newest first."""
         return self.http.pages("/budgets/alerts", most=most)
+
+
+def _in(currency: str | None) -> dict[str, str]:
+    return {} if currency is None else {"currency": currency}

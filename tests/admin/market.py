@@ -80,6 +80,7 @@ from tests.builders_settlement import a_payout
 from tests.builders_storage import a_replica
 from tests.builders_tasks import FakeAgent, a_task, a_version, run_to_end
 from tests.builders_usage import a_kept_event, an_event, sent
+from tests.builders_wallet import give, owe
 from tests.builders_webhooks import Receiver, an_endpoint, tell
 
 _serial = numbers(1)
@@ -181,6 +182,8 @@ def _credit(task: Task) -> None:
     )  # fmt: skip
     sums = {"amount_micros": 10**9, "spent_micros": 8 * 10**8, "held_micros": 0}
     BudgetAlert.objects.create(budget=budget, period_start=now, percent=80, action="notify", raised_at=now, **sums)
+    settled = owe(an_organization(f"given-{next(_serial)}"), 100)
+    give(settled.organization, 50, days=9, key=f"gift/{settled.pk}")
     CreditAlarm.objects.create(what=f"allowance/{next(_serial)}/held", organization=acme, stands=1, counted=0, raised_at=now)
 
 

@@ -829,6 +829,33 @@ def credit_holds(handler: Handler, _: Json) -> Json:
     return {"next": None, "previous": None, "results": [hold]}
 
 
+@route("GET", "/credit/movements")
+def credit_movements(handler: Handler, _: Json) -> Json:
+    moved = {"number": 4, "at": "2026-04-01T00:00:00Z", "kind": "settle", "source": "prepaid", "currency": "CNY",
+             "amount": "-2.000000", "entry": "wallet/7/0"}  # fmt: skip
+    return {"next": None, "previous": None, "results": [moved]}
+
+
+GRANT = {"number": 2, "reference": "welcome/acme", "currency": "CNY", "amount": "5.000000", "left": "3.000000",
+         "expires_at": "2099-01-01T00:00:00Z", "reason": "welcome", "granted_at": "2026-03-01T00:00:00Z"}  # fmt: skip
+
+
+@route("GET", "/credit/grants")
+def credit_grants(handler: Handler, _: Json) -> Json:
+    return {"next": None, "previous": None, "results": [GRANT]}
+
+
+@route("POST", "/credit/grants")
+def give_a_grant(handler: Handler, _: Json) -> Any:
+    return GRANT | json.loads(handler.body)
+
+
+@route("POST", "/credit/top-ups")
+def record_a_top_up(handler: Handler, _: Json) -> Any:
+    given = json.loads(handler.body)
+    return {"number": 9, "currency": "CNY", "recorded_at": "2026-03-01T00:00:00Z"} | given
+
+
 @route("POST", "/credit/blocks(?P<lift>/lift)?")
 def credit_blocks(handler: Handler, variables: Json) -> Json:
     return {"changed": not variables["lift"]}

@@ -22,6 +22,16 @@ def test_operators_block_and_lift(run: Run) -> None:
     assert run("credit", "lift", "acme", "dunning", "--json").json["changed"] is False
 
 
+def test_a_wallet_is_filled_and_shows_what_moved(run: Run) -> None:
+    given = ("--until", "2099-01-01T00:00:00Z", "--reason", "welcome", "--reference", "welcome/acme")
+    assert "acme was given" in run("credit", "grant", "acme", "5", *given).out
+    assert run("credit", "top-up", "acme", "7.5", "--reference", "bank/7", "--json").json["amount"] == "7.5"
+    assert "welcome" in run("credit", "grants").out
+    assert run("credit", "movements", "--json").json[0]["amount"] == "-2.000000"
+    assert "settle" in run("credit", "movements").out
+    assert run("credit", "top-up", "acme", "7.5").code == 2
+
+
 def test_budgets_are_opened_listed_changed_and_closed(run: Run) -> None:
     made = run("budget", "open", "film", "500", "--scope", "project", "--of", "film", "--at", "90:pause", "--json").json
     assert (made["amount"], made["thresholds"]) == ("500", [{"percent": 90, "action": "pause"}])

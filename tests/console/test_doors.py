@@ -42,6 +42,7 @@ PAGES: dict[str, dict[str, int]] = {
     "/network/": EVERYBODY,
     "/pools/": EVERYBODY,
     "/bill/": EVERYBODY | {VIEWER: 403},
+    "/credit/": EVERYBODY | {VIEWER: 403},
     "/keys/": EVERYBODY,
 }
 _READ_ONLY = {BILLING: 403, VIEWER: 403, "anonymous": 302}
@@ -151,7 +152,7 @@ ODD = ["older=x", "older=7", "state=nothing", "party=x&group=y&month=z&after=w",
 @pytest.mark.parametrize("query", [*ODD, "before=9" * 30, "after=x"])
 def test_odd_questions_are_answered_as_if_not_asked(query: str) -> None:
     client = browser_as(OWNER)
-    for url in ("/tasks/", "/artifacts/", "/bill/", "/capabilities/", "/market/", "/network/", "/pools/"):
+    for url in ("/tasks/", "/artifacts/", "/bill/", "/credit/", "/capabilities/", "/market/", "/network/", "/pools/"):
         assert client.get(f"{url}?{query}").status_code == 200
 
 

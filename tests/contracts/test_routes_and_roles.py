@@ -80,7 +80,11 @@ GET budgets/alerts                                             alice 401 401 200
 GET credit                                                     alice 401 401 200 403 200 200 200 200
 POST credit/blocks                                             alice 401 401 403 403 403 403 403 201
 POST credit/blocks/lift                                        alice 401 401 403 403 403 403 403 200
+GET credit/grants                                              alice 401 401 200 403 200 200 200 200
+POST credit/grants                                             alice 401 401 403 403 403 403 403 201
 GET credit/holds                                               alice 401 401 200 403 200 200 200 200
+GET credit/movements                                           alice 401 401 200 403 200 200 200 200
+POST credit/top-ups                                            alice 401 401 403 403 403 403 403 201
 POST gateways/<gateway>/callback                               alice 403 403 403 403 403 403 403 403
 GET invoices                                                   alice 401 401 200 403 200 200 200 200
 GET invoices/<invoice>                                         alice 401 401 404 403 200 200 200 200
@@ -251,6 +255,8 @@ POST /artifacts/<artifact_id>/pin/                             alice 302 302 404
 GET /artifacts/<artifact_id>/unpin/                            alice 405 405 405 405 405 405 405 405
 POST /artifacts/<artifact_id>/unpin/                           alice 302 302 404 403 403 302 302 302
 GET /bill/                                                     alice 302 302 200 403 200 200 200 200
+GET /credit/                                                   alice 302 302 200 403 200 200 200 200
+POST /credit/                                                  alice 405 405 405 405 405 405 405 405
 POST /bill/                                                    alice 405 405 405 405 405 405 405 405
 GET /keys/                                                     alice 302 302 200 200 200 200 200 200
 POST /keys/                                                    alice 302 302 422 403 403 403 422 422
@@ -260,6 +266,7 @@ GET /                                                          alice 200 200 200
 POST /                                                         alice 405 405 405 405 405 405 405 405
 """
 TOLD: Final = [Threshold(80, "notify")]
+MONEY: Final = {"reference": "bank/7", "organization": "acme", "amount": "5"}
 BUDGET: Final = {"name": "all", "scope": "organization", "amount": "5", "thresholds": [{"percent": 80, "action": "notify"}]}
 TASK: Final = {"capability": "carols-programs/noop", "inputs": {"count": 1}}
 BODIES: Final[dict[str, Any]] = {
@@ -294,6 +301,8 @@ BODIES: Final[dict[str, Any]] = {
     "PATCH budgets/<number>": {"amount": "7"},
     "POST credit/blocks": {"organization": "acme", "reason": "dunning"},
     "POST credit/blocks/lift": {"organization": "acme", "reason": "dunning"},
+    "POST credit/grants": MONEY | {"expires_at": "2099-01-01T00:00:00Z", "reason": "welcome"},
+    "POST credit/top-ups": MONEY,
     "POST keys": {"name": "another", "scopes": ["tasks:read"]},
     "POST keys/login": {"username": "alice", "password": build.PASSWORD},
     "PATCH organization": {"name": "Renamed"},
