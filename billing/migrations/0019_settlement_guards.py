@@ -8,11 +8,11 @@ SQL = Path(__file__).parent / "sql"
 
 
 class Migration(migrations.Migration):
-    dependencies = [("billing", "0017_settle4")]
+    dependencies = [("billing", "0018_settlement")]
 
     operations = [
         migrations.RunSQL(
-            (SQL / "0018_payout_guards.sql").read_text(),
-            (SQL / "0018_payout_guards_reverse.sql").read_text(),
+            (SQL / "0019_payout_guards.sql").read_text(),
+            (SQL / "0019_payout_guards_reverse.sql").read_text(),
         )
     ]

@@ -9,7 +9,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("billing", "0016_invoiced_periods"),
+        ("billing", "0017_grants"),
         ("marketplace", "0025_own_prices"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
