@@ -9,6 +9,7 @@ from django.db.models import QuerySet
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from billing.invoices import admin as _invoices  # noqa: F401  registers its pages
 from billing.ledger import admin as _ledger  # noqa: F401  registers its pages
 from billing.models import Account, Charge, CostSoFar, JournalEntry, Leg
 from billing.pricing import VERDICTS

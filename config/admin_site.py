@@ -40,6 +40,28 @@ GROUPS: Final = (
         ),
     ),
     (
+        "Invoices",
+        (
+            ("Invoices", "billing_invoice", "request_quote"),
+            ("Months", "billing_billingperiod", "calendar_month"),
+            ("Lines", "billing_invoiceline", "list"),
+            ("Charges of lines", "billing_invoicedcharge", "link"),
+            ("Taxes on invoices", "billing_invoicetax", "percent"),
+            ("Credit notes", "billing_creditnote", "undo"),
+            ("Their lines", "billing_creditnoteline", "list"),
+            ("Payments", "billing_payment", "payments"),
+            ("What they paid", "billing_paymentallocation", "task_alt"),
+            ("Bank statements", "billing_bankstatement", "upload_file"),
+            ("Banks' lines", "billing_bankline", "inbox"),
+            ("Gateways' payments", "billing_gatewaypayment", "credit_card"),
+            ("Notices", "billing_dunningnotice", "campaign"),
+            ("Numbers", "billing_series", "tag"),
+            ("Taxes", "billing_tax", "percent"),
+            ("Rates of tax", "billing_taxrate", "percent"),
+            ("Taxed organizations", "billing_taxassignment", "domain"),
+        ),
+    ),
+    (
         "Providers",
         (
             ("Pools", "marketplace_pool", "dns"),

@@ -19,9 +19,9 @@ from core.money import text_of
 Json = dict[str, Any]
 OTHERS: Final = "Equity:Counterparties"
 _CLASS_OF: Final = {
-    "receivable": "Assets", "cash": "Assets", "bank": "Assets", "clearing": "Assets",
+    "receivable": "Assets", "cash": "Assets", "bank": "Assets", "clearing": "Assets", "remainder": "Assets",
     "payable": "Liabilities", "prepaid": "Liabilities", "wallet": "Liabilities", "reserve": "Liabilities", "tax": "Liabilities",
-    "revenue": "Income", "cost": "Expenses", "expense": "Expenses", "loss": "Expenses",
+    "revenue": "Income", "cost": "Expenses", "expense": "Expenses", "loss": "Expenses", "rounding": "Expenses",
 }  # fmt: skip
 
 

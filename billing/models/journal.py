@@ -9,10 +9,13 @@ from django.db.models import Q
 
 
 class Account(models.Model):
-    """A place where money is counted. Debits raise the left three, credits the others.
+    """A place where money is counted. Debits raise receivables, remainders, costs, losses and the bank; credits the others.
 
-    user_receivable    what a user owes            platform_cost       what the platform pays itself
-    provider_payable   owed to a resource provider publisher_payable   owed to a capability provider
+    user_receivable    what a user owes                platform_cost         what the platform pays itself
+    user_remainder     left to the next invoice        platform_rounding     what invoices drop, by contract
+    user_prepaid       paid, and not owed yet          platform_bank         money that came in
+    provider_payable   owed to a resource provider     platform_loss         what users will never pay
+    publisher_payable  owed to a capability provider   platform_tax_payable  owed to the tax office
     platform_revenue   the platform's share
     """
 
@@ -22,6 +25,12 @@ class Account(models.Model):
         PUBLISHER_PAYABLE = "publisher_payable"
         PLATFORM_REVENUE = "platform_revenue"
         PLATFORM_COST = "platform_cost"
+        USER_REMAINDER = "user_remainder"
+        USER_PREPAID = "user_prepaid"
+        PLATFORM_ROUNDING = "platform_rounding"
+        PLATFORM_LOSS = "platform_loss"
+        PLATFORM_BANK = "platform_bank"
+        PLATFORM_TAX_PAYABLE = "platform_tax_payable"
 
     kind = models.CharField(max_length=20, choices=Kind.choices)
     organization = models.ForeignKey("marketplace.Organization", models.PROTECT, null=True, blank=True)

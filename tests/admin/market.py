@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from billing.ledger.sealing import seal_all
-from billing.models import CostSoFar, LedgerAlarm, LedgerSeal
+from billing.models import Charge, CostSoFar, Invoice, InvoicedCharge, LedgerAlarm, LedgerSeal
 from billing.services import charge_tasks
 from core.admin.cells import change_url
 from marketplace.models import Artifact, Blob, BlobPlace, Pool, Region, Task, TaskArtifact, TaskReference, Upload
@@ -53,6 +53,7 @@ from tests.builders import (
     an_organization,
     olga,
 )
+from tests.builders_invoices import make_everything, make_invoice, make_period
 from tests.builders_network import a_link, a_wish
 from tests.builders_storage import a_replica
 from tests.builders_tasks import FakeAgent, a_task, a_version, run_to_end
@@ -105,6 +106,7 @@ def everything() -> Task:
     TaskReference.objects.create(task=task, needs=task, field="scene", path="*.obj")
     soon = {"start_p50_s": 1, "start_p90_s": 2, "finish_p50_s": 3, "finish_p90_s": 4}
     Prediction.objects.get_or_create(task=task, defaults={"made_at": timezone.now(), "price": 1, "tflop": 1, **soon})
+    _invoices(task)
     _trust(attempt)
     _files(task)
     _network(Attempt.objects.get(pk=attempt.pk).pool)
@@ -119,6 +121,13 @@ def everything() -> Task:
     sent(metering, an_event(metering, alice().organization))
     LogEntry.objects.create(user=olga().user, object_repr="a pool", action_flag=CHANGE, change_message="drained")
     return task
+
+
+def _invoices(task: Task) -> None:
+    invoice = make_everything(task.organization)
+    draft = make_invoice(make_period(an_organization(f"billed-{next(_serial)}")), "grace")
+    InvoicedCharge.objects.create(charge=Charge.objects.filter(task=task).latest("pk"), line=draft.lines.get())
+    Invoice.objects.filter(pk=invoice.pk).update(state="overdue")
 
 
 def _trust(attempt: Attempt) -> None:

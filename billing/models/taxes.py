@@ -1,0 +1,65 @@
+"""Taxes: their rates through time, and who is asked for them. Dated versions that do not overlap."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.contrib.postgres.constraints import ExclusionConstraint
+from django.contrib.postgres.fields import DateTimeRangeField
+from django.db import models
+from django.db.models import Func, Q, Value
+
+
+def _alone(column: str) -> Func:
+    """A number as a range of itself: an exclusion constraint on it needs no btree_gist."""
+    return Func(column, column, Value("[]"), function="int8range")
+
+
+class Tax(models.Model):
+    """A kind of tax: `vat` "增值税"."""
+
+    code = models.SlugField(max_length=20, unique=True)
+    name = models.CharField(max_length=60)
+
+    class Meta:
+        verbose_name_plural = "taxes"
+
+    def __str__(self) -> str:
+        return self.code
+
+
+class TaxRate(models.Model):
+    """How much a tax is from a moment on. An invoice takes the rate at the end of its month."""
+
+    tax = models.ForeignKey(Tax, models.PROTECT, related_name="rates", db_index=False)
+    percent = models.DecimalField(max_digits=7, decimal_places=4)
+    valid = DateTimeRangeField(help_text="[from, to)")
+
+    class Meta:
+        constraints: ClassVar = [
+            ExclusionConstraint(name="tax_rates_do_not_overlap", expressions=[(_alone("tax_id"), "&&"), ("valid", "&&")]),
+            models.CheckConstraint(condition=Q(percent__gte=0, percent__lte=100, valid__isempty=False), name="tax_rate_is_a_part"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.percent} %"
+
+
+class TaxAssignment(models.Model):
+    """An organization is asked for a tax, for as long as this is valid."""
+
+    tax = models.ForeignKey(Tax, models.PROTECT, related_name="assignments", db_index=False)
+    organization = models.ForeignKey("marketplace.Organization", models.PROTECT, related_name="+", db_index=False)
+    valid = DateTimeRangeField(help_text="[from, to)")
+
+    class Meta:
+        constraints: ClassVar = [
+            ExclusionConstraint(
+                name="tax_assignments_do_not_overlap",
+                expressions=[(_alone("organization_id"), "&&"), (_alone("tax_id"), "&&"), ("valid", "&&")],
+            ),
+            models.CheckConstraint(condition=Q(valid__isempty=False), name="tax_assignment_lasts"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.tax_id} of {self.organization_id}"
