@@ -180,6 +180,7 @@ CURRENCY = "CNY"
 CREDIT_LIMIT = env_int("GRIDFARE_CREDIT_LIMIT", 10_000)  # in whole units of the currency, without a contract that says otherwise
 GRACE_DAYS = env_int("GRIDFARE_GRACE_DAYS", 3)  # a month's invoice stays a draft so long, for late usage
 DUE_DAYS = env_int("GRIDFARE_DUE_DAYS", 14)  # from an invoice's issue until it is overdue
+ISSUER_NAME = env("GRIDFARE_ISSUER_NAME") or "Gridfare"  # who invoices, in exports; ASCII
 USAGE_ZONE = env("GRIDFARE_USAGE_ZONE") or "Asia/Shanghai"  # whose days the rollups of usage are of
 STORE_REGION = env("GRIDFARE_STORE_REGION") or ""  # where the market's store is; transfers are then counted from there
 PLANNER_TIME_BOX_S = float(env("GRIDFARE_PLANNER_TIME_BOX_S") or 2.0)  # for the optimum; then greedy

@@ -31,6 +31,7 @@ urlpatterns = [
     path("api/v1/", include("metering.api")),
     path("api/v1/", include("billing.api")),
     path("api/v1/", include("billing.ledger.api")),
+    path("api/v1/", include("billing.exports.api")),
     path("agent/v1/", include("scheduler.api.agents")),
     path("", include("console.urls")),
     path("", views.home, name="home"),

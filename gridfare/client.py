@@ -20,6 +20,7 @@ from gridfare import config
 from gridfare.sdk.accounts import AccountCalls
 from gridfare.sdk.capabilities import CapabilityCalls
 from gridfare.sdk.errors import NotLoggedIn
+from gridfare.sdk.exports import ExportCalls
 from gridfare.sdk.http import Http, Retry
 from gridfare.sdk.ledger import LedgerCalls
 from gridfare.sdk.network import NetworkCalls
@@ -30,7 +31,7 @@ from gridfare.sdk.usage import UsageCalls
 __all__ = ["Client", "Retry", "find_access"]
 
 
-class Client(TaskCalls, CapabilityCalls, ProviderCalls, NetworkCalls, UsageCalls, AccountCalls, LedgerCalls):
+class Client(TaskCalls, CapabilityCalls, ProviderCalls, NetworkCalls, UsageCalls, AccountCalls, LedgerCalls, ExportCalls):
     """A connection to one platform with one key. Safe to share between threads; close it, or use it in `with`.
 
     url, key   default: GRIDFARE_URL and GRIDFARE_KEY, then the profile stored by `gridfare login`

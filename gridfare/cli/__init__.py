@@ -14,6 +14,7 @@ from gridfare.cli import account, ledger, market, submitting, tasks
 from gridfare.cli.agent import agent_app
 from gridfare.cli.artifact import artifact_app
 from gridfare.cli.capability import capability_app
+from gridfare.cli.export import export_app
 from gridfare.cli.group import Doors
 from gridfare.cli.network import network_app
 from gridfare.cli.output import AsJson
@@ -66,6 +67,7 @@ app.command(rich_help_panel="Account")(version)
 app.command("verify-ledger", rich_help_panel="Account")(ledger.verify_ledger)
 app.add_typer(account.keys_app, name="keys", rich_help_panel="Account")
 app.add_typer(ledger.ledger_app, name="ledger", rich_help_panel="Account")
+app.add_typer(export_app, name="export", rich_help_panel="Account")
 app.add_typer(capability_app, name="capability", rich_help_panel="Market")
 app.add_typer(artifact_app, name="artifact", rich_help_panel="Work")
 app.add_typer(network_app, name="network", rich_help_panel="Market")

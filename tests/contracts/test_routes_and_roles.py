@@ -28,6 +28,7 @@ from scheduler.services.placing import run_round
 from tests import builders as build
 from tests.builders_capabilities import a_manifest, an_artifact, sha256_of
 from tests.builders_http import HttpAgent, answer_in_this_thread
+from tests.builders_invoices import make_period
 from tests.builders_network import a_link, a_wish
 from tests.builders_storage import a_replica
 from tests.builders_tasks import FakeAgent, a_task, a_version, run_to_end
@@ -59,6 +60,7 @@ POST keys                                                      alice 401 401 201
 DELETE keys/<prefix>                                           alice 401 401 404 403 403 403 204 404
 POST keys/<prefix>/rotate                                      alice 401 401 404 403 403 403 201 404
 POST keys/login                                                alice 201 201 201 201 201 201 201 201
+GET exports/focus                                              alice 401 401 404 403 200 200 200 404
 GET ledger/export                                              alice 401 401 200 403 200 200 200 200
 GET ledger/proof                                               alice 401 401 200 403 200 200 200 200
 GET ledger/proof/entries                                       alice 401 401 200 403 200 200 200 200
@@ -211,7 +213,12 @@ BODIES: Final[dict[str, Any]] = {
     "POST /agent/v1/checkpoints": {"checkpoints": []},
     "PUT /agent/v1/blobs/<attempt>/<fence>/<sha256>": b"new",
 }
-QUERIES: Final = {"network/path": "?from=here&to=there", "statements": "?party=user", "statements.csv": "?party=user"}
+QUERIES: Final = {
+    "network/path": "?from=here&to=there",
+    "exports/focus": "?month=2026-03",
+    "statements": "?party=user",
+    "statements.csv": "?party=user",
+}
 
 
 @dataclass(frozen=True)
@@ -255,6 +262,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     agent.sync(want=1)
     ((attempt, fence),) = agent.held.items()
     alice = build.alice()
+    make_period(alice.organization)
     upload = begin_upload(alice.organization, alice.user, name="b", sha256=sha256_of(b"bb"), size=2, media_type="text/plain")
     cast = {
         (one.__name__, role): one(role)
