@@ -165,7 +165,7 @@ def _names(charge: Charged) -> Row:
 
 def _metered(line: Mapping[str, str], part: Part, charge: Charged) -> Row:
     quantity, price, meter = Decimal(line["quantity"]), Decimal(line["unit_price"]), line["meter"]
-    name, unit = METERS[meter]
+    name, unit = METERS.get(meter, (meter, "Units"))
     cost = EXACT.multiply(quantity, price)
     fee = meter in {"publisher_fee", "task_fee"} or charge.offer is None
     sku = f"{charge.service if fee else charge.pool}/{meter}"
