@@ -22,6 +22,7 @@ from gridfare.sdk.capabilities import CapabilityCalls
 from gridfare.sdk.charges import ChargeCalls
 from gridfare.sdk.credit import CreditCalls
 from gridfare.sdk.errors import NotLoggedIn
+from gridfare.sdk.exports import ExportCalls
 from gridfare.sdk.http import Http, Retry
 from gridfare.sdk.invoices import InvoiceCalls
 from gridfare.sdk.ledger import LedgerCalls
@@ -44,6 +45,7 @@ class Client(
     AccountCalls,
     ChargeCalls,
     CreditCalls,
+    ExportCalls,
     InvoiceCalls,
     LedgerCalls,
     SettlementCalls,

@@ -17,6 +17,7 @@ from gridfare.cli.budget import budget_app
 from gridfare.cli.capability import capability_app
 from gridfare.cli.charge import charge_app, contract_app
 from gridfare.cli.credit import credit_app
+from gridfare.cli.export import export_app
 from gridfare.cli.group import Doors
 from gridfare.cli.network import network_app
 from gridfare.cli.output import AsJson
@@ -79,6 +80,7 @@ app.add_typer(invoices.invoice_app, name="invoice", rich_help_panel="Account")
 app.add_typer(payout_app, name="payout", rich_help_panel="Account")
 app.add_typer(statement_app, name="statement", rich_help_panel="Account")
 app.add_typer(webhook_app, name="webhook", rich_help_panel="Account")
+app.add_typer(export_app, name="export", rich_help_panel="Account")
 app.add_typer(capability_app, name="capability", rich_help_panel="Market")
 app.add_typer(artifact_app, name="artifact", rich_help_panel="Work")
 app.add_typer(network_app, name="network", rich_help_panel="Market")

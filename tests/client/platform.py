@@ -693,6 +693,11 @@ def ledger_export(handler: Handler, _: Json) -> None:
     handler.send(handler.platform.ledgers[handler.query["format"]])
 
 
+@route("GET", "/exports/focus")
+def focus_export(handler: Handler, _: Json) -> None:
+    handler.send(handler.platform.ledgers[handler.query["format"]])
+
+
 @route("POST", "/usage/events")
 def take_usage(handler: Handler, _: Json) -> Json:
     seen, rows = handler.platform.usage_ids, []

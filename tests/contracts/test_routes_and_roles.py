@@ -100,6 +100,7 @@ POST keys                                                      alice 401 401 201
 DELETE keys/<prefix>                                           alice 401 401 404 403 403 403 204 404
 POST keys/<prefix>/rotate                                      alice 401 401 404 403 403 403 201 404
 POST keys/login                                                alice 201 201 201 201 201 201 201 201
+GET exports/focus                                              alice 401 401 404 403 200 200 200 404
 GET ledger/export                                              alice 401 401 200 403 200 200 200 200
 GET ledger/proof                                               alice 401 401 200 403 200 200 200 200
 GET ledger/proof/entries                                       alice 401 401 200 403 200 200 200 200
@@ -330,6 +331,7 @@ QUERIES: Final = {
     "network/path": "?from=here&to=there", "statements": "?party=user", "statements.csv": "?party=user",
     "payables": "?party=provider", "payables.csv": "?party=provider",
     "invoices/<int:invoice>/file": "?format=csv",
+    "exports/focus": "?month=2026-03",
 }
 
 

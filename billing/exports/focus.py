@@ -1,0 +1,102 @@
+"""A month of an account as FOCUS 1.2: its live invoice and its credit notes. Charges come through a cursor of the server.
+
+The cost grows with the invoice's own charges: they are read by their line, once, in portions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import fields
+from datetime import datetime, timedelta
+from itertools import groupby
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+import orjson
+from django.conf import settings
+from django.db import connection
+from django.db.backends.utils import CursorWrapper
+
+from billing.exports import rows
+from billing.exports.rows import Charged, Document, Part, Row
+from billing.models import BillingPeriod, CreditNote, Invoice
+from core.errors import NotFound
+from marketplace.models import Organization
+
+_PORTION: Final = 2000
+_NAMES: Final = tuple(field.name for field in fields(Charged))
+_CHARGES: Final = """
+SELECT line.number, line.kind, line.is_correction, line.service_from, line.service_to, line.exact_micros, line.amount_micros,
+       line.basis, line_pool.identifier, line_owner.slug || '/' || line_capability.name,
+       charge.id, coalesce(usage.started_at, charge.charged_at), coalesce(usage.ended_at, charge.charged_at), charge.lines::text,
+       provider.slug, provider.name, publisher.slug, publisher.name, publisher.slug || '/' || capability.name, charge.task_id::text,
+       version.id, usage.offer_id, pool.identifier, region.code, region.name,
+       charge.provider_micros, charge.publisher_micros, charge.platform_micros
+  FROM billing_invoiceline line
+  LEFT JOIN marketplace_pool line_pool ON line_pool.id = line.pool_id
+  LEFT JOIN marketplace_capability line_capability ON line_capability.id = line.capability_id
+  LEFT JOIN marketplace_organization line_owner ON line_owner.id = line_capability.organization_id
+  LEFT JOIN billing_invoicedcharge invoiced ON invoiced.line_id = line.id
+  LEFT JOIN billing_charge charge ON charge.id = invoiced.charge_id
+  LEFT JOIN metering_usagerecord usage ON usage.id = charge.usage_id
+  LEFT JOIN marketplace_task task ON task.id = charge.task_id
+  LEFT JOIN marketplace_capabilityversion version ON version.id = task.capability_version_id
+  LEFT JOIN marketplace_capability capability ON capability.id = version.capability_id
+  LEFT JOIN marketplace_organization provider ON provider.id = charge.provider_id
+  LEFT JOIN marketplace_organization publisher ON publisher.id = charge.publisher_id
+  LEFT JOIN marketplace_pool pool ON pool.id = usage.pool_id
+  LEFT JOIN marketplace_region region ON region.id = pool.region_id
+ WHERE line.invoice_id = %s
+ ORDER BY line.number, charge.id
+"""
+
+
+def period_of(organization: Organization, month: str, currency: str) -> BillingPeriod:
+    """The account's period of a month, `2026-03`, as its zone has it. Raises NotFound `no_such_period`."""
+    first = datetime.strptime(month, "%Y-%m").replace(tzinfo=ZoneInfo("UTC"))
+    near = {"starts_at__gte": first - timedelta(days=1), "starts_at__lte": first + timedelta(days=1)}
+    period = BillingPeriod.objects.filter(organization=organization, currency=currency, **near).first()
+    if period is None:
+        raise NotFound("no_such_period", f"the account has no period {month} in {currency}", field="month")
+    return period
+
+
+def focus_rows(period: BillingPeriod) -> Iterator[Row]:
+    """Every row of the period: of its issued invoice, then of its credit notes. Nothing before an invoice is issued."""
+    invoice = period.invoices.filter(number__isnull=False).exclude(state=Invoice.State.VOID).first()
+    if invoice is None:
+        return
+    document = _document(period, str(invoice.number), None)
+    yield from _lines(document, invoice)
+    for tax in invoice.taxes.order_by("id"):
+        if tax.amount_micros:
+            yield rows.row_of_tax(document, tax.percent, tax.amount_micros)
+    for note in CreditNote.objects.filter(invoice=invoice).order_by("id"):
+        taken = note.lines.order_by("line__number").values_list("line__number", "net_micros", "tax_micros")
+        yield from rows.rows_of_credit(_document(period, note.number, invoice.number), taken)
+
+
+def _document(period: BillingPeriod, number: str, original: str | None) -> Document:
+    account, issuer = period.organization, settings.ISSUER_NAME
+    times = (period.starts_at, period.ends_at)
+    return Document(number, original, account.slug, account.name, period.currency, *times, issuer)
+
+
+def _lines(document: Document, invoice: Invoice) -> Iterator[Row]:
+    size = len(fields(Part))
+    with closing(connection.chunked_cursor()) as cursor:
+        cursor.execute(_CHARGES, [invoice.pk])
+        for head, found in groupby(_fetched(cursor), key=lambda row: row[:size]):
+            charges = (_charged(row[size:]) for row in found if row[size] is not None)
+            yield from rows.rows_of_line(document, Part(*head), charges)
+
+
+def _fetched(cursor: CursorWrapper) -> Iterator[tuple[Any, ...]]:
+    while portion := cursor.fetchmany(_PORTION):
+        yield from portion
+
+
+def _charged(values: tuple[Any, ...]) -> Charged:
+    named = dict(zip(_NAMES, values, strict=True))
+    return Charged(**named | {"lines": orjson.loads(named["lines"])})
