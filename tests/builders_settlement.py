@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from billing.invoices.posting import post
-from billing.models import Charge, Invoice, InvoicedCharge, Payout
+from billing.models import BillingPeriod, Charge, Invoice, InvoicedCharge, Payout
 from billing.settlement.payouts import gather
 from marketplace.models import Organization, Task
 from tests.builders_billing import Market, make_attempt, make_market, make_need, make_task, make_usage
@@ -38,8 +38,9 @@ def a_share(
 def invoiced(*charges: Charge, state: str = "paid") -> Invoice:
     """An invoice of these charges, led to a state; it was paid when April began."""
     (organization,) = {charge.organization for charge in charges}
-    start = MARCH - 31 * DAY * Invoice.objects.filter(organization=organization).count()
-    invoice = make_invoice(make_period(organization, start, start + 31 * DAY), "grace")
+    first = BillingPeriod.objects.filter(organization=organization).order_by("starts_at").first()
+    end = first.starts_at if first else APRIL  # months of one organization do not overlap
+    invoice = make_invoice(make_period(organization, end - 31 * DAY, end), "grace")
     line = invoice.lines.get()
     InvoicedCharge.objects.bulk_create(InvoicedCharge(charge=charge, line=line) for charge in charges)
     for move in ("finalized",) if state == "finalized" else ("finalized", state):

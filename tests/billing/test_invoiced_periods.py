@@ -8,6 +8,7 @@ import pytest
 from django.db import DatabaseError, transaction
 from django.utils import timezone
 
+from billing.exports.focus import focus_rows
 from billing.invoices.closing import close_all, void_invoice
 from billing.models import Invoice, InvoicedPeriod, InvoiceLine, PeriodCharge
 from billing.queries import is_balanced, trial_balance
@@ -104,3 +105,12 @@ def test_the_months_of_a_final_invoice_stay_where_they_are() -> None:
     close_all()
     with pytest.raises(DatabaseError, match="is final"), transaction.atomic():
         InvoicedPeriod.objects.all().delete()
+
+
+def test_a_month_charge_is_a_row_of_the_months_focus_export() -> None:
+    market = a_market()
+    used(market, BEFORE + DAY, 600, 4)
+    close_all()
+    rows = list(focus_rows(Invoice.objects.get().period))
+    assert sum(row["BilledCost"] for row in rows) == 40
+    assert [(row["ChargeCategory"], row["ChargePeriodStart"], row["ChargePeriodEnd"]) for row in rows] == [("Usage", BEFORE, THIS)]

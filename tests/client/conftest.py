@@ -13,8 +13,10 @@ from typer.testing import CliRunner
 
 from gridfare.cli import app
 from gridfare.client import Client, Retry
+from tests.client import routes_market, routes_money
 from tests.client.platform import KEY, Platform, serving
 
+ROUTES = (routes_market, routes_money)  # importing them adds what they answer
 QUICK = Retry(tries=4, first_s=0.001, most_s=0.01, patience_s=0.5)
 
 

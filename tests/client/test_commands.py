@@ -17,7 +17,8 @@ from gridfare.cli.inputs import inputs_of
 from gridfare.cli.pool import believed_text
 from gridfare.cli.views import explanation, prediction_table
 from tests.client.conftest import Run
-from tests.client.platform import KEY, POOL, Fault, Platform, new_pool
+from tests.client.platform import KEY, POOL, Fault, Platform
+from tests.client.routes_market import new_pool
 
 RENDER = ("submit", "gridfare/render")
 
@@ -380,45 +381,6 @@ def test_cancel_asks(run: Run, platform: Platform) -> None:
     assert platform.tasks[task]["cancel_requested"] is True
 
 
-def test_usage_events_are_sent_and_those_that_do_not_count_are_shown(run: Run, tmp_path: Path) -> None:
-    file = tmp_path / "events.ndjson"
-    file.write_text('{"id": "a"}\n\n{"id": "a"}\n')
-    assert "1 accepted, 1 duplicate" in run("usage", "send", str(file)).out
-    file.write_text('[{"id": "b"}, {"id": "wrong"}]')
-    refused = run("usage", "send", str(file))
-    assert (refused.code, "negative" in refused.out) == (1, True)
-    assert run("usage", "send", str(file), "--json").json["rows"][0]["index"] == 1
-    file.write_text('{"id": "c"}\n{oops\n')
-    assert "line 2 is not JSON" in run("usage", "send", str(file)).err
-    assert run("usage", "send", str(tmp_path / "none")).code == 2
-
-
-def test_usage_is_shown_by_what_one_asks(run: Run) -> None:
-    shown = run("usage", "--by", "project,meter", "--from", "2026-03-01", "--zone", "Asia/Shanghai").out
-    assert "film" in shown
-    assert "2.5" in shown
-    assert [row["meter"] for row in run("usage", "--json").json] == ["gpu_hour", "wall"]
-    assert run("usage", "--csv").out.splitlines() == ["meter,quantity", "wall,1"]
-    assert run("usage", "--csv", "--json").code == 2
-    assert "12.5" in run("usage", "days").out
-
-
-def test_what_was_kept_apart_is_listed_and_decided(run: Run) -> None:
-    assert "too_old" in run("usage", "quarantine").out
-    assert "old is accepted" in run("usage", "accept", "7").out
-    assert run("usage", "refuse", "7", "--json").json["state"] == "refused"
-
-
-def test_the_bill_adds_up(run: Run) -> None:
-    assert "total 0.2885 CNY" in run("bill", "--party", "provider").out
-    assert run("bill", "--from", "2030-01-01", "--json").json["from"] == "2030-01-01"
-    assert run("bill", "--csv").out.splitlines() == ["task,amount", "a,0.12"]
-    assert run("bill", "--csv", "--json").code == 2
-    normalised = run("bill", "--fp32").out
-    assert "TFLOPS hours" in normalised
-    assert "7200" in normalised
-
-
 def test_the_market_is_shown(run: Run) -> None:
     assert "0.0001/core second, 0.80/gb moved CNY" in run("market").out
     assert run("market", "--region", "beijing", "--json").json == []
@@ -426,69 +388,11 @@ def test_the_market_is_shown(run: Run) -> None:
     assert "宁夏" in run("regions").out
 
 
-def test_a_pools_trust_is_shown_with_what_it_is_made_of_and_operators_have_their_word(run: Run, platform: Platform) -> None:
-    shown = run("pool", "trust", POOL).out
-    assert "believed alone no" in " ".join(shown.split())
-    parts = ("L2 until", "0.93 (12 checked)", "closed until", "3 wrong results", "128 units a day", "gridfare/render@1.0.0", "8%")
-    for part in parts:
-        assert part in shown
-    assert run("pool", "trust", POOL, "--json").json["daily_quota"] == 128
-    lifted = run("pool", "lift", POOL).out
-    assert "closed until" not in lifted
-    assert "128 units" not in lifted
-    assert run("pool", "audit", POOL, "--until", "2030-06-01T00:00:00Z", "--json").json["level"] == 4
-
-
 def test_stronger_checks_are_asked_for_with_a_word_or_as_json(run: Run, platform: Platform) -> None:
     run("submit", "gridfare/render", "--verify", "exact")
     run("submit", "gridfare/render", "--verify", '{"quorum": {"of": 3, "need": 2}}')
     assert [body.get("verify") for body, _ in platform.by_request.values()] == ["exact", {"quorum": {"of": 3, "need": 2}}]
     assert run("submit", "gridfare/render", "--verify", "{").code == 2
-
-
-def test_a_provider_sets_up_a_pool(run: Run, platform: Platform, url: str) -> None:
-    assert run("pools").out.startswith("no pools")
-    assert run("pool", "create", "west", "--region", "ningxia").out.strip() == POOL
-    assert run("pool", "offer", POOL, "--rate", "core_second=0.0001", "--json").json["rates"] == {
-        "core_second": "0.0001"
-    }
-    assert "0.0001/core second" in run("pool", "offers", POOL).out
-    done = run("pool", "token", POOL)
-    assert done.out.strip() == "join-me-once"
-    assert f"gridfare agent join {url} join-me-once" in done.err
-    made = run("pool", "maintain", POOL, "--from", "2030-01-01T00:00:00Z", "--for", "90m", "--category", "power", "--json").json
-    assert (made["number"], made["category"]) == (1, "power")
-    assert (made["start"], made["end"]) == ("2030-01-01T00:00:00+00:00", "2030-01-01T01:30:00+00:00")
-    assert "power" in run("pool", "windows", POOL).out
-    assert run("pool", "unmaintain", POOL, "1").code == 0
-    assert run("pool", "windows", POOL).out.startswith("no maintenance")
-    assert run("pool", "reclaim", POOL, "--in", "10m", "--for", "1h", "--json").json["asked"] == {"in_s": 600, "for_s": 3600}
-    assert "2030-01-01" in run("pool", "show", POOL).out
-    assert run("pool", "give-back", POOL).out.strip() == f"{POOL} takes work again"
-    for verb, state in {"drain": "draining", "resume": "active", "retire": "retired"}.items():
-        assert run("pool", verb, POOL, "--json").json["state"] == state
-    assert "disk_free" in run("pool", "show", POOL).out
-    assert POOL in run("pools").out
-    assert run("pool", "suspend", POOL).code == 3
-    assert run("pool", "activate", POOL).code == 3
-
-
-def test_a_publisher_publishes_a_folder(run: Run, platform: Platform, tmp_path: Path) -> None:
-    (tmp_path / "manifest.yaml").write_text("gridfare: 1\nname: wordcount\nversion: 1.0.0\n")
-    assert run("capability", "publish", str(tmp_path), "--draft", "--json").json["state"] == "draft"
-    done = run("capability", "publish", str(tmp_path))
-    assert (done.code, "acme/wordcount@1.0.0 is published" in done.out) == (0, True)
-    assert run("capability", "deprecate", "acme/wordcount@1.0.0", "--json").json["state"] == "deprecated"
-    assert run("capability", "withdraw", "acme/wordcount").code == 2
-    assert "Pictures of the flight" in run("capability", "show", "gridfare/render").out
-
-
-def test_failed_tests_of_a_capability_exit_1(run: Run, platform: Platform, tmp_path: Path) -> None:
-    (tmp_path / "manifest.yaml").write_text("gridfare: 1\nname: wordcount\nversion: 1.0.0\n")
-    platform.verdict = "draft"
-    done = run("capability", "publish", str(tmp_path))
-    assert done.code == 1
-    assert "one: failed video.mp4 is missing" in done.err
 
 
 def test_keys_are_made_rotated_and_revoked(run: Run, url: str, platform: Platform) -> None:

@@ -12,6 +12,7 @@ import pytest
 from gridfare.client import Client
 from gridfare.sdk import errors
 from gridfare.sdk.packing import pack
+from tests.client.conftest import Run
 from tests.client.platform import Platform
 
 MANIFEST = "gridfare: 1\nname: wordcount\nversion: 1.0.0\nsummary: Count words\n"
@@ -76,3 +77,21 @@ def test_a_folder_without_manifest_is_refused_here(platform: Platform, client: C
         client.publish_capability(tmp_path)
     assert caught.value.code == "no_manifest"
     assert platform.calls == []
+
+
+def test_a_publisher_publishes_a_folder(run: Run, platform: Platform, tmp_path: Path) -> None:
+    (tmp_path / "manifest.yaml").write_text("gridfare: 1\nname: wordcount\nversion: 1.0.0\n")
+    assert run("capability", "publish", str(tmp_path), "--draft", "--json").json["state"] == "draft"
+    done = run("capability", "publish", str(tmp_path))
+    assert (done.code, "acme/wordcount@1.0.0 is published" in done.out) == (0, True)
+    assert run("capability", "deprecate", "acme/wordcount@1.0.0", "--json").json["state"] == "deprecated"
+    assert run("capability", "withdraw", "acme/wordcount").code == 2
+    assert "Pictures of the flight" in run("capability", "show", "gridfare/render").out
+
+
+def test_failed_tests_of_a_capability_exit_1(run: Run, platform: Platform, tmp_path: Path) -> None:
+    (tmp_path / "manifest.yaml").write_text("gridfare: 1\nname: wordcount\nversion: 1.0.0\n")
+    platform.verdict = "draft"
+    done = run("capability", "publish", str(tmp_path))
+    assert done.code == 1
+    assert "one: failed video.mp4 is missing" in done.err

@@ -1,0 +1,251 @@
+"""What the stand-in answers of usage, charges, credit and the ledger. Importing it adds the routes."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tests.client.platform import POOL, Handler, Json, route
+
+LINE = {"task": "0192f0c1-0000-7000-8000-000000000001", "capability": "gridfare/render@1.0.0", "units": 24}
+LINES = [
+    LINE | {"kind": "usage", "pool": POOL, "quantity": "240.5", "amount": "0.240500", "share": "0.216450"},
+    LINE | {"kind": "fee", "pool": None, "quantity": "24", "amount": "0.048000", "share": "0.048000"},
+]
+
+
+@route("GET", "/statements")
+def statement(handler: Handler, _: Json) -> Json:
+    head = {"party": handler.query["party"], "organization": "acme", "currency": "CNY", "total": "0.288500"}
+    lines = LINES
+    if handler.query.get("group") == "month":
+        money = {"amount": "0.1", "share": "0.1", "fp32_tflop": "7200", "fp32_tflops_hours": "2"}
+        lines = [{"month": "2026-03", "organization": "acme", "pool": "a", "units": 1} | money]
+    return head | {"from": handler.query.get("from"), "to": handler.query.get("to"), "lines": lines}
+
+
+@route("GET", "/statements.csv")
+def statement_csv(handler: Handler, _: Json) -> None:
+    handler.send(b"task,amount\r\na,0.12\r\n")
+
+
+@route("GET", "/ledger/proof")
+def ledger_proof(handler: Handler, _: Json) -> Json:
+    seal = {"number": 1, "first": 1, "last": 2, "entries": 2, "legs": 8, "balances": 4}
+    return handler.page([seal | {"previous": "0" * 64, "root": "a" * 64, "hash": "b" * 64, "sealed_at": "2030-01-01T00:00:00Z"}])
+
+
+@route("GET", "/ledger/proof/entries")
+def ledger_entries(handler: Handler, _: Json) -> Json:
+    entry = {"seal": 1, "position": 2, "entry": 7, "kind": "fee", "key": "fee/a", "memo": "", "task": None, "posted_us": 0}
+    return handler.page([entry | {"digest": "c" * 64, "legs": [{"digest": "d" * 64}], "path": []}])
+
+
+@route("GET", "/ledger/export")
+def ledger_export(handler: Handler, _: Json) -> None:
+    handler.send(handler.platform.ledgers[handler.query["format"]])
+
+
+@route("GET", "/exports/focus")
+def focus_export(handler: Handler, _: Json) -> None:
+    handler.send(handler.platform.ledgers[handler.query["format"]])
+
+
+@route("POST", "/usage/events")
+def take_usage(handler: Handler, _: Json) -> Json:
+    seen, rows = handler.platform.usage_ids, []
+    for index, event in enumerate(json.loads(handler.body)):
+        status = "invalid" if event["id"] == "wrong" else "duplicate" if event["id"] in seen else "accepted"
+        seen.add(event["id"])
+        code = "negative" if status == "invalid" else ""
+        rows.append({"index": index, "id": event["id"], "source": "a", "status": status, "code": code, "field": None, "detail": ""})
+    counts = {status: sum(row["status"] == status for row in rows) for status in ("accepted", "duplicate", "invalid")}
+    return {"batch": 1, "counts": counts, "rows": rows}
+
+
+@route("GET", "/usage")
+def read_usage(handler: Handler, _: Json) -> Json:
+    row = {"project": "film", "unit": "hour", "fp32_tflop": "0", "facts": 1, "gaps": 0}
+    if "after" in handler.query:
+        return {"from": "a", "to": "b", "next": None, "rows": [row | {"meter": "wall", "quantity": "1"}]}
+    return {"from": "a", "to": "b", "next": "more", "rows": [row | {"meter": "gpu_hour", "quantity": "2.5"}]}
+
+
+@route("GET", "/usage.csv")
+def usage_csv(handler: Handler, _: Json) -> None:
+    handler.send(b"meter,quantity\r\nwall,1\r\n")
+
+
+@route("GET", "/usage/days")
+def usage_days(handler: Handler, _: Json) -> Json:
+    day: Json = {"day": "2026-03-01", "pool": "640000-G-00001A-T", "stat": "sum", "meter": "gpu_hour", "unit": "hour"}
+    day |= {"slots": [None, "9", "12.5"]}
+    return {"next": None, "previous": None, "results": [day]}
+
+
+KEPT = {"number": 7, "provider": "bob", "reason": "too_old", "state": "open", "document": {"id": "old"}, "decided_at": None,
+        "occurred_at": "2026-01-01T00:00:00Z", "received_at": "2026-03-01T00:00:00Z"}  # fmt: skip
+
+
+@route("GET", "/usage/quarantine")
+def usage_quarantine(handler: Handler, _: Json) -> Json:
+    return {"next": None, "previous": None, "results": [KEPT]}
+
+
+@route("POST", "/usage/quarantine/(?P<number>[0-9]+)/(?P<verb>accept|refuse)")
+def decide_usage(handler: Handler, variables: Json) -> Json:
+    return KEPT | {"state": {"accept": "accepted", "refuse": "refused"}[variables["verb"]]}
+
+
+MONTH = {"from": "2026-02-28T16:00:00Z", "to": "2026-03-31T16:00:00Z"}
+HELD = {"pool": POOL, "meter": "held_cores", "billed": "4", "currency": "CNY", "total": "40.000000", "period": MONTH}
+PROOF_LINE = {"kind": "usage", "meter": "core_second", "quantity": "4", "unit_price": "10", "amount": "40"}
+PARKED = {"number": 5, "organization": "acme", "period": MONTH, "meter": "held_cores", "reason": "bound", "total": "9.000000",
+          "state": "open"}  # fmt: skip
+SIGNED = {"number": 1, "organization": "acme", "valid_from": "2026-01-01T00:00:00Z", "valid_to": None, "zone": "Europe/Berlin",
+          "credit_limit": None}  # fmt: skip
+
+
+@route("GET", "/period-charges")
+def period_charges(handler: Handler, _: Json) -> Json:
+    return handler.page([HELD | {"id": 7, "revision": 0, "amount": "40.000000"}])
+
+
+@route("GET", "/period-previews")
+def period_previews(handler: Handler, _: Json) -> Json:
+    return handler.page([HELD | {"cutoff": "2026-03-09T00:00:00Z"}])
+
+
+@route("GET", "/period-charges/(?P<number>[0-9]+)/evidence")
+def period_evidence(handler: Handler, variables: Json) -> Json:
+    facts = {"count": 2, "digest": "a" * 64, "digest_now": "a" * 64, "matches": True, "records": []}
+    return HELD | {"charge": int(variables["number"]), "formula": "month_max: 4; billed 4", "facts": facts, "lines": [PROOF_LINE]}
+
+
+@route("GET", "/charges/(?P<number>[0-9]+)/evidence")
+def charge_evidence(handler: Handler, variables: Json) -> Json:
+    row = {"work": "valid", "ending": "delivered", "payer": "user", "fee": True}
+    return {"charge": int(variables["number"]), "task": "a", "reason_row": row, "lines": [PROOF_LINE], "digest": "b" * 64}
+
+
+@route("GET", "/unbilled")
+def read_unbilled(handler: Handler, _: Json) -> Json:
+    row = {"reason": "task_open", "why": "its task is still open", "count": 2, "since": "2026-03-01T00:00:00Z", "amount": None}
+    return {"unbilled": [row]}
+
+
+@route("POST", "/what-if")
+def what_if(handler: Handler, _: Json) -> Json:
+    tried = [
+        {"name": price.get("name", "a"), "price": price, "total": "9.000000", "difference": "-31.000000"}
+        for price in json.loads(handler.body)["prices"]
+    ]
+    return {"actual": {"total": "40.000000"}, "candidates": tried}
+
+
+@route("POST", "/period-runs")
+def run_period(handler: Handler, _: Json) -> Json:
+    return {"charges": 1, "parked": 0}
+
+
+@route("GET", "/parked")
+def read_parked(handler: Handler, _: Json) -> Json:
+    return handler.page([PARKED])
+
+
+@route("POST", "/parked/(?P<number>[0-9]+)/(?P<verb>approve|refuse)")
+def decide_parked(handler: Handler, variables: Json) -> Json:
+    return PARKED | {"state": {"approve": "approved", "refuse": "refused"}[variables["verb"]]}
+
+
+@route("POST", "/usage/records/(?P<number>[0-9]+)/corrections")
+def correct_record(handler: Handler, variables: Json) -> Json:
+    return {"usage": 10, "attempt": 3, "revision": 1, "corrects": int(variables["number"])}
+
+
+@route("GET", "/contracts")
+def read_contracts(handler: Handler, _: Json) -> Json:
+    return handler.page([SIGNED])
+
+
+@route("POST", "/contracts")
+def sign_one(handler: Handler, _: Json) -> Json:
+    return SIGNED | json.loads(handler.body)
+
+
+@route("GET", "/credit")
+def read_credit(handler: Handler, _: Json) -> Json:
+    sums = {"limit": "10000.000000", "prepaid": "0.000000", "unpaid": "12.500000", "held": "2.000000", "available": "9985.500000"}
+    block = {"reason": "dunning", "detail": "invoice 7", "blocked_at": "2026-03-01T00:00:00Z"}
+    return {"organization": "acme", "allowances": [{"currency": "CNY"} | sums], "blocks": [block]}
+
+
+@route("GET", "/credit/holds")
+def credit_holds(handler: Handler, _: Json) -> Json:
+    hold = {"task": "0" * 8, "currency": "CNY", "amount": "2.000000", "captured": "0.000000", "by": "estimate",
+            "state": handler.query.get("state", "held"), "held_at": "2026-03-01T00:00:00Z", "resolved_at": None}  # fmt: skip
+    return {"next": None, "previous": None, "results": [hold]}
+
+
+@route("GET", "/credit/movements")
+def credit_movements(handler: Handler, _: Json) -> Json:
+    moved = {"number": 4, "at": "2026-04-01T00:00:00Z", "kind": "settle", "source": "prepaid", "currency": "CNY",
+             "amount": "-2.000000", "entry": "wallet/7/0"}  # fmt: skip
+    return {"next": None, "previous": None, "results": [moved]}
+
+
+GRANT = {"number": 2, "reference": "welcome/acme", "currency": "CNY", "amount": "5.000000", "left": "3.000000",
+         "expires_at": "2099-01-01T00:00:00Z", "reason": "welcome", "granted_at": "2026-03-01T00:00:00Z"}  # fmt: skip
+
+
+@route("GET", "/credit/grants")
+def credit_grants(handler: Handler, _: Json) -> Json:
+    return {"next": None, "previous": None, "results": [GRANT]}
+
+
+@route("POST", "/credit/grants")
+def give_a_grant(handler: Handler, _: Json) -> Any:
+    return GRANT | json.loads(handler.body)
+
+
+@route("POST", "/credit/top-ups")
+def record_a_top_up(handler: Handler, _: Json) -> Any:
+    given = json.loads(handler.body)
+    return {"number": 9, "currency": "CNY", "recorded_at": "2026-03-01T00:00:00Z"} | given
+
+
+@route("POST", "/credit/blocks(?P<lift>/lift)?")
+def credit_blocks(handler: Handler, variables: Json) -> Json:
+    return {"changed": not variables["lift"]}
+
+
+BUDGET = {"number": 3, "name": "film", "scope": "project", "subject": "film", "currency": "CNY", "period": "month",
+          "period_start": "2026-03-01T00:00:00Z", "amount": "500.000000", "spent": "12.000000", "held": "1.000000",
+          "thresholds": [{"percent": 80, "action": "notify"}], "created_at": "2026-03-01T00:00:00Z", "closed_at": None}  # fmt: skip
+
+
+@route("GET", "/budgets")
+def read_budgets(handler: Handler, _: Json) -> Json:
+    return {"next": None, "previous": None, "results": [BUDGET]}
+
+
+@route("POST", "/budgets")
+def open_a_budget(handler: Handler, _: Json) -> Any:
+    return 201, BUDGET | handler.json()
+
+
+@route("PATCH", "/budgets/(?P<number>[0-9]+)")
+def change_a_budget(handler: Handler, _: Json) -> Json:
+    return BUDGET | handler.json()
+
+
+@route("DELETE", "/budgets/(?P<number>[0-9]+)")
+def close_a_budget(handler: Handler, _: Json) -> Any:
+    return 204, None
+
+
+@route("GET", "/budgets/alerts")
+def read_budget_alerts(handler: Handler, _: Json) -> Json:
+    sums = {"amount": "500.000000", "spent": "400.000000", "held": "1.000000"}
+    alert = {"budget": 3, "percent": 80, "action": "notify", "period_start": "2026-03-01T00:00:00Z"} | sums
+    return {"next": None, "previous": None, "results": [alert | {"raised_at": "2026-03-09T00:00:00Z"}]}

@@ -1,0 +1,46 @@
+"""Commands about usage and the bill."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.client.conftest import Run
+
+
+def test_usage_events_are_sent_and_those_that_do_not_count_are_shown(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "events.ndjson"
+    file.write_text('{"id": "a"}\n\n{"id": "a"}\n')
+    assert "1 accepted, 1 duplicate" in run("usage", "send", str(file)).out
+    file.write_text('[{"id": "b"}, {"id": "wrong"}]')
+    refused = run("usage", "send", str(file))
+    assert (refused.code, "negative" in refused.out) == (1, True)
+    assert run("usage", "send", str(file), "--json").json["rows"][0]["index"] == 1
+    file.write_text('{"id": "c"}\n{oops\n')
+    assert "line 2 is not JSON" in run("usage", "send", str(file)).err
+    assert run("usage", "send", str(tmp_path / "none")).code == 2
+
+
+def test_usage_is_shown_by_what_one_asks(run: Run) -> None:
+    shown = run("usage", "--by", "project,meter", "--from", "2026-03-01", "--zone", "Asia/Shanghai").out
+    assert "film" in shown
+    assert "2.5" in shown
+    assert [row["meter"] for row in run("usage", "--json").json] == ["gpu_hour", "wall"]
+    assert run("usage", "--csv").out.splitlines() == ["meter,quantity", "wall,1"]
+    assert run("usage", "--csv", "--json").code == 2
+    assert "12.5" in run("usage", "days").out
+
+
+def test_what_was_kept_apart_is_listed_and_decided(run: Run) -> None:
+    assert "too_old" in run("usage", "quarantine").out
+    assert "old is accepted" in run("usage", "accept", "7").out
+    assert run("usage", "refuse", "7", "--json").json["state"] == "refused"
+
+
+def test_the_bill_adds_up(run: Run) -> None:
+    assert "total 0.2885 CNY" in run("bill", "--party", "provider").out
+    assert run("bill", "--from", "2030-01-01", "--json").json["from"] == "2030-01-01"
+    assert run("bill", "--csv").out.splitlines() == ["task,amount", "a,0.12"]
+    assert run("bill", "--csv", "--json").code == 2
+    normalised = run("bill", "--fp32").out
+    assert "TFLOPS hours" in normalised
+    assert "7200" in normalised
