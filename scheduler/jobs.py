@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from core.wake import awake
+from core.wake import awake, wake
 from scheduler.services.advancing import advance_task
 from scheduler.services.canaries import plant_canaries
 from scheduler.services.concluding import conclude_tests_of
@@ -19,6 +19,7 @@ from scheduler.services.revealing import remind_of_commitments
 from scheduler.services.standing import review_levels
 
 MAX_ROUNDS = 200
+AGAIN_S = 0.2  # a round takes a second at most: looked for again so soon
 
 
 @shared_task(name="scheduler.expand")
@@ -34,7 +35,10 @@ def match() -> None:
     """Rounds until nothing more can be placed. A wake that comes meanwhile finds the mark lifted and is sent again."""
     awake("scheduler.match")
     for _ in range(MAX_ROUNDS):
-        if not run_round():
+        placed = run_round()
+        if placed is None:  # what was written since that one looked may have to wait for the next
+            wake("scheduler.match", delay_s=AGAIN_S)
+        if not placed:
             return
 
 
@@ -95,6 +99,9 @@ def sweep() -> None:
     work = find_work()
     for task_id in work["expand"]:
         expand_task(task_id)
+    if work["expand"]:
+        match()
+    for task_id in work["expand"]:
         predict_task(task_id)
     for task_id in work["advance"]:
         advance_task(task_id)

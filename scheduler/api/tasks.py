@@ -137,7 +137,8 @@ class Tasks(generics.ListAPIView[Task]):
         task, new = submit_task(asker_of(request), request_of(request.data), idempotency_key=key)
         code = status.HTTP_201_CREATED if new else status.HTTP_200_OK
         location = {"Location": f"/api/v1/tasks/{task.pk}"}
-        return Response(TaskOut(task).data, status=code, headers=location)
+        shown = TaskOut(task, context={"running": {}} if new else {})  # nobody runs what was written just now
+        return Response(shown.data, status=code, headers=location)
 
 
 class OneTask(APIView):

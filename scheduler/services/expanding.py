@@ -12,8 +12,8 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
+from django.db.backends.postgresql.psycopg_any import Jsonb
 
-from core.wake import wake
 from marketplace.models import Task
 from marketplace.policies import Policy
 from marketplace.stages import borders
@@ -32,9 +32,20 @@ FROM generate_series(%(start)s::int, %(stop)s::int - 1) AS i
 ON CONFLICT (task_id, stage, index, replica) DO NOTHING
 """
 
+_NEED = """
+WITH made AS (
+    INSERT INTO scheduler_need (key, document, created_at)
+    VALUES (%(key)s, %(document)s, now()) ON CONFLICT (key) DO NOTHING RETURNING id
+)
+SELECT id FROM made UNION ALL SELECT id FROM scheduler_need WHERE key = %(key)s LIMIT 1
+"""
+
 
 def expand_task(task_id: UUID | str) -> int:
-    """Write the units that a task lacks and that may exist by now, chunk by chunk. Returns how many units exist now."""
+    """Write the units that a task lacks and that may exist by now, chunk by chunk. Returns how many units exist now.
+
+    Who calls it sees to it that a round follows: the job runs one itself, at once.
+    """
     while True:
         with transaction.atomic():
             task = _locked(task_id)
@@ -44,7 +55,6 @@ def expand_task(task_id: UUID | str) -> int:
             if task.units_expanded >= _may_exist(task):
                 return task.units_expanded
             _expand_chunk(task)
-            wake("scheduler.match")
 
 
 def _may_exist(task: Task) -> int:
@@ -80,8 +90,8 @@ def _need(task: Task, *, stage: int) -> int:
     """The id of the class of a task's units or merge, made when it is the first of its kind."""
     document = need_of(task, stage=stage, inputs=_inputs(task))
     key = key_of(document)
-    Need.objects.bulk_create([Need(key=key, document=document)], ignore_conflicts=True)
-    return Need.objects.values_list("id", flat=True).get(key=key)
+    made = rows(_NEED, {"key": key, "document": Jsonb(document)})
+    return int(made[0][0]) if made else Need.objects.values_list("id", flat=True).get(key=key)  # it came in just now
 
 
 def need_of(task: Task, *, stage: int, inputs: Sequence[tuple[str, int]]) -> dict[str, Any]:

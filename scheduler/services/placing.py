@@ -58,11 +58,11 @@ RETURNING u.pool_id
 """
 
 
-def run_round() -> int:
-    """Place what can be placed now. Returns the units placed; 0 also when another round is running."""
+def run_round() -> int | None:
+    """Place what can be placed now. Returns the units placed, None when another round is running."""
     with transaction.atomic():
         if not scalar("SELECT pg_try_advisory_xact_lock(%s)", [ROUND_LOCK]):
-            return 0
+            return None
         classes = waiting_classes(WAITING_PER_CLASS)
         if not classes:
             return 0

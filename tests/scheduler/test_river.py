@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from marketplace.models import Task
+from scheduler import jobs
 from scheduler.models import Attempt, Ended, Unit
 from scheduler.services.expanding import expand_task
 from scheduler.services.placing import run_round
@@ -42,6 +43,17 @@ def test_matching_gives_units_to_a_pool_only_up_to_its_horizon() -> None:
 
     placed = run_round()
 
-    assert 0 < placed < 1000
+    assert placed is not None and 0 < placed < 1000
     assert Unit.objects.filter(task=task, state="placed", pool=pool).count() == placed
     assert run_round() == 0
+
+
+def test_a_wake_that_meets_a_round_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was written while that round looked elsewhere would otherwise wait for the sweep."""
+    sent: list[tuple[str, float]] = []
+    monkeypatch.setattr(jobs, "run_round", lambda: None)
+    monkeypatch.setattr(jobs, "wake", lambda job, *, delay_s: sent.append((job, delay_s)))
+    jobs.match()
+    monkeypatch.setattr(jobs, "run_round", lambda: 0)
+    jobs.match()
+    assert sent == [("scheduler.match", jobs.AGAIN_S)]
