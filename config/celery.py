@@ -6,9 +6,11 @@ import os
 from typing import Any
 
 from celery import Celery
-from celery.signals import task_prerun
+from celery.signals import task_prerun, worker_init
 from django.db import close_old_connections
 from kombu.transport.redis import Channel
+
+from core.collector import let_rest
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -26,4 +28,10 @@ def look_at_connections(**_: Any) -> None:
     close_old_connections()
 
 
+def rest(**_: Any) -> None:
+    """Before a worker makes its processes: they share what is loaded by then."""
+    let_rest()
+
+
+worker_init.connect(rest, dispatch_uid="gridfare.collector")
 task_prerun.connect(look_at_connections, dispatch_uid="gridfare.connections")

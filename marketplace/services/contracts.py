@@ -11,20 +11,24 @@ from zoneinfo import ZoneInfo
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
 from django.db.backends.postgresql.psycopg_any import DateTimeTZRange
-from django.db.models import FilteredRelation, Q
 from django.utils import timezone
 
 from core.errors import Conflict, Invalid
 from core.money import BASIS_POINTS
 from core.zones import zone_named
-from marketplace.models import Contract, Organization
+from marketplace.models import Contract
 
 EARLY: Final = timedelta(minutes=5)  # a beginning this long ago still means "now": forms take time
 MOST_MICROS: Final = 10**18
 _FIELDS: Final = [
     "id", "zone", "currency", "grace_days", "due_days", "credit_limit_micros", "platform_basis_points", "carries_remainder",
 ]  # fmt: skip
-_SAID: Final = [f"in_force__{name}" for name in _FIELDS]
+_TERMS: Final = f"""
+SELECT organization.id, organization.zone, {", ".join(f"contract.{name}" for name in _FIELDS)}
+FROM marketplace_organization organization
+LEFT JOIN marketplace_contract contract ON contract.organization_id = organization.id AND contract.valid @> %(at)s::timestamptz
+WHERE organization.id = ANY(%(organizations)s::bigint[])
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +68,9 @@ class Draft:
 def terms_of(organizations: Iterable[int], at: datetime | None = None) -> dict[int, Terms]:
     """The terms of each organization at a moment (None: now), in one statement."""
     wanted = set(organizations)
-    in_force = FilteredRelation("contracts", condition=Q(contracts__valid__contains=at or timezone.now()))
-    found = Organization.objects.filter(pk__in=wanted).annotate(in_force=in_force).values_list("pk", "zone", *_SAID)
+    with connection.cursor() as cursor:
+        cursor.execute(_TERMS, {"organizations": list(wanted), "at": at or timezone.now()})
+        found = cursor.fetchall()
     said = {one: (zone, Contract(**dict(zip(_FIELDS, row, strict=True))) if row[0] else None) for one, zone, *row in found}
     return {one: _terms(one, contract, zone) for one, (zone, contract) in (dict.fromkeys(wanted, ("", None)) | said).items()}
 

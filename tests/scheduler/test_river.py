@@ -43,7 +43,8 @@ def test_matching_gives_units_to_a_pool_only_up_to_its_horizon() -> None:
 
     placed = run_round()
 
-    assert placed is not None and 0 < placed < 1000
+    assert placed is not None
+    assert 0 < placed < 1000
     assert Unit.objects.filter(task=task, state="placed", pool=pool).count() == placed
     assert run_round() == 0
 
