@@ -17,6 +17,7 @@ from billing.invoices.dunning import follow_blocks
 from billing.invoices.posting import Side, post_legs
 from billing.invoices.states import OWED
 from billing.models import Grant, GrantMove, Invoice, JournalEntry, Payment, PaymentAllocation
+from billing.telling import tell_invoices
 from marketplace.models import Allowance
 from marketplace.services.credit import lock_allowances
 
@@ -110,6 +111,7 @@ def _post(uses: Sequence[Use], invoices: dict[int, Invoice], at: datetime) -> No
     )
     with connection.cursor() as cursor:
         cursor.execute(_PAY, [at, [use.invoice for use in uses], [use.micros for use in uses]])
+    tell_invoices(parts, "paid", at)
 
 
 def _sides(use: Use, invoice: Invoice, entry: JournalEntry) -> Iterable[Side]:

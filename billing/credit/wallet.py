@@ -21,6 +21,7 @@ from django.utils import timezone
 from billing.credit.settling import settle_from_wallet
 from billing.invoices.posting import Side, post, post_legs
 from billing.models import Grant, GrantMove, JournalEntry, Payment
+from billing.telling import tell_payment
 from core.errors import Conflict, Invalid
 from marketplace.models import User
 from marketplace.services.credit import lock_allowances
@@ -67,6 +68,7 @@ def top_up(wanted: TopUp, now: datetime | None = None) -> Payment:
         if known is not None:
             return _same(known, wanted, "payment_conflict")
         payment = _payment(wanted, at)
+        tell_payment(payment)
     settle_from_wallet([wanted.organization], at)
     return payment
 

@@ -23,6 +23,7 @@ from billing.invoices.periods import month_of
 from billing.invoices.posting import Side, post, post_legs
 from billing.models import Invoice, InvoicedCharge, InvoicedPeriod, Leg
 from billing.rating.currencies import minor_units
+from billing.telling import tell_invoices
 from core.errors import Conflict
 from marketplace.services.contracts import terms_of
 
@@ -159,7 +160,10 @@ def _finalise(run: Run, invoices: list[int]) -> int:
     year = timezone.localtime(run.now, ZoneInfo(settings.USAGE_ZONE)).year
     numbered = _fetch(sql.ISSUE, run.arguments(invoices=invoices, issuer=settings.INVOICE_ISSUER, year=year))
     post_legs(side for row in numbered for side in _sides(*row[1:]))
-    _run(sql.PAY_NOTHING, run.arguments(invoices=[row[0] for row in numbered]))
+    issued = [row[0] for row in numbered]
+    tell_invoices(issued, "finalized", run.now)
+    _run(sql.PAY_NOTHING, run.arguments(invoices=issued))
+    tell_invoices(issued, "paid", run.now)
     return len(numbered)
 
 
@@ -186,6 +190,7 @@ def void_invoice(invoice: Invoice, reason: str, now: datetime | None = None) -> 
         _check_void(held)
         _take_back(held, run.now)
         Invoice.objects.filter(pk=held.pk).update(state="void", ended_at=run.now, reason=reason)
+        tell_invoices([held.pk], "void", run.now)
         InvoicedCharge.objects.filter(line__invoice=held).delete()
         InvoicedPeriod.objects.filter(line__invoice=held).delete()
         same = {name: getattr(held, name) for name in SAME}

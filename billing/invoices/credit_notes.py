@@ -15,6 +15,7 @@ from django.utils import timezone
 from billing.invoices.payments import open_micros, settle
 from billing.invoices.posting import post
 from billing.models import CreditNote, CreditNoteLine, Invoice, InvoiceLine, Series
+from billing.telling import tell_invoices
 from core.errors import Conflict, Invalid
 
 _NEXT = (
@@ -69,6 +70,7 @@ def issue_credit_note(
         )
         total = note.net_micros + note.tax_micros
         settle(held, paid=-note.prepaid_micros, credited=total, at=at)
+        tell_invoices([held.pk], "paid", at)
     return note
 
 
@@ -126,4 +128,5 @@ def give_up(invoice: Invoice, reason: str, now: datetime | None = None) -> Invoi
         post(f"invoice/{held.number}/loss", "loss", at, held.currency, sides)
         held.state, held.ended_at, held.reason = Invoice.State.UNCOLLECTIBLE, at, reason
         held.save(update_fields=["state", "ended_at", "reason"])
+        tell_invoices([held.pk], "uncollectible", at)
     return held

@@ -14,6 +14,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from billing.models import DunningNotice
+from billing.telling import tell_invoices
 from marketplace.models import SpendBlock
 from marketplace.services.credit import block_organizations, unblock_organizations
 
@@ -28,7 +29,7 @@ class Step(NamedTuple):
 
 LADDER: Final = (Step(1, 0, "reminder"), Step(2, 7, "warning"), Step(3, 14, "block"), Step(4, 30, "propose_giving_up"))
 
-_OVERDUE: Final = "UPDATE billing_invoice SET state = 'overdue' WHERE state = 'finalized' AND due_at <= %(now)s"
+_OVERDUE: Final = "UPDATE billing_invoice SET state = 'overdue' WHERE state = 'finalized' AND due_at <= %(now)s RETURNING id"
 _NOTICES: Final = """
 INSERT INTO billing_dunningnotice (invoice_id, level, action, owed_micros, noticed_at)
 SELECT invoice.id, step.level, step.action, total_micros - paid_micros - credited_micros, %(now)s
@@ -43,14 +44,16 @@ BLOCK: Final = "dunning"  # why an organization is blocked
 
 
 def climb(now: datetime | None = None) -> int:
-    """Invoices past their day are overdue, and get the notices that are due. Two statements for any number of invoices.
+    """Invoices past their day are overdue, and get the notices that are due. A constant number of statements.
 
     Returns how many notices were written. A notice that was missed is made up for; none is written twice.
     """
     levels, days, actions = (list(column) for column in zip(*LADDER, strict=True))
-    arguments: dict[str, Any] = {"now": now or timezone.now(), "levels": levels, "days": days, "actions": actions}
+    at = now or timezone.now()
+    arguments: dict[str, Any] = {"now": at, "levels": levels, "days": days, "actions": actions}
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(_OVERDUE, arguments)
+        tell_invoices([invoice for (invoice,) in cursor.fetchall()], "overdue", at)
         cursor.execute(_NOTICES, arguments)
         return int(cursor.rowcount)
 

@@ -14,6 +14,7 @@ from billing.invoices.dunning import follow_blocks
 from billing.invoices.posting import post
 from billing.invoices.states import OWED
 from billing.models import Invoice, Payment, PaymentAllocation
+from billing.telling import tell_invoices, tell_payment
 from core.errors import Conflict, Invalid
 from marketplace.models import User
 
@@ -77,6 +78,8 @@ def record_payment(receipt: Receipt, now: datetime | None = None) -> Payment:
         )
         for invoice, part in paid:
             settle(invoice, paid=part, at=at)
+        tell_payment(payment)
+        tell_invoices([invoice.pk for invoice, _ in paid], "paid", at)
         follow_blocks()
     return payment
 

@@ -24,6 +24,7 @@ from billing.models import JournalEntry, Payout, PayoutAttempt
 from billing.settlement.gateways import GATEWAYS, Answer, Order
 from billing.settlement.payables import debits
 from billing.settlement.sql import BEGIN
+from billing.telling import tell_payout
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +76,7 @@ def _finish(attempt: PayoutAttempt, answer: Answer, at: datetime) -> str:
         else:
             held.state, held.reason = "failed", answer.reason
         held.save(update_fields=["state", "entry", "ended_at", "reason"])
+        tell_payout(held, at)
     return answer.state
 
 

@@ -82,7 +82,7 @@ class Event:
     organization  its key
     type          `family.name`, see types.py
     subject       what it happened to, `family/<id>`, at most 120 characters: events of one subject are sent in order
-    data          JSON values; money as {"amount": decimal text, "currency": code}
+    data          JSON values; money as decimal text, its currency beside it
     occurred_at   when
     key           the fact's own name, at most 200 characters: an organization is told a key once
     """

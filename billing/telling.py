@@ -1,0 +1,127 @@
+"""What billing tells those who listen (docs/webhooks.md): invoices, payments, payouts, budgets. Set-based.
+
+Called in the transaction of the fact, whose rows the caller holds locked. Where no endpoint listens, nothing is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from billing.credit.watching import Alert
+from billing.models import Invoice, Payment, Payout
+from core.money import text_of
+from marketplace.models import Budget, WebhookEndpoint
+from marketplace.webhooks.outbox import Event, publish
+from marketplace.webhooks.types import EventType
+
+_INVOICE: Final = {
+    "id": 4711,
+    "number": "GF-2026-000042",
+    "state": "finalized",
+    "from": "2026-04-30T16:00:00.000000Z",
+    "to": "2026-05-31T16:00:00.000000Z",
+    "zone": "Asia/Shanghai",
+    "currency": "CNY",
+    "total": "128.400000",
+    "paid": "0.000000",
+    "credited": "0.000000",
+    "due_at": "2026-07-03T16:00:00.000000Z",
+}
+_PAYMENT: Final = {
+    "id": 77,
+    "method": "bank",
+    "amount": "128.400000",
+    "prepaid": "0.000000",
+    "currency": "CNY",
+    "received_on": "2026-06-12",
+}
+_PAYOUT: Final = {"id": 9, "state": "paid", "amount": "57.780000", "currency": "CNY", "reason": ""}
+_BUDGET: Final = {
+    "id": 3,
+    "name": "rendering",
+    "percent": 80,
+    "action": "notify",
+    "amount": "1000.000000",
+    "spent": "640.250000",
+    "held": "160.000000",
+    "currency": "CNY",
+}
+TYPES: Final = [
+    EventType("budget.reached", "a budget's threshold was reached, once per period", _BUDGET),
+    EventType("invoice.finalized", "it is numbered and final", _INVOICE),
+    EventType("invoice.overdue", "it was not paid in time", _INVOICE | {"state": "overdue"}),
+    EventType("invoice.paid", "nothing of it is open any more", _INVOICE | {"state": "paid", "paid": "128.400000"}),
+    EventType("invoice.uncollectible", "what is open of it was given up", _INVOICE | {"state": "uncollectible"}),
+    EventType("invoice.void", "it was taken back; another takes its place", _INVOICE | {"state": "void"}),
+    EventType("payment.received", "money came in for invoices or the wallet", _PAYMENT),
+    EventType("payout.failed", "the gateway refused it; nothing was moved", _PAYOUT | {"state": "failed", "reason": "no account"}),
+    EventType("payout.paid", "a provider's or publisher's share is out", _PAYOUT),
+]
+
+
+def tell_invoices(invoices: Iterable[int], state: str, at: datetime) -> int:
+    """Tell of those of these invoices that are in a state now. Each is told of a state once."""
+    found = _heard(Invoice.objects.filter(pk__in=list(invoices), state=state).select_related("period").order_by("pk"))
+    return publish(_event(one, f"invoice.{state}", f"invoice/{one.pk}", _invoice(one), at, state) for one in found)
+
+
+def tell_payment(payment: Payment) -> int:
+    """Tell of money that came in."""
+    data = {
+        "id": payment.pk,
+        "method": payment.method,
+        "amount": text_of(payment.amount_micros),
+        "prepaid": text_of(payment.prepaid_micros),
+        "currency": payment.currency,
+        "received_on": payment.received_on.isoformat(),
+    }
+    return publish([_event(payment, "payment.received", f"payment/{payment.pk}", data, payment.recorded_at, "received")])
+
+
+def tell_payout(payout: Payout, at: datetime) -> int:
+    """Tell its payee how a payout ended. One that was tried again may fail again: each try is told."""
+    data = {
+        "id": payout.pk,
+        "state": payout.state,
+        "amount": text_of(payout.amount_micros),
+        "currency": payout.currency,
+        "reason": payout.reason,
+    }
+    told = f"{payout.state}/{payout.attempts_count}"
+    return publish([_event(payout, f"payout.{payout.state}", f"payout/{payout.pk}", data, at, told)])
+
+
+def tell_alerts(alerts: Sequence[Alert]) -> None:
+    """Tell of budgets' thresholds that were reached just now."""
+    budgets = {one.pk: one for one in _heard(Budget.objects.filter(pk__in={alert.budget for alert in alerts}))}
+    at = timezone.now()
+    pairs = [(budgets[alert.budget], alert) for alert in alerts if alert.budget in budgets]
+    publish(
+        _event(budget, "budget.reached", f"budget/{budget.pk}", _alert(budget, alert), at, str(alert.id)) for budget, alert in pairs
+    )
+
+
+def _heard(rows: QuerySet[Any]) -> QuerySet[Any]:
+    return rows.filter(organization__in=WebhookEndpoint.objects.values("organization"))
+
+
+def _event(of: Any, kind: str, subject: str, data: dict[str, Any], at: datetime, told: str) -> Event:
+    return Event(of.organization_id, kind, subject, data, at, f"{subject}/{told}")
+
+
+def _invoice(one: Invoice) -> dict[str, Any]:
+    amounts = {"total": one.total_micros, "paid": one.paid_micros, "credited": one.credited_micros}
+    data = {"id": one.pk, "number": one.number, "state": one.state, "from": one.period.starts_at, "to": one.period.ends_at}
+    data |= {"zone": one.period.zone, "currency": one.currency, "due_at": one.due_at}
+    return data | {name: text_of(micros) for name, micros in amounts.items()}
+
+
+def _alert(budget: Budget, alert: Alert) -> dict[str, Any]:
+    amounts = {"amount": alert.amount, "spent": alert.spent, "held": alert.held}
+    said = {"id": budget.pk, "name": budget.name, "percent": alert.percent, "action": alert.action, "currency": budget.currency}
+    return said | {name: text_of(micros) for name, micros in amounts.items()}
