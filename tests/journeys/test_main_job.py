@@ -12,7 +12,7 @@ from .accounts import assert_delivered_and_charged_once
 from .market import CAPABILITIES, Market
 from .test_kills import done, finished
 
-CONFIGURATIONS = [{"model": "neighbours", "parameters": {"n_neighbors": number}} for number in range(1, 17)]
+CONFIGURATIONS = [{"model": "neighbours", "parameters": {"n_neighbors": number}} for number in range(1, 11)]
 
 
 @pytest.mark.timeout(600)
