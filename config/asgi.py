@@ -12,6 +12,7 @@ from config.long_polls import allow_many_connections, holding_without_threads
 from core.collector import let_rest
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+os.environ.setdefault("GRIDFARE_DATABASE_POOL", "50")  # a request has a thread of its own, and else a connection of its own
 
 allow_many_connections()
 application = holding_without_threads(keeping_cut_uploads(get_asgi_application()))

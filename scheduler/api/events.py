@@ -9,6 +9,7 @@ from uuid import UUID
 
 import orjson
 from asgiref.sync import sync_to_async
+from django.db import close_old_connections
 from django.http import StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
@@ -66,6 +67,7 @@ class TaskEvents(APIView):
         after = _after(request)
         if request.accepted_renderer.media_type != EventStream.media_type:
             return Response(events_after(task.pk, after))
+        close_old_connections()  # what lasts for minutes may not keep one of the connections that all requests share
         answer = StreamingHttpResponse(_stream(task.pk, after), content_type="text/event-stream")
         answer["Cache-Control"] = "no-cache"
         answer["X-Accel-Buffering"] = "no"
@@ -101,8 +103,6 @@ async def _stream(task_id: UUID, after: int) -> AsyncIterator[bytes]:
 
 
 def _look(task_id: UUID, after: int) -> tuple[list[dict[str, Any]], bool]:
-    from django.db import close_old_connections
-
     close_old_connections()
     state = Task.objects.values_list("state", flat=True).get(pk=task_id)
     return events_after(task_id, after), state not in ("queued", "running")

@@ -138,3 +138,17 @@ def test_an_error_is_a_problem_document_for_streams_too() -> None:
     answer = asyncio.run(stream_of(task, stranger))
     assert (answer.status_code, answer["Content-Type"]) == (404, "application/problem+json")
     assert answer.json()["code"] == "not_found"
+
+
+def test_a_stream_keeps_no_connection_while_it_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests share a pool of connections; those who follow tasks must not use it up."""
+    build.a_pool()
+    task, key = a_task(), build.a_key(build.alice())
+    let_go: list[bool] = []
+    monkeypatch.setattr(events, "close_old_connections", lambda: let_go.append(True))
+
+    async def asked() -> int:
+        return int((await stream_of(task, key)).status_code)
+
+    assert asyncio.run(asked()) == 200
+    assert let_go == [True], "before the first piece is asked for"
