@@ -16,7 +16,8 @@ from gridfare.cli.output import AsJson, Output, clean, facts, table
 from gridfare.cli.session import open_client, session_of
 from gridfare.cli.words import ago, local, money
 from gridfare.client import Client, checked_url
-from gridfare.sdk.answers import Identity, Key, Statement
+from gridfare.sdk.answers import Identity, Key
+from gridfare.sdk.money_answers import Statement
 
 keys_app = typer.Typer(help="API keys of the organization.", no_args_is_help=True)
 

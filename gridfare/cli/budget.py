@@ -9,7 +9,7 @@ import typer
 from gridfare.cli.output import AsJson, Output, table
 from gridfare.cli.session import open_client
 from gridfare.cli.words import local, money
-from gridfare.sdk.answers import Budget, Threshold
+from gridfare.sdk.money_answers import Budget, Threshold
 
 budget_app = typer.Typer(help="Budgets: amounts for projects, people, keys or tasks.", no_args_is_help=True)
 Most = Annotated[int | None, typer.Option("--limit", min=1, help="At most so many.")]

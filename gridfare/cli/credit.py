@@ -10,7 +10,7 @@ from rich.text import Text
 from gridfare.cli.output import AsJson, Output, clean, table
 from gridfare.cli.session import open_client
 from gridfare.cli.words import local, money
-from gridfare.sdk.answers import Grant, Hold
+from gridfare.sdk.money_answers import Grant, Hold
 
 credit_app = typer.Typer()
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="At most so many.")]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from gridfare.sdk.answers import Identity, Key, Statement
+from gridfare.sdk.answers import Identity, Key
 from gridfare.sdk.http import Calls
+from gridfare.sdk.money_answers import Statement
 
 
 class AccountCalls(Calls):

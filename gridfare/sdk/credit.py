@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from gridfare.sdk.answers import Budget, BudgetAlert, Credit, Grant, Hold, Movement, Threshold, TopUp
 from gridfare.sdk.http import Calls
+from gridfare.sdk.money_answers import Budget, BudgetAlert, Credit, Grant, Hold, Movement, Threshold, TopUp
 
 
 class CreditCalls(Calls):

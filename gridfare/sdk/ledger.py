@@ -7,8 +7,8 @@ from typing import IO, Any
 
 import httpx
 
-from gridfare.sdk.answers import LedgerSeal
 from gridfare.sdk.http import Calls, checked
+from gridfare.sdk.money_answers import LedgerSeal
 
 
 class LedgerCalls(Calls):
