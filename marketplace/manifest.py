@@ -339,3 +339,13 @@ def digest_of(manifest: Mapping[str, Any], program_sha: str | None) -> str:
     document = {"manifest": manifest, "program": program_sha}
     text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def files_of_tests(manifest: Manifest) -> list[tuple[int, str, str]]:
+    """(number of the test, input, path in the program) of every file of every test."""
+    return [
+        (number, name, path)
+        for number, test in enumerate(manifest["tests"])
+        for name, paths in test["files"].items()
+        for path in paths
+    ]

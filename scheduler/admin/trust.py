@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any, ClassVar, Final
 
 from django.contrib import admin
@@ -19,9 +20,11 @@ from marketplace.admin.providers import PoolPage
 from marketplace.models import Pool
 from scheduler.models import Commitment, PoolEvent, Recheck, Trust, Unit, Unjudged
 from scheduler.scene import is_unproven, unproven_ones
-from scheduler.services.standing import standing_of
+from scheduler.services.standing import standing_of, vouch_for
 from scheduler.services.trusting import lift_quarantine, record_of
 from scheduler.verification.trust import replication_probability, reputation
+
+AUDIT_TERM: Final = timedelta(days=365)
 
 
 @admin.register(Trust)
@@ -111,6 +114,13 @@ def lift(page: PoolPage, request: HttpRequest, queryset: QuerySet[Pool]) -> None
     carry_out(page, request, queryset, lift_quarantine, "free again")
 
 
+@admin.action(description="Vouch for an audit, a year from today", permissions=["operate"])
+def vouch(page: PoolPage, request: HttpRequest, queryset: QuerySet[Pool]) -> None:
+    """The usual term; another one is given through the API (docs/scheduling/verification.md)."""
+    until = timezone.now() + AUDIT_TERM
+    carry_out(page, request, queryset, lambda pool: vouch_for(pool, until), f"audited until {until:%Y-%m-%d}")
+
+
 TRUST_CARD: Final = (
     "Trust",
     ("stands", "level_until", "level_reason", "selftest_at", "audited_until", "quarantined_until", "quarantine_reason",
@@ -136,7 +146,7 @@ class Proven(Dropdown):
 class TrustedPoolPage(PoolPage):
     columns = (*PoolPage.columns[:4], "stands", *PoolPage.columns[4:])
     list_filter: ClassVar[Any] = (*PoolPage.list_filter[:3], Proven, *PoolPage.list_filter[3:])
-    actions: Any = (*PoolPage.actions, lift)
+    actions: Any = (*PoolPage.actions, lift, vouch)
     cards: ClassVar[Any] = (*PoolPage.cards, TRUST_CARD)
 
     @admin.display(description="standing", ordering="level")
@@ -149,6 +159,8 @@ class TrustedPoolPage(PoolPage):
     def fits(self, action: str, obj: Any) -> bool:
         if action == "lift":
             return obj.quarantined_until is not None or obj.daily_quota is not None
+        if action == "vouch":
+            return obj.state not in {"registered", "suspended", "retired"}
         return super().fits(action, obj)
 
 

@@ -7,7 +7,8 @@ An idempotency key makes the submit repeatable: same body, same task; another bo
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -45,15 +46,41 @@ def submit_task(asker: Asker, request: Request, *, idempotency_key: str | None =
         return known, False
 
 
-def submit_tests(version: CapabilityVersion, cases: list[tuple[str, dict[str, Any]]]) -> list[Task]:
-    """Submit a version's test cases (name, inputs) as tasks of its publisher, paid by the platform."""
+@dataclass(frozen=True)
+class TestRun:
+    """A test case to submit. `confirms`: the task it runs again, away from the owners (slugs) in `without`."""
+
+    __test__ = False
+
+    name: str
+    inputs: dict[str, Any]
+    confirms: str = ""
+    without: Sequence[str] = ()
+
+    def request(self, version: CapabilityVersion) -> Request:
+        labels = {"test": self.name} | ({"confirms": self.confirms} if self.confirms else {})
+        constraints = {"exclude_providers": list(self.without)} if self.without else {}
+        return Request(str(version), self.inputs, constraints=constraints, labels=labels, name=f"test of {version}: {self.name}")
+
+
+def submit_tests(version: CapabilityVersion, runs: list[TestRun]) -> list[Task]:
+    """Submit a version's test cases as tasks of its publisher, paid by the platform. Returns the tasks.
+
+    Raises Invalid for a case that no pool could run; one that confirms another is left out then.
+    """
     asker = Asker(version.capability.organization)
-    drafts = []
-    for name, inputs in cases:
-        request = Request(str(version), inputs, labels={"test": name}, name=f"test of {version}: {name}")
-        drafts.append(_test_draft(asker, request, version))
+    drafts = [draft for run in runs if (draft := _drafted(asker, run, version)) is not None]
     with transaction.atomic():
         return [save_task(draft) for draft in drafts]
+
+
+def _drafted(asker: Asker, run: TestRun, version: CapabilityVersion) -> Draft | None:
+    try:
+        return _test_draft(asker, run.request(version), version)
+    except Invalid:
+        if run.confirms:
+            return None
+        raise
 
 
 def _test_draft(asker: Asker, request: Request, version: CapabilityVersion) -> Draft:
@@ -68,7 +95,8 @@ def _test_draft(asker: Asker, request: Request, version: CapabilityVersion) -> D
     except Invalid as refused:
         if not refused.data.get("excluded", {}).get("trust"):
             raise
-        draft = draft_task(asker, replace(request, constraints={"accept_unproven": True}), version=version)
+        taking = request.constraints | {"accept_unproven": True}
+        draft = draft_task(asker, replace(request, constraints=taking), version=version)
         refuse_hopeless(draft)
     draft.task.kind = Task.Kind.TEST
     return draft

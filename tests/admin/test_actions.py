@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.test import Client
+from django.utils import timezone
 
 from marketplace.models import ApiKey, CapabilityVersion, Pool, Task
+from scheduler.models import PoolEvent
 from tests.admin.market import a_settled_task, an_open_task, list_of, operator, page_of
 from tests.builders import a_key, a_pool, alice
 from tests.builders_tasks import a_version
@@ -112,3 +114,12 @@ def a_staff_user() -> Any:
     from tests.builders import olga
 
     return olga().user
+
+
+def test_an_operator_vouches_for_an_audit_of_a_year() -> None:
+    pool = a_pool()
+    (told,) = take(operator(), "vouch", pool, page=True)
+    until = fresh(pool).audited_until
+    assert told == f"1 audited until {until:%Y-%m-%d}"
+    assert 364 <= (until - timezone.now()).days <= 365
+    assert PoolEvent.objects.filter(pool=pool, kind="audited").count() == 1

@@ -18,7 +18,7 @@ from scheduler.services.canaries import is_due, plant_canaries
 from scheduler.services.expanding import expand_task
 from scheduler.services.judging import judge_units
 from scheduler.services.placing import run_round
-from scheduler.services.submitting import submit_tests
+from scheduler.services.submitting import TestRun, submit_tests
 from tests.builders import a_pool
 from tests.builders_tasks import FakeAgent
 from tests.builders_trust import RIGHT, WRONG, a_checked_version, agents_of, an_owner, owners_pools, take_turns
@@ -30,7 +30,7 @@ def a_market(verify: Any = "exact", **manifest: Any) -> tuple[dict[str, Pool], d
     """Three owners, and a version whose test was delivered."""
     pools = owners_pools("bob", "erin", "dave")
     version, agents = a_checked_version(verify, **manifest), agents_of(pools)
-    (test,) = submit_tests(version, [("one", {"count": 1})])
+    (test,) = submit_tests(version, [TestRun("one", {"count": 1})])
     expand_task(test.pk)
     assert take_turns(test, agents).state == "delivered"
     return pools, agents

@@ -20,7 +20,7 @@ from scheduler.services.explaining import explain_task
 from scheduler.services.placing import replay_round, run_round
 from scheduler.services.rechecking import _needs
 from scheduler.services.standing import standing_of
-from scheduler.services.submitting import submit_tests
+from scheduler.services.submitting import TestRun, submit_tests
 from scheduler.stored import snapshot_document, snapshot_from
 from tests.builders import a_pool as pool_row
 from tests.builders import alice, client_of
@@ -136,16 +136,16 @@ def test_a_pool_that_reaches_the_level_is_believed_from_then_on_and_one_that_los
 @pytest.mark.django_db
 def test_a_publishers_test_takes_the_word_of_unproven_pools_where_there_are_no_others() -> None:
     home = pool_row(kind="community")
-    (test,) = submit_tests(a_version(), [("one", {"count": 1})])
+    (test,) = submit_tests(a_version(), [TestRun("one", {"count": 1})])
     expand_task(test.pk)
     run_round()
     assert Unit.objects.get(task=test).pool_id == home.pk
     pool_row(rates={"core_second": "9"})
-    (test,) = submit_tests(a_version(), [("one", {"count": 1})])
+    (test,) = submit_tests(a_version(), [TestRun("one", {"count": 1})])
     assert test.constraints == {}, "a proven pool, however dear, is asked first"
     Pool.objects.update(cores=1)
     with pytest.raises(Invalid, match="no pool of the market could run this"):
-        submit_tests(a_version(resources={"cores": 4, "memory_mib": 64, "disk_mib": 64}), [("one", {"count": 1})])
+        submit_tests(a_version(resources={"cores": 4, "memory_mib": 64, "disk_mib": 64}), [TestRun("one", {"count": 1})])
 
 
 @pytest.mark.django_db
