@@ -6,7 +6,7 @@ Its last line of output is JSON: `{"agents": [{"name", "token"}]}` with a join t
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import transaction
@@ -15,20 +15,28 @@ from demo.market import OPERATOR, PARTIES, PASSWORD, POOLS, DemoPool, Party
 from marketplace.models import Agent, Membership, Organization, Pool, Region, User
 from marketplace.services.offers import Terms, publish_offer
 from marketplace.services.providers import create_join_token, register_pool
+from scheduler.models import NetworkNode
+from scheduler.network.gml import read_topology
+from scheduler.services.network import REPAIRS, import_topology, known_repairs
+
+BACKBONE: Final = REPAIRS.with_name("Chinanet.gml")
 
 
 class Command(BaseCommand):
     help = "Make the demo market."
 
     def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--network", action="store_true", help="import the backbone that the demo's regions hang on")
         parser.add_argument("--token-for", default="", help="make a new join token for this agent's pool")
 
-    def handle(self, *args: Any, token_for: str = "", **options: Any) -> None:
+    def handle(self, *args: Any, network: bool = False, token_for: str = "", **options: Any) -> None:
         with transaction.atomic():
             operator = seed_operator()
             for party in PARTIES:
                 seed_party(party)
             agents = [seed_pool(pool, operator, again=pool.agent == token_for) for pool in POOLS]
+            if network and not NetworkNode.objects.exists():
+                import_topology(read_topology(BACKBONE.read_text(), repairs=known_repairs()))
         self.stdout.write(json.dumps({"agents": agents}))
 
 
