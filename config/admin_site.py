@@ -166,6 +166,7 @@ GROUPS: Final = (
             ("Not yet measured", "scheduler_ended", "hourglass_empty"),
             ("Costs so far", "billing_costsofar", "calculate"),
             ("Subjects of periods", "billing_periodsubject", "category"),
+            ("Subscriptions", "billing_subscription", "category"),
             ("Operators' log", "admin_logentry", "history"),
         ),
     ),

@@ -33,6 +33,7 @@ urlpatterns = [
     path("api/v1/", include("metering.api")),
     path("api/v1/", include("billing.api")),
     path("api/v1/", include("billing.periods.api")),
+    path("api/v1/", include("billing.periods.subscription_api")),
     path("api/v1/", include("billing.invoices.api")),
     path("api/v1/", include("billing.settlement.api")),
     path("api/v1/", include("billing.ledger.api")),

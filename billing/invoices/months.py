@@ -21,7 +21,15 @@ SELECT DISTINCT organization.id, ((%(now)s AT TIME ZONE zone.name)::date - inter
         UNION ALL
         SELECT usage.organization_id, usage.measured_at, usage.ended_at - usage.wall_ms * interval '1 ms'
           FROM metering_usagerecord usage JOIN marketplace_offer offer ON offer.id = usage.offer_id
-         WHERE usage.revision > 0 AND offer.per_period AND usage.measured_at >= %(since)s) came
+         WHERE usage.revision > 0 AND offer.per_period AND usage.measured_at >= %(since)s
+        UNION ALL
+        SELECT subject.customer_id, day.latest, day.day::timestamp AT TIME ZONE subject.zone
+          FROM billing_subscription subscription
+          JOIN metering_usagesubject subject ON subject.customer_id = subscription.organization_id
+           AND subject.pool_id = subscription.pool_id
+          JOIN metering_usageday day ON day.subject_id = subject.id
+         WHERE day.latest >= %(since)s
+           AND EXISTS (SELECT FROM marketplace_offer offer WHERE offer.pool_id = subject.pool_id AND offer.rules ? 'events')) came
   JOIN marketplace_organization organization ON organization.id = came.organization_id
  CROSS JOIN LATERAL (SELECT coalesce(nullif(organization.zone, ''), %(zone)s) AS name) zone
  WHERE (%(organizations)s::bigint[] IS NULL OR organization.id = ANY(%(organizations)s))

@@ -23,6 +23,7 @@ from billing.models.payments import BankLine, BankStatement, DunningNotice, Gate
 from billing.models.periods import ParkedPeriod, PeriodCharge, PeriodPreview, PeriodSubject
 from billing.models.seals import AccountBalance, LedgerAlarm, LedgerSeal, SealedEntry
 from billing.models.settlement import Payout, PayoutAttempt, PayoutLine, PayoutRun, SandboxTransfer
+from billing.models.subscriptions import Subscription
 from billing.models.taxes import Tax, TaxAssignment, TaxRate
 
 __all__ = [
@@ -61,6 +62,7 @@ __all__ = [
     "SandboxTransfer",
     "SealedEntry",
     "Series",
+    "Subscription",
     "Tax",
     "TaxAssignment",
     "TaxRate",

@@ -27,7 +27,7 @@ class PeriodSubject(models.Model):
 
     organization = models.ForeignKey("marketplace.Organization", models.PROTECT, related_name="+", db_index=False)
     offer = models.ForeignKey("marketplace.Offer", models.PROTECT, related_name="+")
-    meter = models.CharField(max_length=20)
+    meter = models.CharField(max_length=64)
     payer = models.CharField(**_WHO)
 
     class Meta:
@@ -61,7 +61,7 @@ class PeriodCharge(models.Model):
     provider = models.ForeignKey("marketplace.Organization", models.PROTECT, related_name="+", db_index=False)
     offer = models.ForeignKey("marketplace.Offer", models.PROTECT, related_name="+", db_index=False)
     contract = models.ForeignKey("marketplace.Contract", models.PROTECT, null=True, related_name="+", db_index=False)
-    meter = models.CharField(max_length=20)
+    meter = models.CharField(max_length=64)
     payer = models.CharField(**_WHO)
     period = DateTimeRangeField(help_text="[from, to)")
     zone = models.CharField(max_length=50)
@@ -122,7 +122,7 @@ class PeriodPreview(models.Model):
 
     organization = models.ForeignKey("marketplace.Organization", models.CASCADE, related_name="+", db_index=False)
     offer = models.ForeignKey("marketplace.Offer", models.CASCADE, related_name="+", db_index=False)
-    meter = models.CharField(max_length=20)
+    meter = models.CharField(max_length=64)
     payer = models.CharField(**_WHO)
     period = DateTimeRangeField(help_text="[from, to)")
     billed = models.DecimalField(max_digits=42, decimal_places=12)

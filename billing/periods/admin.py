@@ -9,10 +9,23 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
-from billing.models import ParkedPeriod, PeriodCharge, PeriodPreview, PeriodSubject
+from billing.models import ParkedPeriod, PeriodCharge, PeriodPreview, PeriodSubject, Subscription
 from billing.periods import deciding
 from core.admin import Page, Panel, carry_out, exact, money, one_of, panel, table, to
 from marketplace.models import User
+
+
+@admin.register(Subscription)
+class SubscriptionPage(Page):
+    """Customers who pay by a pool's own meters."""
+
+    columns = ("id", "organization", "pool", "valid", "begun_by", "ended_by")
+    joins = ("organization", "pool", "begun_by", "ended_by")
+    list_filter = (exact("organization__slug", "organization"), exact("pool__identifier", "pool"))
+    search_fields = ("=pk",)
+
+    def name_of(self, obj: Any) -> str:
+        return f"{obj.organization} at {obj.pool}"
 
 
 @admin.register(PeriodSubject)

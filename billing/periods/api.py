@@ -23,7 +23,6 @@ from billing.periods.deciding import approve, refuse
 from billing.periods.evidence import evidence_of_charge, evidence_of_period
 from billing.periods.imagining import MOST_PRICES, Candidate, compare
 from billing.periods.prices import parse_price
-from billing.periods.rating import UNITS
 from billing.periods.runs import correct_periods, rate_periods, safe_cutoff
 from billing.periods.unbilled import unbilled_of
 from core.errors import Invalid, NotFound
@@ -87,7 +86,7 @@ class PeriodChargeOut(Out):
     provider = serializers.CharField(source="provider.slug")
     pool = serializers.CharField(source="offer.pool.identifier")
     payer = serializers.ChoiceField(Payer.choices)
-    meter = serializers.ChoiceField(sorted(UNITS))
+    meter = serializers.CharField()
     period = ServiceOut()
     zone = serializers.CharField()
     revision = serializers.IntegerField()
@@ -110,7 +109,7 @@ class PreviewOut(Out):
     organization = serializers.CharField(source="organization.slug")
     pool = serializers.CharField(source="offer.pool.identifier")
     payer = serializers.ChoiceField(Payer.choices)
-    meter = serializers.ChoiceField(sorted(UNITS))
+    meter = serializers.CharField()
     period = ServiceOut()
     billed = PlainOut()
     currency = serializers.CharField()

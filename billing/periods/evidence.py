@@ -13,7 +13,8 @@ from zoneinfo import ZoneInfo
 import orjson
 
 from billing.models import Charge, PeriodCharge
-from billing.periods.rating import UNITS, Month, Usage, days_of
+from billing.periods.events import events_of, spans_of
+from billing.periods.rating import Month, Usage, days_of
 from billing.periods.reading import Facts, Listed, facts_of, listed_of, rows, windows
 from billing.periods.sql import RECORDS
 from billing.pricing import ending_of, verdict_of, work_of
@@ -47,7 +48,7 @@ def evidence_of_period(charge: PeriodCharge) -> dict[str, Any]:
         "pool": charge.offer.pool.identifier,
         "payer": charge.payer,
         "meter": charge.meter,
-        "unit": UNITS[charge.meter],
+        "unit": listed.price.unit_of(charge.meter),
         "period": {"from": charge.period.lower, "to": charge.period.upper, "zone": charge.zone},
         "cutoff": charge.cutoff,
         "price": {"offer": charge.offer_id, "contract": charge.contract_id} | listed.price.document(),
@@ -82,7 +83,14 @@ def _facts(charge: PeriodCharge, facts: Facts | None, months: Mapping[int, Month
         "digest_now": now,
         "matches": now == charge.digest,
         "records": [dict(zip(RECORD, row, strict=True)) for row in found],
+        "events": _events(charge, months),
     }
+
+
+def _events(charge: PeriodCharge, months: Mapping[int, Month]) -> list[dict[str, Any]]:
+    if charge.payer != PeriodCharge.Payer.USER:
+        return []
+    return events_of([span for span in spans_of(months) if span.offer == charge.offer_id], charge.cutoff, SHOWN)
 
 
 def _peaks(charge: PeriodCharge, facts: Facts | None, listed: Listed, month: Month) -> dict[str, Any] | None:
@@ -90,8 +98,8 @@ def _peaks(charge: PeriodCharge, facts: Facts | None, listed: Listed, month: Mon
     price = listed.price
     if price.policy is None or "peaks" not in charge.evidence:
         return None
-    intervals = (facts.usage if facts else NOTHING).intervals.get(charge.meter, ())
-    days, calendar = days_of(price, intervals, month, listed.active(month.zone))
+    usage = facts.usage if facts else NOTHING
+    days, calendar = days_of(price, charge.meter, usage, month, listed.active(month.zone))
     caps = [] if price.cap is None else [price.cap] * len(calendar.days)
     return {
         "steps_of_a_unit": price.scale,

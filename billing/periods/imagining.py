@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from billing.periods.posting import text_of, total_micros
 from billing.periods.prices import Price
-from billing.periods.rating import UNITS, Month, rate_usage
+from billing.periods.rating import Month, rate_usage
 from billing.periods.reading import Facts, imagined_of, months_of, rows
 from billing.periods.runs import safe_cutoff
 from core.money import text_of as money
@@ -78,7 +78,7 @@ def _outcome(one: Candidate, facts: Sequence[Facts], month: Month, names: dict[i
         {
             "pool": names[pool],
             "meter": line.meter,
-            "unit": UNITS[line.meter],
+            "unit": one.price.unit_of(line.meter),
             "raw": text_of(line.raw),
             "billed": text_of(line.billed),
             "formula": line.formula,

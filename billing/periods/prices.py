@@ -5,12 +5,13 @@ rules   peak        the peak policy (metering/peaks/policy.py); its slots hold t
         cap         what the customer may hold at most, in units: the base of the policy's floor
         quantum_s   occupancy is billed in whole quanta of so many seconds,
         minimum_s   and once anything has run for at least so many
+        events      {meter: unit}: which meters that the pool itself reports are charged, and in which unit
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Final
@@ -19,6 +20,7 @@ from billing.rating import Dynamic, Flat, Graduated, Package, Percentage, PerRes
 from core.errors import Invalid
 from marketplace.services.offers import check_meters
 from marketplace.tariffs import PEAKS, Tariff
+from metering.events.reading import is_meter, is_unit
 from metering.occupancy import Rule
 from metering.peaks import Policy, parse_policy
 from metering.peaks.policy import DAILY
@@ -26,6 +28,22 @@ from metering.peaks.policy import DAILY
 SCALE: Final = 1000  # slots of peaks hold thousandths, so that a mean's fraction is not lost
 SURCHARGE: Final = "surcharge"  # a percentage of what the list's other meters cost
 HELD: Final = ("held_cores", "held_accelerators")
+PLAIN: Final = frozenset({"gb_moved", SURCHARGE})  # of lists by peak, too, their sum is charged
+UNITS: Final = {
+    "core_second": "core-seconds",
+    "accelerator_second": "accelerator-seconds",
+    "fp32_tflop": "FP32 TFLOP",
+    "gb_moved": "GB",
+    "occupancy_second": "core-seconds",
+    "result": "results",
+    "held_cores": "cores",
+    "held_accelerators": "accelerators",
+    SURCHARGE: "currency",
+}
+# What events say of the platform's own meters is counted in these.
+EVENT_UNITS: Final = {"core_second": "second", "accelerator_second": "second", "fp32_tflop": "tflop", "gb_moved": "gb",
+                      "occupancy_second": "second", "result": "result"}  # fmt: skip
+MOST_EVENTS: Final = 20
 SECONDS_OF: Final = {"daily_peak": 86_400, "monthly_peak": 30 * 86_400}
 MOST_CAP: Final = 10**9
 MOST_SECONDS: Final = 31 * 86_400
@@ -39,6 +57,7 @@ class Price:
     policy  of peaks; None for other bases
     cap     in the policy's slots (thousandths; units where the policy bills whole ones)
     time    how occupancy is counted, in milliseconds
+    events  meter -> unit of what pools report themselves and this list charges
     """
 
     basis: str
@@ -46,6 +65,16 @@ class Price:
     policy: Policy | None = None
     cap: int | None = None
     time: Rule = ONE_MS
+    events: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def peaks(self) -> frozenset[str]:
+        """The meters of which the peak is charged."""
+        return frozenset({*HELD, *self.events} - PLAIN) if self.policy is not None else frozenset()
+
+    def unit_of(self, meter: str) -> str:
+        """As it is shown."""
+        return UNITS.get(meter) or self.events.get(meter, "units")
 
     @property
     def scale(self) -> int:
@@ -65,21 +94,37 @@ class Price:
             rules["cap"] = _text(Fraction(self.cap, self.scale))
         if self.time != ONE_MS:
             rules |= {"quantum_s": self.time.quantum // 1000 or 1, "minimum_s": self.time.minimum // 1000}
-        return rules
+        return rules | ({"events": dict(sorted(self.events.items()))} if self.events else {})
 
 
 def parse_price(basis: str, rates: Mapping[str, Any], rules: Mapping[str, Any]) -> Price:
     """Read a price list. Raises Invalid `rates_invalid | rate_invalid | peak_policy_invalid` with the member in `field`."""
     main = {meter: rate for meter, rate in rates.items() if meter != SURCHARGE}
-    check_meters(basis, main)
+    events = _events(rules.get("events", {}), main)
+    check_meters(basis, main, events)
     read = {meter: _rate(meter, rate) for meter, rate in rates.items()}
     known = {"peak", "cap"} if basis in PEAKS else {"quantum_s", "minimum_s"} if basis == "occupancy" else set()
-    if unknown := sorted(set(rules) - known):
+    if unknown := sorted(set(rules) - known - {"events"}):
         raise Invalid("rates_invalid", f"a price by {basis} has no such rule", field=f"rules.{unknown[0]}")
     if basis not in PEAKS:
-        return Price(basis, read, time=_time(rules))
+        return Price(basis, read, time=_time(rules), events=events)
     policy = _policy(basis, rules.get("peak"))
-    return Price(basis, read, policy, _cap(rules.get("cap"), policy))
+    return Price(basis, read, policy, _cap(rules.get("cap"), policy), events=events)
+
+
+def _events(given: Any, rates: Mapping[str, Any]) -> dict[str, str]:
+    """Which of the pool's own meters are charged: each has a rate, and the platform's have the platform's unit."""
+    if not isinstance(given, Mapping) or len(given) > MOST_EVENTS:
+        raise Invalid("rates_invalid", f"at most {MOST_EVENTS} meters, each with its unit", field="rules.events")
+    for meter, unit in given.items():
+        place = f"rules.events.{meter}"
+        if not is_meter(meter) or not is_unit(unit):
+            raise Invalid("rates_invalid", "a meter that pools may report, and its unit as text", field=place)
+        if meter not in rates:
+            raise Invalid("rates_invalid", f"what {meter} costs is missing in rates", field=place)
+        if EVENT_UNITS.get(meter, unit) != unit:
+            raise Invalid("rates_invalid", f"{meter} is counted in {EVENT_UNITS[meter]}", field=place)
+    return dict(given)
 
 
 def _rate(meter: str, rate: Any) -> Rate:
@@ -117,7 +162,7 @@ def _cap(text: Any, policy: Policy) -> int | None:
 
 
 def _time(rules: Mapping[str, Any]) -> Rule:
-    if not rules:
+    if not {"quantum_s", "minimum_s"} & set(rules):
         return ONE_MS
     return Rule(_seconds(rules, "quantum_s", 1) * 1000, _seconds(rules, "minimum_s", 0) * 1000)
 
@@ -144,7 +189,8 @@ def estimate_of(basis: str, meter: str, rate: Rate) -> Decimal:
     of 30 days, which is what it comes to if it is held all the time.
     """
     price = _first_price(rate)
-    return precise(price / SECONDS_OF[basis] if meter in HELD else price)
+    held = basis in PEAKS and meter not in PLAIN
+    return precise(price / SECONDS_OF[basis] if held else price)
 
 
 def _first_price(rate: Rate) -> Fraction:

@@ -16,7 +16,7 @@ from fractions import Fraction
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from billing.periods.prices import HELD, SURCHARGE, Price
+from billing.periods.prices import SCALE, SURCHARGE, Price
 from billing.rating import Part, parts_of, precise
 from billing.rating.amounts import total_of
 from metering.peaks import (
@@ -34,17 +34,7 @@ from metering.peaks import (
 from metering.peaks.grid import calendar_of, edges_of
 
 ALGORITHM: Final = "periods/1"
-UNITS: Final = {
-    "core_second": "core-seconds",
-    "accelerator_second": "accelerator-seconds",
-    "fp32_tflop": "FP32 TFLOP",
-    "gb_moved": "GB",
-    "occupancy_second": "core-seconds",
-    "result": "results",
-    "held_cores": "cores",
-    "held_accelerators": "accelerators",
-    SURCHARGE: "currency",
-}
+Active = tuple[date | None, date | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +53,12 @@ class Usage:
 
     quantities  meter -> quantity; `occupancy_second` in whole quanta, `held_second` as it was
     intervals   peak meter -> what was held when, in thousandths
+    days        peak meter that the pool reports -> its slots in thousandths, of the time in which the list was in force
     """
 
     quantities: Mapping[str, Fraction]
     intervals: Mapping[str, Sequence[Interval]] = field(default_factory=dict)
+    days: Mapping[str, Sequence[Day]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +86,15 @@ class Rated:
         return total_of(self.parts)
 
 
-def rate_usage(price: Price, usage: Usage, month: Month, active: tuple[date | None, date | None], *, final: bool) -> list[Rated]:
+def rate_usage(price: Price, usage: Usage, month: Month, active: Active, *, final: bool) -> list[Rated]:
     """Every meter of the price list that anything was used of (or that has a minimum), surcharges last.
 
     active  the local days [from, to) for which the list was in force; days with usage outside of them count as well
     final   whether the month is over: only then are minima asked for
     """
     found = [
-        _peak(price, meter, usage.intervals.get(meter, ()), month, active, final=final)
-        if meter in HELD
+        _peak(price, meter, usage, month, active, final=final)
+        if meter in price.peaks
         else _plain(price, meter, usage.quantities, final=final)
         for meter in sorted(price.rates)
         if meter != SURCHARGE
@@ -110,7 +102,7 @@ def rate_usage(price: Price, usage: Usage, month: Month, active: tuple[date | No
     if SURCHARGE in price.rates:
         base = sum((Fraction(rated.amount) for rated in found), Fraction(0))
         found.append(_rated(price, SURCHARGE, base, base, f"of what the other meters cost: {_text(base)}", final=final))
-    return [rated for rated in found if rated.parts or rated.raw]
+    return [rated for rated in found if rated.amount or rated.raw]
 
 
 def _rated(price: Price, meter: str, raw: Fraction, billed: Fraction, formula: str, *, final: bool) -> Rated:
@@ -121,16 +113,14 @@ def _plain(price: Price, meter: str, quantities: Mapping[str, Fraction], *, fina
     billed = quantities.get(meter, Fraction(0))
     raw = quantities.get("held_second", billed) if meter == "occupancy_second" else billed
     rule = price.time
-    formula = f"sum of the records: {_text(billed)}"
+    formula = f"sum of the facts: {_text(billed)}" if meter in price.events else f"sum of the records: {_text(billed)}"
     if raw != billed:
         formula = f"{_text(raw)} in quanta of {rule.quantum / 1000:g} s, at least {rule.minimum / 1000:g} s each: {_text(billed)}"
     return _rated(price, meter, raw, billed, formula, final=final)
 
 
-def _peak(
-    price: Price, meter: str, intervals: Sequence[Interval], month: Month, active: tuple[date | None, date | None], *, final: bool
-) -> Rated:
-    days, calendar = days_of(price, intervals, month, active)
+def _peak(price: Price, meter: str, usage: Usage, month: Month, active: Active, *, final: bool) -> Rated:
+    days, calendar = days_of(price, meter, usage, month, active)
     settled = settled_of(price, days, calendar)
     rate, scale = price.rates[meter], price.scale
     raw = sum((peak.value for peak, _ in settled), Fraction(0)) / scale
@@ -150,21 +140,27 @@ def settled_of(price: Price, days: Sequence[Day], calendar: Calendar) -> list[tu
     return [(peak, settle(price.policy, peak, calendar, caps)) for peak in peaks_of(price.policy, days, calendar)]
 
 
-def days_of(
-    price: Price, intervals: Sequence[Interval], month: Month, active: tuple[date | None, date | None]
-) -> tuple[list[Day], Calendar]:
-    """The slots of every day on which anything was held, and the days that count."""
-    whole = calendar_of(month.first, month.zone)
-    levels = levels_of(_scaled(intervals, price.scale))
-    days = [
-        Day(day, tuple(slots))
-        for day, slots in _slots(levels, whole, month.zone, price.policy.slot_stat if price.policy else "avg")
-    ]
-    used = [day.local_day for day in days if any(day.slots)]
+def days_of(price: Price, meter: str, usage: Usage, month: Month, active: Active) -> tuple[list[Day], Calendar]:
+    """The slots of every day on which anything was held or reported, and the days that count."""
+    found = _reported(price, usage.days[meter]) if meter in usage.days else _held(price, usage.intervals.get(meter, ()), month)
+    used = [day.local_day for day in found if any(day.slots)]
     after = [] if not used else [used[-1] + timedelta(days=1)]
     first = min([active[0] or month.first, *used[:1]])
     last = None if active[1] is None else max([active[1], *after])
-    return [day for day in days if day.local_day in set(used)], calendar_of(month.first, month.zone, first, last)
+    return found, calendar_of(month.first, month.zone, first, last)
+
+
+def _reported(price: Price, days: Sequence[Day]) -> list[Day]:
+    """In the price's steps; a slot that nobody can vouch for stays so."""
+    steps = SCALE // price.scale
+    return [Day(day.local_day, tuple(slot if slot is None else slot // steps for slot in day.slots)) for day in days]
+
+
+def _held(price: Price, intervals: Sequence[Interval], month: Month) -> list[Day]:
+    levels = levels_of(_scaled(intervals, price.scale))
+    stat = price.policy.slot_stat if price.policy else "avg"
+    slots = _slots(levels, calendar_of(month.first, month.zone), month.zone, stat)
+    return [Day(day, tuple(each)) for day, each in slots if any(each)]
 
 
 def _scaled(intervals: Sequence[Interval], scale: int) -> list[Interval]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
 from typing import Any, NamedTuple
@@ -11,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 from django.db import connection
 
+from billing.periods.events import Reported, reported_of
 from billing.periods.prices import Price, parse_price
 from billing.periods.rating import Month, Rated, Usage, rate_usage
 from billing.periods.sql import FACTS, IMAGINED
@@ -34,7 +36,10 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """The usage of one customer and month under one price list, by who pays; `digest` is SHA-256 of the records' numbers."""
+    """The usage of one customer and month under one price list, by who pays.
+
+    digest  SHA-256 of the records' numbers; where the pool reported anything, of this and the digests of that (`digest_with`)
+    """
 
     organization: int
     offer: int
@@ -90,8 +95,32 @@ def months_of(organizations: Iterable[int], month: date) -> tuple[dict[int, Mont
 
 
 def facts_of(months: Mapping[int, Month], cutoff: datetime) -> list[Facts]:
-    """What was handed over to be charged by period before the cutoff. One statement."""
-    return [_facts(row) for row in rows(FACTS, {**windows(months), "cutoff": cutoff})]
+    """What was handed over to be charged by period, and what pools reported, before the cutoff.
+
+    Two statements, and a few more where somebody subscribed to what pools report.
+    """
+    measured = [_facts(row) for row in rows(FACTS, {**windows(months), "cutoff": cutoff})]
+    reported = reported_of(months, cutoff)
+    found = [_with(one, reported.pop((one.organization, one.offer, one.start), None)) for one in measured if one.payer == "user"]
+    alone = [_with(Facts(*place[:2], "user", place[2], 0, "", Usage({})), one) for place, one in reported.items()]
+    others = [one for one in measured if one.payer != "user"]
+    return sorted([*found, *alone, *others], key=lambda one: (one.organization, one.offer, one.payer, one.start))
+
+
+def _with(facts: Facts, reported: Reported | None) -> Facts:
+    """What was measured and what was reported, as one usage: tiers count both."""
+    if reported is None:
+        return facts
+    added = {meter: facts.usage.quantities.get(meter, Fraction(0)) + more for meter, more in reported.usage.quantities.items()}
+    usage = Usage({**facts.usage.quantities, **added}, facts.usage.intervals, reported.usage.days)
+    count, digest = facts.count + reported.count, digest_with(facts.digest, reported.digests)
+    return replace(facts, usage=usage, count=count, digest=digest)
+
+
+def digest_with(records: str, reported: Mapping[str, Sequence[str]]) -> str:
+    """SHA-256, in hexadecimal, of the records' digest and of each meter's: a line of words each."""
+    lines = [f"records {records}", *(" ".join([meter, *reported[meter]]) for meter in sorted(reported))]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def imagined_of(months: Mapping[int, Month], cutoff: datetime, price: Price) -> list[Facts]:
@@ -129,7 +158,7 @@ def listed(offer: Offer) -> Listed:
 
 
 def lines_of(months: Mapping[int, Month], cutoff: datetime, *, final: bool) -> tuple[list[Line], dict[int, Listed]]:
-    """Every line of these months, and the price lists: three statements."""
+    """Every line of these months, and the price lists."""
     facts = facts_of(months, cutoff)
     prices = listed_of(one.offer for one in facts)
     return [line for one in facts for line in rated_of(one, prices[one.offer], months[one.organization], final=final)], prices

@@ -20,6 +20,7 @@ from django.db import connection, transaction
 from billing.periods.posting import Outcome, post_lines, preview_lines
 from billing.periods.reading import lines_of, months_of
 from billing.services import CHARGING_LOCK
+from metering.cutoffs import safe_cutoff as nothing_earlier_arrives
 
 RUN_LOCK: Final = 0x67_66_70_64  # advisory: one run at a time
 OLDEST: Final = 24  # months; what is later still is looked at by hand
@@ -35,26 +36,37 @@ SELECT organization_id, min(began_at)
         SELECT usage.organization_id, usage.ended_at - usage.wall_ms * interval '1 millisecond'
           FROM metering_usagerecord usage
          WHERE usage.organization_id = ANY(%(organizations)s) AND usage.revision > 0
-           AND usage.measured_at >= %(since)s AND usage.measured_at < %(cutoff)s) late
+           AND usage.measured_at >= %(since)s AND usage.measured_at < %(cutoff)s
+        UNION ALL
+        SELECT subject.customer_id, day.day::timestamp AT TIME ZONE subject.zone
+          FROM billing_subscription subscription
+          JOIN metering_usagesubject subject ON subject.customer_id = subscription.organization_id
+           AND subject.pool_id = subscription.pool_id
+          JOIN metering_usageday day ON day.subject_id = subject.id
+         WHERE subscription.organization_id = ANY(%(organizations)s) AND day.latest >= %(since)s) late
  GROUP BY organization_id
 """
 
 
 CUSTOMERS: Final = """
-SELECT DISTINCT organization_id FROM billing_charge WHERE reason = 'by_period' AND charged_at >= %s
+SELECT organization_id FROM billing_charge WHERE reason = 'by_period' AND charged_at >= %(since)s
+ UNION
+SELECT organization_id FROM billing_subscription WHERE upper_inf(valid) OR upper(valid) >= %(since)s
 """
 
 
 def safe_cutoff() -> datetime:
     """PostgreSQL's clock at a moment when no task is being charged: whatever is charged later has a later time.
 
-    So a run with this cutoff finds the same facts whenever it is repeated.
+    So a run with this cutoff finds the same facts whenever it is repeated. It waits for whoever is accepting events, too;
+    one after the other, so that nobody who holds the one and wants the other waits for us for ever.
     """
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [CHARGING_LOCK])
         cursor.execute("SELECT clock_timestamp()")
         moment: datetime = cursor.fetchone()[0]
-        return moment
+    nothing_earlier_arrives()
+    return moment
 
 
 def rate_periods(organizations: Iterable[int], month: date, cutoff: datetime, *, final: bool, late: bool = False) -> Outcome:
@@ -74,7 +86,7 @@ def rate_periods(organizations: Iterable[int], month: date, cutoff: datetime, *,
 def preview_open_month(now: datetime) -> Outcome:
     """Previews of the month that `now` is in, for everybody who was charged anything by period since it began."""
     with connection.cursor() as cursor:
-        cursor.execute(CUSTOMERS, [now.replace(day=1, hour=0, minute=0, second=0, microsecond=0) - timedelta(days=1)])
+        cursor.execute(CUSTOMERS, {"since": now.replace(day=1, hour=0, minute=0, second=0, microsecond=0) - timedelta(days=1)})
         customers = [one for (one,) in cursor.fetchall()]
     local = now.astimezone(ZoneInfo(settings.USAGE_ZONE)).date()
     return rate_periods(customers, local, safe_cutoff(), final=False) if customers else Outcome()

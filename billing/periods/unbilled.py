@@ -9,6 +9,17 @@ from core.money import text_of
 from marketplace.models import Organization
 
 # reason -> (why, the statement: how many, since when, micros if they are known)
+_PRICED: Final = "offer.rules -> 'events' ->> subject.meter = subject.unit"
+_REPORTED: Final = """SELECT count(*), min(day.day::timestamp AT TIME ZONE subject.zone), NULL::bigint
+             FROM metering_usagesubject subject JOIN metering_usageday day ON day.subject_id = subject.id
+            CROSS JOIN LATERAL (SELECT tstzrange(day.day::timestamp AT TIME ZONE subject.zone,
+                                                 (day.day + 1)::timestamp AT TIME ZONE subject.zone) AS time) whole
+            WHERE subject.meter NOT IN ('held_cores', 'held_accelerators', 'heartbeat') AND {subject}
+              AND day.day >= current_date - 100"""
+_SUBSCRIBED: Final = """SELECT FROM billing_subscription subscription
+                            WHERE subscription.organization_id = subject.customer_id
+                              AND subscription.pool_id = subject.pool_id AND subscription.valid && whole.time"""
+
 REASONS: Final[dict[str, tuple[str, str]]] = {
     "not_measured": (
         "attempts have ended and are not measured yet",
@@ -46,6 +57,17 @@ REASONS: Final[dict[str, tuple[str, str]]] = {
              FROM marketplace_task task JOIN billing_charge charge ON charge.task_id = task.id
             WHERE charge.reason = 'unpriced' AND {task}""",
     ),
+    "not_subscribed": (
+        "a pool reported it, by meter and day, and its customer has not subscribed to what that pool reports",
+        f"{_REPORTED} AND NOT EXISTS ({_SUBSCRIBED})",
+    ),
+    "not_listed": (
+        "a pool reported it, by meter and day, and the pool's price list then in force does not charge that meter in that unit",
+        f"""{_REPORTED} AND EXISTS ({_SUBSCRIBED})
+              AND NOT EXISTS (SELECT FROM marketplace_offer offer WHERE offer.pool_id = subject.pool_id
+                                 AND (offer.customer_id IS NULL OR offer.customer_id = subject.customer_id)
+                                 AND offer.valid && whole.time AND {_PRICED})""",
+    ),
     "parked": (
         "the amount cannot be believed, or came late: it waits for an operator's word",
         """SELECT count(*), min(parked.parked_at), sum(parked.total_micros - parked.before_micros)::bigint
@@ -53,7 +75,7 @@ REASONS: Final[dict[str, tuple[str, str]]] = {
     ),
 }
 _OF: Final = {"task": "task.organization_id", "charge": "charge.organization_id", "parked": "parked.organization_id",
-              "preview": "preview.organization_id"}  # fmt: skip
+              "preview": "preview.organization_id", "subject": "subject.customer_id"}  # fmt: skip
 
 
 def unbilled_of(organization: Organization | None) -> list[dict[str, Any]]:

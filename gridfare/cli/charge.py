@@ -80,6 +80,29 @@ def _period_view(found: dict[str, Any]) -> list[RenderableType]:
     ]
 
 
+@charge_app.command("subscriptions")
+def subscriptions(ctx: typer.Context, limit: Most = 50, as_json: AsJson = False) -> None:
+    """Pools whose own meters are paid by."""
+    out, found = Output(as_json), list(open_client(ctx).subscriptions(most=limit))
+    rows = [(one["number"], one["organization"], one["pool"], local(one["from"]), local(one["to"] or "")) for one in found]
+    columns = ["number", "organization", "pool", "from", "to"]
+    out.show(found, table(columns, rows, right=["number"]) if found else "no subscriptions")
+
+
+@charge_app.command("subscribe")
+def subscribe(ctx: typer.Context, pool: Annotated[str, typer.Argument()], as_json: AsJson = False) -> None:
+    """From now on pay for what a pool reports of your organization."""
+    out, made = Output(as_json), open_client(ctx).subscribe(pool)
+    out.show(made, f"subscription {made['number']}: what {made['pool']} reports is charged with the month")
+
+
+@charge_app.command("unsubscribe")
+def unsubscribe(ctx: typer.Context, number: Number, as_json: AsJson = False) -> None:
+    """End a subscription now. What happened before is charged, whenever it is reported."""
+    out, ended = Output(as_json), open_client(ctx).unsubscribe(number)
+    out.show(ended, f"ended {local(ended['to'])}")
+
+
 @charge_app.command("unbilled")
 def unbilled(ctx: typer.Context, as_json: AsJson = False) -> None:
     """Usage that stands on no charge yet, and why."""

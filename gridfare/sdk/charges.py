@@ -66,6 +66,20 @@ class ChargeCalls(Calls):
         answer: Json = self.http.post(f"/usage/records/{number}/corrections", numbers)
         return answer
 
+    def subscriptions(self, *, most: int | None = None) -> Iterator[Json]:
+        """Which pools' own meters the organization pays by, and who pays by those of its pools. Newest first."""
+        return self.http.pages("/subscriptions", most=most)
+
+    def subscribe(self, pool: str) -> Json:
+        """From now on pay for what this pool reports of the organization."""
+        answer: Json = self.http.post("/subscriptions", {"pool": pool})
+        return answer
+
+    def unsubscribe(self, number: int) -> Json:
+        """End a subscription now; what happened before is charged, whenever it is reported."""
+        answer: Json = self.http.json("DELETE", f"/subscriptions/{number}")
+        return answer
+
     def contracts(self, *, most: int | None = None) -> Iterator[Json]:
         """The organization's contracts, newest first; operators see all."""
         return self.http.pages("/contracts", most=most)

@@ -180,7 +180,7 @@ class OfferIn(In):
         child=RateIn(), allow_empty=False, help_text=f"per meter: {', '.join(Rate.Meter.values)}"
     )
     rules = serializers.DictField(
-        required=False, help_text="by period: peak (a policy), cap, quantum_s, minimum_s; docs/billing/prices.md"
+        required=False, help_text="by period: peak (a policy), cap, quantum_s, minimum_s, events; docs/billing/prices.md"
     )
     valid_from = serializers.DateTimeField(required=False, allow_null=True, help_text="default: now")
     valid_to = serializers.DateTimeField(required=False, allow_null=True, help_text="default: open")

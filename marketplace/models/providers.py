@@ -221,7 +221,7 @@ class Offer(models.Model):
     valid = DateTimeRangeField(help_text="[from, to)")
     used = models.BooleanField(default=False, help_text="has priced an attempt; from then on immutable")
     per_period = models.BooleanField(default=False, help_text="charged when the month is over")
-    rules = models.JSONField(default=dict, blank=True, help_text="peak policy, cap, quantum and minimum")
+    rules = models.JSONField(default=dict, blank=True, help_text="peak policy, cap, quantum and minimum, events")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -281,7 +281,7 @@ class Rate(models.Model):
     }
 
     offer = models.ForeignKey(Offer, models.CASCADE, related_name="rates")
-    meter = models.CharField(max_length=20, choices=Meter.choices)
+    meter = models.CharField(max_length=64, help_text="one of Meter, or one that the pool itself reports")
     unit_price = models.DecimalField(max_digits=30, decimal_places=12)
     document = models.JSONField(null=True, blank=True, help_text="the rate, where it is charged by period")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
@@ -67,7 +67,7 @@ def publish_offer(pool: Pool, terms: Terms) -> Offer:
             _end_at(Offer.objects.filter(pool=pool, customer=terms.customer, valid__contains=start), start)
         offer = _insert(pool, terms, currency, DateTimeTZRange(start, end), tariff)
         add_rates(offer, tariff)
-        if terms.customer is not None:  # nothing marks it later: attempts name the list that everybody sees
+        if terms.customer is not None or "events" in tariff.rules:  # nothing marks it later: attempts name the list they see
             Offer.objects.filter(pk=offer.pk).update(used=True)
         activate_by_policy(pool.pk)
     wake("scheduler.match")
@@ -130,9 +130,12 @@ def parse_rates(basis: str, rates: Mapping[str, str]) -> dict[str, Decimal]:
     return {meter: _price(meter, text) for meter, text in rates.items()}
 
 
-def check_meters(basis: str, rates: Mapping[str, Any]) -> None:
-    """Only meters that the basis knows, and one without which the pool's time would be free. Or Invalid `rates_invalid`."""
-    if over := sorted(set(rates) - Rate.METERS_OF[basis]):
+def check_meters(basis: str, rates: Mapping[str, Any], events: Collection[str] = ()) -> None:
+    """Only meters that the basis knows, and one without which the pool's time would be free. Or Invalid `rates_invalid`.
+
+    events  further meters, which the pool itself reports
+    """
+    if over := sorted(set(rates) - Rate.METERS_OF[basis] - set(events)):
         raise _wrong(over[0], f"a price by {basis} does not know the meter {over[0]}")
     if not _MAIN_METERS[basis] & set(rates):
         raise Invalid("rates_invalid", f"a price by {basis} needs {_either(basis)}", field="rates")

@@ -29,6 +29,7 @@ _DATA: Final = frozenset({"pool", "quantity", "unit", "labels", "value", "boot_i
 HEARTBEAT: Final = "heartbeat"  # a meter: its source was awake just then, so customers of whom it said nothing were idle
 RESERVED: Final = frozenset({"held_cores", "held_accelerators"})  # gauges of the platform's own
 _DATA_USUAL: Final = frozenset({"pool", "quantity", "unit", "labels"})
+_TAKEN: Final = {HEARTBEAT, *RESERVED}  # meters that mean something by themselves
 _EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -259,6 +260,16 @@ def plain(amount: str) -> str:
     whole, _, part = amount.partition(".")
     whole, part = whole.lstrip("0") or "0", part.rstrip("0")
     return f"{whole}.{part}" if part else whole
+
+
+def is_meter(name: Any) -> bool:
+    """Whether pools may report so much of it."""
+    return isinstance(name, str) and name not in _TAKEN and bool(_METER(name))
+
+
+def is_unit(name: Any) -> bool:
+    """Whether events may be counted in it."""
+    return isinstance(name, str) and bool(_UNIT(name))
 
 
 def canonical(labels: dict[str, str]) -> str:

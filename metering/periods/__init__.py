@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from metering.cutoffs import safe_cutoff
 from metering.periods.evidence import evidence_of_peak
-from metering.periods.peaks import SCALE, Subject, SubjectPeak, peaks_of
+from metering.periods.peaks import SCALE, Subject, SubjectPeak, days_of_all, peaks_of
 from metering.periods.quantities import Quantity, quantities_of
 from metering.periods.windows import Window, windows_of, zone_of, zones_of
 
@@ -18,6 +18,7 @@ __all__ = [
     "Subject",
     "SubjectPeak",
     "Window",
+    "days_of_all",
     "evidence_of_peak",
     "peaks_of",
     "quantities_of",

@@ -7,7 +7,7 @@ rolls days up: so a run with the same cutoff finds the same slots, whatever has 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any, Final
@@ -177,8 +177,12 @@ def _places(
     return places
 
 
-def ask(cursor: CursorWrapper, places: Sequence[Place], stat: str, cutoff: datetime | None) -> str:
+def ask(
+    cursor: CursorWrapper, places: Sequence[Place], stat: str, cutoff: datetime | None, anew: Container[int] = ()
+) -> str:
     """Put down who is asked about, and make anew what is not as of the cutoff. Answers the source to read days from.
+
+    anew  places none of whose days are kept
 
     The builder of rollups stands still until this transaction has ended, so that no day changes between two statements.
     """
@@ -191,7 +195,9 @@ def ask(cursor: CursorWrapper, places: Sequence[Place], stat: str, cutoff: datet
     names |= {"since": [one.since for one in places], "until": [one.until for one in places]}
     cursor.execute(_ASK, names)
     cursor.execute("ANALYZE usage_asked")
-    stale = _stale(cursor, places, stat, cutoff)
+    unkept = {(place, local_day(day, place.named[4])) for place in places if place.number in anew
+              for day, width in place.calendar.days if width}  # fmt: skip
+    stale = sorted({*_stale(cursor, places, stat, cutoff), *unkept}, key=lambda one: (one[0].number, one[1].day))
     if not stale:
         return SOURCE
     cursor.execute(_MARK, {"subject": [place.number for place, _ in stale], "day": [day.day for _, day in stale]})
@@ -241,9 +247,25 @@ def days_of(
     subject: Subject, calendar: Calendar, zone: str, stat: str, cutoff: datetime | None = None
 ) -> list[Day]:
     """The subject's days within the calendar, as of the cutoff."""
-    named = (subject.organization, subject.pool, subject.meter, subject.unit, zone)
+    return days_of_all({(subject, zone): calendar}, stat, cutoff)[subject, zone]
+
+
+def days_of_all(
+    asked: Mapping[tuple[Subject, str], Calendar], stat: str, cutoff: datetime | None = None
+) -> dict[tuple[Subject, str], list[Day]]:
+    """The days of each (subject, zone) within its calendar, as of the cutoff. As many statements for any number of them.
+
+    In a zone that is not the customer's any more nothing is kept up to date, so its days are made of the facts.
+    """
+    zones = zones_of(subject.organization for subject, _ in asked)
+    named = {one: (one[0].organization, one[0].pool, one[0].meter, one[0].unit, one[1]) for one in asked}
+    found: dict[tuple[Subject, str], list[Day]] = {one: [] for one in asked}
     with transaction.atomic(), connection.cursor() as cursor:
-        number = numbers_of(cursor, [named])[named]
-        source = ask(cursor, [Place(number, named, calendar)], stat, cutoff)
-        cursor.execute(f"SELECT local_day, slots FROM {source} AS day ORDER BY local_day", {"stat": stat})
-        return [Day(day, tuple(slots)) for day, slots in cursor.fetchall()]
+        numbers = numbers_of(cursor, sorted(named.values()))
+        places = {numbers[name]: (one, Place(numbers[name], name, asked[one])) for one, name in named.items()}
+        left = {number for number, (one, _) in places.items() if zones[one[0].organization].key != one[1]}
+        source = ask(cursor, [place for _, place in places.values()], stat, cutoff, left)
+        cursor.execute(f"SELECT subject, local_day, slots FROM {source} AS day ORDER BY subject, local_day", {"stat": stat})
+        for number, day, slots in cursor.fetchall():
+            found[places[number][0]].append(Day(day, tuple(slots)))
+    return found

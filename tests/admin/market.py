@@ -15,6 +15,7 @@ from django.utils import timezone
 from billing.ledger.sealing import seal_all
 from billing.models import Charge, CostSoFar, Invoice, InvoicedCharge, InvoicedPeriod, LedgerAlarm, LedgerSeal, PeriodCharge
 from billing.periods import rate_periods, safe_cutoff
+from billing.periods.subscriptions import subscribe
 from billing.services import charge_tasks
 from billing.settlement.payouts import approve
 from billing.settlement.sending import send_payouts
@@ -166,6 +167,7 @@ def _periods() -> None:
     draft = make_invoice(make_period(an_organization(f"monthly-{next(_serial)}")), "grace")
     InvoicedPeriod.objects.create(charge=PeriodCharge.objects.latest("pk"), line=draft.lines.get())
     rate_periods([market.alice.pk], MARCH, safe_cutoff(), final=False)
+    subscribe(market.alice, market.pool.identifier, None)
     dear = period_market("monthly_peak", {"held_cores": "999999999"})
     used(dear, at("2026-03-03 10:00"), 600, 4)
     close(dear)

@@ -143,6 +143,24 @@ def what_if(handler: Handler, _: Json) -> Json:
     return {"actual": {"total": "40.000000"}, "candidates": tried}
 
 
+SUBSCRIPTION = {"number": 4, "organization": "acme", "pool": POOL, "from": "2026-03-01T00:00:00Z"}
+
+
+@route("GET", "/subscriptions")
+def subscriptions(handler: Handler, _: Json) -> Json:
+    return handler.page([SUBSCRIPTION | {"to": None}])
+
+
+@route("POST", "/subscriptions")
+def begin_subscription(handler: Handler, _: Json) -> Json:
+    return SUBSCRIPTION | {"to": None, "pool": json.loads(handler.body)["pool"]}
+
+
+@route("DELETE", "/subscriptions/(?P<number>[0-9]+)")
+def end_subscription(handler: Handler, variables: Json) -> Json:
+    return SUBSCRIPTION | {"to": "2026-04-01T00:00:00Z"}
+
+
 @route("POST", "/period-runs")
 def run_period(handler: Handler, _: Json) -> Json:
     return {"charges": 1, "parked": 0}

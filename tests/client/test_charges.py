@@ -36,6 +36,12 @@ def test_what_if_takes_pools_files_and_rates(run: Run, platform: Platform, tmp_p
     assert run("charge", "what-if", "2026-03", "--prices", str(file)).code == 2
 
 
+def test_subscriptions_are_begun_listed_and_ended(run: Run) -> None:
+    assert "is charged with the month" in run("charge", "subscribe", "P").out
+    assert "acme" in run("charge", "subscriptions").out
+    assert run("charge", "unsubscribe", "4", "--json").json["to"] == "2026-04-01T00:00:00Z"
+
+
 def test_operators_run_months_and_decide(run: Run) -> None:
     assert "1 charges, 0 parked" in run("charge", "run", "2026-03", "--final").out
     assert "bound" in run("charge", "parked").out

@@ -123,6 +123,9 @@ POST quotes                                                    alice 401 401 200
 GET regions                                                    alice 401 401 200 200 200 200 200 200
 GET statements                                                 alice 401 401 200 403 200 200 200 200
 GET statements.csv                                             alice 401 401 200 403 200 200 200 200
+GET subscriptions                                              alice 401 401 200 403 200 200 200 200
+POST subscriptions                                             alice 401 401 201 403 403 403 201 201
+DELETE subscriptions/<number>                                  alice 401 401 404 403 403 403 200 404
 GET tasks                                                      alice 401 401 200 200 200 200 200 200
 POST tasks                                                     alice 401 401 201 403 403 201 201 201
 GET tasks/<task_id>                                            alice 401 401 404 200 200 200 200 200

@@ -22,6 +22,7 @@ from rest_framework.test import APIClient
 
 from billing.credit.budgets import Wanted, open_budget
 from billing.models import Charge, ParkedPeriod, PeriodCharge
+from billing.periods.subscriptions import subscribe
 from marketplace import storage
 from marketplace.budgets import Threshold
 from marketplace.models import Agent, CapabilityVersion, User
@@ -66,6 +67,7 @@ BODIES: Final[dict[str, Any]] = {
     "POST artifacts/<id>/pin": {"until": (timezone.now() + timedelta(days=3)).isoformat()},
     "POST usage/events": [{"id": "unreadable"}],
     "POST contracts": {"organization": "acme"},
+    "POST subscriptions": {"pool": "<identifier>"},
     "POST period-runs": {"month": "2026-03", "final": True},
     "POST usage/records/<number>/corrections": {"core_ms": 1},
     "POST what-if": {"month": "2026-03", "prices": [{"basis": "consumption", "rates": {"core_second": "0.1"}}]},
@@ -106,6 +108,7 @@ BODIES: Final[dict[str, Any]] = {
 # what the number in a path is of
 NUMBERS: Final = {
     "usage/quarantine": "kept", "usage/records": "usage", " charges/": "charge", "period-charges": "month", "parked": "parked",
+    "subscriptions": "subscription",
 }  # fmt: skip
 QUERIES: Final = {
     "network/path": "?from=here&to=there", "statements": "?party=user", "statements.csv": "?party=user",
@@ -178,6 +181,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
         "charge": str(Charge.objects.get(usage=usage).pk),
         "month": str(charged.pk),
         "parked": str(parked.pk),
+        "subscription": str(subscribe(alice.organization, build.a_pool().identifier, None).pk),
         "invoice": str(make_invoice(make_period(alice.organization)).pk),
         "payout": str(a_payout(build.bob().organization, task=done).pk),
         "line": "1",
@@ -260,7 +264,7 @@ def asked(world: World, door: str, path: str, owner: str, role: str) -> Any:
     prefix = "/" if shown.startswith("/") else "/api/v1/"
     url = prefix + filled(door, path, world.names) + QUERIES.get(path, "")
     body = BODIES.get(door, b"")
-    raw = body if isinstance(body, bytes) else orjson.dumps(body)
+    raw = body if isinstance(body, bytes) else orjson.dumps(body).replace(b"<identifier>", world.names["identifier"].encode())
     headers = world.headers(owner, role, method, url, raw) | ({"Upload-Offset": "0"} if "uploads/" in url else {})
     kind = "application/octet-stream" if isinstance(body, bytes) else "application/json"
     client = APIClient(raise_request_exception=False, REMOTE_ADDR=f"10.0.0.{ROLES.index(role)}")
