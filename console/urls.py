@@ -8,7 +8,9 @@ from django.urls import path
 from console.accounts import ChooseOrganization, Keys, LogIn, RevokeKey
 from console.artifacts import ArtifactList, DropCopy, OneArtifact, PinIt, Replicate, Unpin
 from console.bills import Bill
+from console.charges import ChargeList, OneCharge, OnePeriodCharge
 from console.credit import CreditPage
+from console.invoices import InvoiceList, OneInvoice, OneLine
 from console.market import JoinToken, Market, Pools
 from console.network import Network
 from console.submitting import CapabilityList, OneCapability
@@ -35,6 +37,12 @@ urlpatterns = [
     path("pools/", Pools.as_view(), name="pools"),
     path("pools/<pool:identifier>/join-token/", JoinToken.as_view(), name="join-token"),
     path("bill/", Bill.as_view(), name="bill"),
+    path("invoices/", InvoiceList.as_view(), name="invoices"),
+    path("invoices/<int:invoice>/", OneInvoice.as_view(), name="invoice"),
+    path("invoices/<int:invoice>/lines/<int:line>/", OneLine.as_view(), name="invoice-line"),
+    path("charges/", ChargeList.as_view(), name="charges"),
+    path("charges/<int:number>/", OneCharge.as_view(), name="charge"),
+    path("period-charges/<int:number>/", OnePeriodCharge.as_view(), name="period-charge"),
     path("credit/", CreditPage.as_view(), name="credit"),
     path("keys/", Keys.as_view(), name="keys"),
     path("keys/<key:prefix>/revoke/", RevokeKey.as_view(), name="revoke-key"),

@@ -41,11 +41,16 @@ def shown_to(caller: Caller) -> QuerySet[Invoice]:
     return rows if caller.is_operator else rows.filter(organization=caller.acting_for())
 
 
-def invoice_of(request: Request, number: int) -> Invoice:
-    found = shown_to(caller_of(request)).filter(pk=number).first()
+def invoice_for(caller: Caller, number: int) -> Invoice:
+    """An invoice that this caller may see; a stranger's is NotFound."""
+    found = shown_to(caller).filter(pk=number).first()
     if found is None:
         raise NotFound("not_found", "no such invoice")
     return found
+
+
+def invoice_of(request: Request, number: int) -> Invoice:
+    return invoice_for(caller_of(request), number)
 
 
 class InvoicePeriodOut(Out):

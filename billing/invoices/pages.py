@@ -132,7 +132,7 @@ def html_of(invoice: Invoice, language: str = "en") -> str:
     zone, words, told = ZoneInfo(invoice.period.zone), WORDS[language], document(invoice)
 
     def money(text: str) -> str:
-        return _minor(text, invoice.currency)
+        return minor_text(text, invoice.currency)
 
     def day(moment: Any) -> str:
         return "" if moment is None else f"{timezone.localtime(moment, zone):%Y-%m-%d}"
@@ -161,10 +161,10 @@ def html_of(invoice: Invoice, language: str = "en") -> str:
     return render_to_string("billing/invoice.html", shown)
 
 
-def _minor(text: str, currency: str) -> str:
+def minor_text(text: str, currency: str) -> str:
     """Decimal text of six places with the currency's own places, and thousands apart.
 
-    >>> _minor("-1234567.500000", "CNY"), _minor("1000.000000", "JPY")
+    >>> minor_text("-1234567.500000", "CNY"), minor_text("1000.000000", "JPY")
     ('-1,234,567.50', '1,000')
     """
     whole, _, part = text.partition(".")

@@ -130,6 +130,15 @@ def periods_of(caller: Caller) -> QuerySet[PeriodCharge]:
     return rows.filter(Q(organization=one) | Q(provider=one))
 
 
+def charges_shown_to(caller: Caller) -> QuerySet[Charge]:
+    """The charges of tasks that the caller's organization pays or earns by, with all that proves them; operators see all."""
+    rows = Charge.objects.select_related("usage__attempt", "usage__pool", "usage__offer", "task", "organization", "entry")
+    if caller.is_operator:
+        return rows
+    one = caller.acting_for()
+    return rows.filter(Q(organization=one) | Q(provider=one) | Q(publisher=one))
+
+
 class PeriodChargesView(ListView):
     scopes: ClassVar[Scopes] = {"GET": BILLING_READ}
     serializer_class = PeriodChargeOut
@@ -180,12 +189,7 @@ class ChargeEvidenceView(APIView):
     @extend_schema(operation_id="charges_evidence", parameters=[NUMBER], responses={200: EVIDENCE})
     def get(self, request: Request, number: int) -> Response:
         """What proves the charge of a task: usage record, claim, meters, prices, row of the reason table, split, digest."""
-        caller = caller_of(request)
-        rows = Charge.objects.select_related("usage__attempt", "usage__pool", "usage__offer", "task", "organization", "entry")
-        if not caller.is_operator:
-            one = caller.acting_for()
-            rows = rows.filter(Q(organization=one) | Q(provider=one) | Q(publisher=one))
-        charge = rows.filter(pk=min(number, MAX_BIGINT)).first()
+        charge = charges_shown_to(caller_of(request)).filter(pk=min(number, MAX_BIGINT)).first()
         if charge is None:
             raise NotFound("not_found", "no such charge")
         return Response(evidence_of_charge(charge))

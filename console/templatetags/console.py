@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from django import template
 from django.utils import timezone
@@ -15,14 +16,15 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.timesince import timesince
 
+from billing.invoices.pages import minor_text
 from marketplace.stages import MERGE, stage_name
 
 register = template.Library()
 _TONES: Final = {
-    "good": "delivered done valid active published owner online held",
-    "busy": "running leased placed verified open copying",
-    "wait": "queued waiting blocked later draining testing registered enrolled reported wanted",
-    "bad": "failed lost invalid suspended expired offline quarantine",
+    "good": "delivered done valid active published owner online held paid",
+    "busy": "running leased placed verified open copying finalized approved sent in_payout due",
+    "wait": "queued waiting blocked later draining testing registered enrolled reported wanted grace draft unpaid held_back",
+    "bad": "failed lost invalid suspended expired offline quarantine overdue uncollectible",
 }
 _TONE_OF: Final = {word: tone for tone, words in _TONES.items() for word in words.split()}
 _UPPER: Final = {"gb": "GB", "fp32": "FP32", "tflop": "TFLOP", "mib": "MiB"}
@@ -33,7 +35,7 @@ _HOUR: Final = 3600
 @register.filter
 def badge(word: Any) -> SafeString:
     """A state as a coloured word."""
-    return format_html('<span class="badge {}">{}</span>', _TONE_OF.get(str(word), "plain"), word)
+    return format_html('<span class="badge {}">{}</span>', _TONE_OF.get(str(word), "plain"), str(word).replace("_", " "))
 
 
 @register.filter
@@ -51,18 +53,89 @@ def percent(share: Any) -> str:
 
 @register.filter
 def money(amount: Any) -> str:
-    """Decimal text without needless zeros, but with the cents.
+    """Decimal text without needless zeros, but with the cents, thousands apart.
 
-    >>> money("1.500000"), money("0.000012"), money("-0.10")
-    ('1.50', '0.000012', '-0.10')
+    >>> money("1.500000"), money("0.000012"), money("-1234567.10")
+    ('1.50', '0.000012', '-1,234,567.10')
     """
     try:
         number = Decimal(str(amount)).normalize()
     except InvalidOperation:
         return str(amount)
     exponent = number.as_tuple().exponent
-    return f"{number:f}" if isinstance(exponent, int) and exponent < -2 else f"{number:.2f}"
+    return f"{number:,f}" if isinstance(exponent, int) and exponent < -2 else f"{number:,.2f}"
 
+
+@register.filter
+def quantity(amount: Any) -> str:
+    """Decimal text of something measured: no needless zeros, thousands apart.
+
+    >>> quantity("1234567.500"), quantity("0.000000"), quantity("300")
+    ('1,234,567.5', '0', '300')
+    """
+    try:
+        return f"{Decimal(str(amount)).normalize():,f}"
+    except InvalidOperation:
+        return str(amount)
+
+
+@register.filter
+def thousandths(number: Any) -> str:
+    """Thousandths as units.
+
+    >>> thousandths(1500), thousandths(None)
+    ('1.5', '-')
+    """
+    return "-" if number is None else quantity(Decimal(number) / 1000)
+
+
+@register.filter
+def gigabytes(number: Any) -> str:
+    """Bytes as decimal gigabytes."""
+    return quantity(Decimal(number or 0) / 10**9)
+
+
+@register.filter
+def basis_points(number: int) -> str:
+    """Basis points as per cent.
+
+    >>> basis_points(500), basis_points(1250)
+    ('5', '12.5')
+    """
+    return quantity(Decimal(number) / 100)
+
+
+@register.filter
+def minor(amount: str, currency: str) -> str:
+    """An amount in whole minor units, as invoices write it.
+
+    >>> minor("1234.500000", "CNY"), minor("1000.000000", "JPY")
+    ('1,234.50', '1,000')
+    """
+    return minor_text(amount, currency)
+
+
+@register.filter
+def day_in(moment: datetime, zone: str) -> str:
+    """The day of a moment by the clocks of a zone."""
+    return f"{moment.astimezone(ZoneInfo(zone)):%Y-%m-%d}"
+
+
+@register.filter
+def last_day_in(end: datetime, zone: str) -> str:
+    """The last day before a moment: what ends with midnight ends the day before."""
+    return day_in(end - timedelta(microseconds=1), zone)
+
+
+@register.filter
+def month_in(moment: datetime, zone: str) -> str:
+    """The month of a moment by the clocks of a zone.
+
+    >>> from datetime import UTC
+    >>> month_in(datetime(2026, 3, 31, 16, tzinfo=UTC), "Asia/Shanghai")
+    '2026-04'
+    """
+    return f"{moment.astimezone(ZoneInfo(zone)):%Y-%m}"
 
 @register.filter
 def when(moment: datetime | str | None) -> SafeString | str:

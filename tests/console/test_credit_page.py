@@ -36,7 +36,7 @@ def test_the_page_shows_balances_budgets_and_grants() -> None:
     block_organizations([alice.organization.pk], "dunning", "invoice 7")
     page = browser_of(alice).get("/credit/")
     shown = text_of(page)
-    for text in ("55.00 CNY", "10055.00 CNY", "films <b>", "project film", "500.00 CNY", "welcome 1", "15.00 CNY", "invoice 7"):
+    for text in ("55.00 CNY", "10,055.00 CNY", "films <b>", "project film", "500.00 CNY", "welcome 1", "15.00 CNY", "invoice 7"):
         assert text in shown
     assert "films &lt;b&gt;" in page.content.decode()
 

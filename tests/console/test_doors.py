@@ -42,6 +42,8 @@ PAGES: dict[str, dict[str, int]] = {
     "/network/": EVERYBODY,
     "/pools/": EVERYBODY,
     "/bill/": EVERYBODY | {VIEWER: 403},
+    "/invoices/": EVERYBODY | {VIEWER: 403},
+    "/charges/": EVERYBODY | {VIEWER: 403},
     "/credit/": EVERYBODY | {VIEWER: 403},
     "/keys/": EVERYBODY,
 }
@@ -148,11 +150,13 @@ def test_a_nul_character_reaches_no_query() -> None:
 
 ODD = ["older=x", "older=7", "state=nothing", "party=x&group=y&month=z&after=w", "month=9999-12", "month=0001-01", "before=x"]
 
+MONEY = ["/credit/", "/invoices/", "/charges/"]
+
 
 @pytest.mark.parametrize("query", [*ODD, "before=9" * 30, "after=x"])
 def test_odd_questions_are_answered_as_if_not_asked(query: str) -> None:
     client = browser_as(OWNER)
-    for url in ("/tasks/", "/artifacts/", "/bill/", "/credit/", "/capabilities/", "/market/", "/network/", "/pools/"):
+    for url in ("/tasks/", "/artifacts/", "/bill/", *MONEY, "/capabilities/", "/market/", "/network/", "/pools/"):
         assert client.get(f"{url}?{query}").status_code == 200
 
 

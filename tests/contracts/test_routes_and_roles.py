@@ -109,6 +109,7 @@ BODIES: Final[dict[str, Any]] = {
 NUMBERS: Final = {
     "usage/quarantine": "kept", "usage/records": "usage", " charges/": "charge", "period-charges": "month", "parked": "parked",
     "subscriptions": "subscription",
+    " /charges/": "charge",
 }  # fmt: skip
 QUERIES: Final = {
     "network/path": "?from=here&to=there", "statements": "?party=user", "statements.csv": "?party=user",
