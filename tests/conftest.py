@@ -17,10 +17,12 @@ ROOT = Path(__file__).resolve().parent.parent
 GROUPS = {"journeys": "stacks", "stack": "stacks", "agent": "agent", "capabilities": "capabilities"}
 LONGEST = ("journeys", "stack", "agent", "capabilities", "contracts")  # folders, in the order in which their tests are begun
 WITHOUT_DJANGO = ("agent", "capabilities", "client")
-REFUSES_TRUNCATE = """
+REFUSES_DELETE = """
 SELECT tgrelid::regclass::text, quote_ident(tgname) FROM pg_trigger
-WHERE NOT tgisinternal AND tgtype & 32 = 32 AND tgenabled = 'A'
+WHERE NOT tgisinternal AND tgenabled = 'A' AND tgrelid::regclass::text = ANY(%s)
 """
+KEPT = {"django_migrations", "django_content_type", "auth_permission"}  # the regions are written anew: tests change them
+TABLES: list[str] = []
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -36,8 +38,7 @@ def pytest_configure(config: pytest.Config) -> None:
     import django
 
     django.setup()
-    _keep_regions()
-    _let_flushes_pass()
+    _empty_instead_of_flushing()
     _find_static_files_once()
     _hash_passwords_quickly()
 
@@ -143,39 +144,42 @@ def _template(run: str) -> str:
     return start + run
 
 
-def _keep_regions() -> None:
-    """Tests with real transactions end with a flush, which would take the regions that a migration loaded."""
+def _empty_instead_of_flushing() -> None:
+    """Tests with real transactions end with every row gone but what the migrations wrote.
+
+    Django would truncate every table (a quarter of a second here) and write content types and permissions anew; a test
+    leaves rows in a few. Triggers that refuse (append-only), and foreign keys, look away just then.
+    """
     from django.apps import apps
-    from django.db import connections
-    from django.db.models.signals import post_migrate
+    from django.db import connection, transaction
+    from django.test import TransactionTestCase
 
     from marketplace.carbon import load_carbon
     from marketplace.regions import load_regions
 
-    def again(using: str, **_: Any) -> None:
-        if "marketplace_region" in connections[using].introspection.table_names():
+    def empty(self: Any) -> None:
+        with transaction.atomic(), connection.cursor() as cursor:
+            tables = _written_tables(cursor)
+            cursor.execute(REFUSES_DELETE, [tables])
+            triggers = cursor.fetchall()
+            doing = [f"ALTER TABLE {table} DISABLE TRIGGER {name}" for table, name in triggers]
+            doing += ["SET LOCAL session_replication_role = replica", *(f"DELETE FROM {table}" for table in tables)]
+            doing += [f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {name}" for table, name in triggers]
+            cursor.execute("; ".join([*doing, "SET LOCAL session_replication_role = origin"]))
             load_regions(apps)
             load_carbon(apps)
 
-    post_migrate.connect(again, sender=apps.get_app_config("marketplace"), weak=False, dispatch_uid="regions")
+    case: Any = TransactionTestCase
+    case._fixture_teardown = empty
 
 
-def _let_flushes_pass() -> None:
-    """Such a flush truncates every table; the triggers that refuse it (append-only) look away just then."""
-    from django.db import connections, transaction
-
-    operations: Any = type(connections["default"].ops)
-    flush = operations.execute_sql_flush
-
-    def execute_sql_flush(self: Any, sql_list: list[str]) -> None:
-        with transaction.atomic(using=self.connection.alias), self.connection.cursor() as cursor:
-            cursor.execute(REFUSES_TRUNCATE)
-            triggers = cursor.fetchall()
-            off = [f"ALTER TABLE {table} DISABLE TRIGGER {name}" for table, name in triggers]
-            on = [f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {name}" for table, name in triggers]
-            flush(self, [*off, *sql_list, *on])
-
-    operations.execute_sql_flush = execute_sql_flush
+def _written_tables(cursor: Any) -> list[str]:
+    """Tables that hold rows of the test."""
+    if not TABLES:
+        cursor.execute("SELECT quote_ident(tablename) FROM pg_tables WHERE schemaname = 'public'")
+        TABLES.extend(sorted({name for (name,) in cursor} - KEPT))
+    cursor.execute(" UNION ALL ".join(f"(SELECT '{name}' FROM {name} LIMIT 1)" for name in TABLES))
+    return [name for (name,) in cursor]
 
 
 def _find_static_files_once() -> None:
