@@ -12,6 +12,8 @@ from billing.credit.proving import prove_credit
 from billing.credit.settling import settle_from_wallet
 from billing.credit.wallet import expire_grants
 from billing.credit.watching import watch_credit
+from billing.exports.requesting import JOB as EXPORT
+from billing.exports.running import run_waiting, sweep_exports
 from billing.invoices.closing import close_all
 from billing.invoices.dunning import climb, follow_blocks
 from billing.ledger.proving import prove
@@ -23,6 +25,7 @@ from core.wake import awake, wake
 from marketplace.services.credit import push_limits
 
 SECONDS = 60  # a sweep gives its place back after this long; the next one goes on
+EXPORT_SECONDS = 4 * 3600  # that writing one file may take
 GATHER_SECONDS = 5  # so long a seal waits for more entries
 
 
@@ -81,6 +84,14 @@ def close_job() -> None:
 def payout_job() -> None:
     """Every hour: send what operators approved, and ask again about what the gateway has not answered."""
     send_payouts()
+
+
+@shared_task(name=EXPORT, soft_time_limit=EXPORT_SECONDS, time_limit=EXPORT_SECONDS + 60)
+def export_job() -> None:
+    """When an export is asked for, and every few seconds: write what waits, and remove what is over."""
+    awake(EXPORT)
+    sweep_exports()
+    run_waiting(SECONDS)
 
 
 @shared_task(name="billing.preview")

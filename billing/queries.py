@@ -7,6 +7,7 @@ charges. What is printed is therefore what was posted, and its cost grows with t
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -209,6 +210,24 @@ def all_lines(statement: Statement) -> Iterator[list[dict[str, Any]]]:
     while after is not None:
         lines, after = lines_of(statement, after)
         yield lines
+
+
+def flow_of(statement: Statement) -> Iterator[dict[str, Any]]:
+    """Every line, through a cursor of the server: one snapshot of the tasks' lines, a portion in memory."""
+    names = (*GROUPS[statement.group], *_QUANTITIES, "amount", "share")
+    with closing(connection.chunked_cursor()) as cursor:
+        cursor.execute(_lines(statement), statement.arguments(after=FIRST, limit=None))
+        while portion := cursor.fetchmany(TASKS_PER_PAGE):
+            yield from (_line(dict(zip(names, row, strict=False))) for row in portion)
+    if statement.party != "publisher":
+        yield from _period_lines(statement)
+
+
+def count_tasks(statement: Statement, most: int) -> int:
+    """How many tasks a statement is of; `most` + 1 when there are more."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT count(*) FROM ({_POSTED}) posted", statement.arguments(after=FIRST, limit=most + 1))
+        return int(cursor.fetchone()[0])
 
 
 def charges_of(task: Task) -> QuerySet[Charge]:

@@ -13,7 +13,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from billing.credit.watching import Alert
-from billing.models import Invoice, Payment, Payout
+from billing.models import Export, Invoice, Payment, Payout
 from core.money import text_of
 from marketplace.models import Budget, WebhookEndpoint
 from marketplace.webhooks.outbox import Event, publish
@@ -51,8 +51,25 @@ _BUDGET: Final = {
     "held": "160.000000",
     "currency": "CNY",
 }
+_EXPORT: Final = {
+    "id": "0196f0c2-7d6e-7c52-9f2e-6f4a0f3c1d11",
+    "kind": "charges",
+    "schema": "charges/1",
+    "format": "parquet",
+    "state": "ready",
+    "from": "2026-04-30T16:00:00.000000Z",
+    "to": "2026-05-31T16:00:00.000000Z",
+    "rows": 120_000,
+    "bytes": 4_120_000,
+    "sha256": "5b2c…",
+    "reason": "",
+    "expires_at": "2026-06-08T08:00:00.000000Z",
+}
+_NO_FILE: Final = {"bytes": None, "sha256": "", "expires_at": None}
 TYPES: Final = [
     EventType("budget.reached", "a budget's threshold was reached, once per period", _BUDGET),
+    EventType("export.failed", "it cannot be written", _EXPORT | {"state": "failed", "reason": "number_too_large: …"} | _NO_FILE),
+    EventType("export.ready", "its file can be fetched, until it expires", _EXPORT),
     EventType("invoice.finalized", "it is numbered and final", _INVOICE),
     EventType("invoice.overdue", "it was not paid in time", _INVOICE | {"state": "overdue"}),
     EventType("invoice.paid", "nothing of it is open any more", _INVOICE | {"state": "paid", "paid": "128.400000"}),
@@ -94,6 +111,15 @@ def tell_payout(payout: Payout, at: datetime) -> int:
     }
     told = f"{payout.state}/{payout.attempts_count}"
     return publish([_event(payout, f"payout.{payout.state}", f"payout/{payout.pk}", data, at, told)])
+
+
+def tell_export(export: Export, at: datetime) -> int:
+    """Tell whose export it is how it ended. What operators export of everybody is nobody's to be told."""
+    if export.organization_id is None:
+        return 0
+    names = ("id", "kind", "schema", "format", "state", "rows", "bytes", "sha256", "reason", "expires_at")
+    data = {name: getattr(export, name) for name in names} | {"from": export.starts_at, "to": export.ends_at}
+    return publish([_event(export, f"export.{export.state}", f"export/{export.pk}", data, at, export.state)])
 
 
 def tell_alerts(alerts: Sequence[Alert]) -> None:

@@ -84,6 +84,7 @@ GROUPS: Final = (
             ("What they pay", "billing_payoutline", "link"),
             ("Attempts to send", "billing_payoutattempt", "send"),
             ("The sandbox's books", "billing_sandboxtransfer", "toys"),
+            ("Exports", "billing_export", "download"),
         ),
     ),
     (

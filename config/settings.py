@@ -202,6 +202,8 @@ PAYOUT_GATEWAY = "sandbox"
 SANDBOX_REFUSES = frozenset((env("GRIDFARE_SANDBOX_REFUSES") or "").split())  # payees to whom the sandbox sends nothing
 INVOICE_ISSUER = env("GRIDFARE_INVOICE_ISSUER") or "GF"  # begins the numbers of invoices: GF-2026-000001
 LOOK_BACK_MONTHS = env_int("GRIDFARE_LOOK_BACK_MONTHS", 2)  # late usage of older months waits for an operator's word
+EXPORT_DAYS = env_int("GRIDFARE_EXPORT_DAYS", 7)  # an export's file is kept so long
+EXPORT_AT_ONCE_ROWS = env_int("GRIDFARE_EXPORT_AT_ONCE_ROWS", 5_000)  # up to so many, the request that asks writes the file itself
 ISSUER_NAME = env("GRIDFARE_ISSUER_NAME") or "Gridfare"  # who invoices, in exports; ASCII
 USAGE_ZONE = env("GRIDFARE_USAGE_ZONE") or "Asia/Shanghai"  # whose days the rollups of usage are of
 STORE_REGION = env("GRIDFARE_STORE_REGION") or ""  # where the market's store is; transfers are then counted from there
@@ -244,6 +246,7 @@ CELERY_BEAT_SCHEDULE = {
     "close": {"task": "billing.close", "schedule": crontab(minute=10), "options": {"expires": 3000}},
     "payout": {"task": "billing.payout", "schedule": timedelta(hours=1), "options": {"expires": 3000}},
     "prove": {"task": "billing.prove", "schedule": crontab(hour=3, minute=0), "options": {"expires": 3600}},
+    "export": {"task": "billing.export", "schedule": timedelta(seconds=10), "options": {"expires": 10}},
     "preview": {"task": "billing.preview", "schedule": crontab(hour=2, minute=0), "options": {"expires": 3600}},
     "housekeep": {"task": "marketplace.housekeep", "schedule": timedelta(minutes=10), "options": {"expires": 600}},
     "replicate": {"task": "marketplace.replicate", "schedule": timedelta(seconds=5), "options": {"expires": 5}},
@@ -282,6 +285,8 @@ SPECTACULAR_SETTINGS = {
     "COMPONENT_SPLIT_REQUEST": True,
     "ENUM_NAME_OVERRIDES": {
         "HoldStateEnum": "marketplace.models.Hold.State",
+        "ExportKindEnum": ["charges", "focus", "ledger", "statements", "usage"],
+        "ExportStateEnum": "billing.models.Export.State",
         "ChargeKindEnum": "billing.models.Charge.Kind",
         "PayerEnum": "billing.models.Charge.Payer",
         "PeriodPayerEnum": "billing.models.PeriodCharge.Payer",

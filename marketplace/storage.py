@@ -66,10 +66,21 @@ def adopt(path: Path, sha256: str) -> None:
     """Move a finished local file into the store. Atomic: readers see nothing or everything; twice is once."""
     if exists(sha256):
         path.unlink(missing_ok=True)
-    elif isinstance(default_storage, FileSystemStorage):
-        _move(path, Path(default_storage.path(name_of(sha256))))
     else:
-        _send(path, sha256)
+        keep_file(path, name_of(sha256))
+
+
+def keep_file(path: Path, name: str) -> None:
+    """Move a finished local file into the store under a name that nobody else writes. Atomic."""
+    if isinstance(default_storage, FileSystemStorage):
+        _move(path, Path(default_storage.path(name)))
+    else:
+        _send(path, name)
+
+
+def forget_file(name: str) -> None:
+    """Remove what `keep_file` stored; nothing there is no error."""
+    default_storage.delete(name)
 
 
 def _move(path: Path, target: Path) -> None:
@@ -83,10 +94,10 @@ def _move(path: Path, target: Path) -> None:
     path.replace(target)
 
 
-def _send(path: Path, sha256: str) -> None:
+def _send(path: Path, name: str) -> None:
     with path.open("rb") as stream:
-        saved = default_storage.save(name_of(sha256), File(stream))
-    if saved != name_of(sha256):  # somebody else was quicker, and the store made up another name
+        saved = default_storage.save(name, File(stream))
+    if saved != name:  # somebody else was quicker, and the store made up another name
         default_storage.delete(saved)
     path.unlink(missing_ok=True)
 
@@ -116,22 +127,26 @@ class ByteRange(Iterator[bytes]):
 
 def open_range(sha256: str, start: int, end: int) -> Iterator[bytes]:
     """Bytes [start, end) of a blob, in chunks; NotFound `blob_missing` when the store has lost it."""
+    return _open_range(name_of(sha256), start, end)
+
+
+def _open_range(name: str, start: int, end: int) -> Iterator[bytes]:
     try:
         if (bucket := getattr(default_storage, "bucket", None)) is not None:
-            return _s3_range(bucket, sha256, start, end)
-        return ByteRange(default_storage.open(name_of(sha256), "rb"), start, end)
+            return _s3_range(bucket, name, start, end)
+        return ByteRange(default_storage.open(name, "rb"), start, end)
     except FileNotFoundError:
         raise NotFound("blob_missing", "the store does not hold these bytes") from None
 
 
-def _s3_range(bucket: Any, sha256: str, start: int, end: int) -> Iterator[bytes]:
+def _s3_range(bucket: Any, name: str, start: int, end: int) -> Iterator[bytes]:
     """S3 answers ranges itself; the storage's own file object would fetch everything first."""
     if start >= end:
         return iter(())
     try:
-        answer = bucket.Object(name_of(sha256)).get(Range=f"bytes={start}-{end - 1}")
+        answer = bucket.Object(name).get(Range=f"bytes={start}-{end - 1}")
     except bucket.meta.client.exceptions.NoSuchKey:
-        raise FileNotFoundError(sha256) from None
+        raise FileNotFoundError(name) from None
     chunks: Iterator[bytes] = answer["Body"].iter_chunks(CHUNK)
     return chunks
 
@@ -155,12 +170,16 @@ def read_bytes(sha256: str, most: int) -> bytes:
 
 def signed_url(sha256: str, name: str) -> str | None:
     """A URL that reads the blob for an hour without a key, saved as `name`; None if the store is a folder."""
+    return _signed_url(name_of(sha256), name)
+
+
+def _signed_url(stored: str, name: str) -> str | None:
     if not hasattr(default_storage, "bucket_name"):
         return None
     disposition = f"attachment; filename*=UTF-8''{quote(name.rsplit('/', 1)[-1])}"
     parameters = {"ResponseContentDisposition": disposition}
     s3: Any = default_storage
-    return str(s3.url(name_of(sha256), parameters=parameters, expire=URL_SECONDS))
+    return str(s3.url(stored, parameters=parameters, expire=URL_SECONDS))
 
 
 def range_response(
@@ -175,19 +194,25 @@ def range_response(
 
     What users uploaded is only ever downloaded, never shown as a page of ours. Raises RangeRefused (416).
     """
-    etag = f'"{sha256}"'
-    name = filename or sha256
+    return file_response(request, name_of(sha256), sha256, size, filename=filename or sha256, media_type=media_type)
+
+
+def file_response(
+    request: HttpRequest, stored: str, sha256: str, size: int, *, filename: str, media_type: str
+) -> HttpResponseBase:
+    """The same of a file that the store has under a name of its own, with these bytes."""
+    etag, name = f'"{sha256}"', filename
     headers = _headers(etag, name, media_type)
     if is_current(request, etag):
         return HttpResponse(status=304, headers={"ETag": etag})
-    if request.method == "GET" and (url := signed_url(sha256, name)) is not None:
+    if request.method == "GET" and (url := _signed_url(stored, name)) is not None:
         return HttpResponseRedirect(url, preserve_request=True)
     part = wanted_range(request, etag, size)
     start, end = part or (0, size)
     headers["Content-Length"] = str(end - start)
     if part is not None:
         headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
-    body: Iterator[bytes] = iter(()) if request.method == "HEAD" else open_range(sha256, start, end)
+    body: Iterator[bytes] = iter(()) if request.method == "HEAD" else _open_range(stored, start, end)
     return Streamed(body, status=206 if part else 200, headers=headers)
 
 

@@ -17,7 +17,8 @@ PRICED: Final = frozenset({"Usage", "Purchase"})
 class Column:
     """One column.
 
-    kind      text | ascii | decimal | moment | json; `ascii` is text that the public validator wants in ASCII
+    kind      text | ascii | integer | number | decimal | moment | json; `ascii` is text that the public validator wants in ASCII,
+              a number has at most 12 places, a decimal at most 21
     level     mandatory | recommended | conditional | ours
     nullable  may be null at all
     criterion under which a conditional column is asked for

@@ -17,6 +17,7 @@ import orjson
 from django.conf import settings
 from django.db import connection
 from django.db.backends.utils import CursorWrapper
+from django.db.models import QuerySet
 
 from billing.exports import rows
 from billing.exports.rows import Charged, Document, Part, Row
@@ -60,6 +61,12 @@ def period_of(organization: Organization, month: str, currency: str) -> BillingP
     if period is None:
         raise NotFound("no_such_period", f"the account has no period {month} in {currency}", field="month")
     return period
+
+
+def periods_in(organization: Organization, currency: str, start: datetime, end: datetime) -> QuerySet[BillingPeriod]:
+    """The account's periods that begin in [start, end), the oldest first."""
+    found = BillingPeriod.objects.filter(organization=organization, currency=currency, starts_at__gte=start, starts_at__lt=end)
+    return found.select_related("organization").order_by("starts_at")
 
 
 def focus_rows(period: BillingPeriod) -> Iterator[Row]:

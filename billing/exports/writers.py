@@ -2,7 +2,8 @@
 
 CSV      UTF-8, RFC 4180, a header, `\\r\\n`. Null is an empty cell. Decimals have a point and at least one place after it,
          moments are `YYYY-MM-DDTHH:MM:SSZ`. Text that a spreadsheet would run begins with an apostrophe; numbers do not.
-Parquet  decimal(38, 21), which holds a quantity of 9 places times a price of 12; timestamps in UTC; text and JSON as strings.
+Parquet  decimal(38, 21), which holds a quantity of 9 places times a price of 12, and decimal(38, 12) for what has no more places;
+         integers of 64 bits; timestamps in UTC; text and JSON as strings. The schema's name stands in the file's metadata.
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ from itertools import islice
 from typing import IO, Any, Final
 
 from billing.exports.columns import Column
+from core.errors import Invalid
 from core.spreadsheets import safe_cell
 
 Rows = Iterable[dict[str, Any]]
-PORTION: Final = 2000
+PORTION: Final = 5000
 PLACES: Final = 21
 
 
@@ -52,10 +54,13 @@ class _Counting(io.RawIOBase):
         return len(piece)
 
 
-def write(form: str, columns: Sequence[Column], rows: Rows, target: IO[bytes]) -> Written:
-    """Write rows in one of FORMATS. A row's missing names are null. Returns what was written."""
+def write(form: str, columns: Sequence[Column], rows: Rows, target: IO[bytes], schema: str = "") -> Written:
+    """Write rows in one of FORMATS. A row's missing names are null. Returns what was written.
+
+    Raises Invalid `number_too_large` for what the format cannot hold.
+    """
     out = _Counting(target)
-    count = FORMATS[form].write(columns, rows, out)
+    count = FORMATS[form].write(columns, rows, out, schema)
     return Written(count, out.size, out.sum.digest())
 
 
@@ -74,7 +79,7 @@ def cell(column: Column, value: Any) -> str:
     """
     if value is None:
         return ""
-    if column.kind == "decimal":
+    if column.kind in {"decimal", "number"}:
         text = f"{value:f}"
         text = text.rstrip("0") if "." in text else f"{text}."
         return text + "0" if text.endswith(".") else text
@@ -87,7 +92,7 @@ def _text(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, sort_keys=True) if isinstance(value, dict) else str(value)
 
 
-def _csv(columns: Sequence[Column], rows: Rows, out: io.RawIOBase) -> int:
+def _csv(columns: Sequence[Column], rows: Rows, out: io.RawIOBase, schema: str) -> int:
     out.write(_lines([[column.name for column in columns]]))
     count = 0
     for portion in portions(rows):
@@ -102,23 +107,32 @@ def _lines(cells: list[list[str]]) -> bytes:
     return text.getvalue().encode()
 
 
-def _parquet(columns: Sequence[Column], rows: Rows, out: io.RawIOBase) -> int:
+def _parquet(columns: Sequence[Column], rows: Rows, out: io.RawIOBase, schema: str) -> int:
     import pyarrow as pa  # heavy: only who writes Parquet pays for it
     import pyarrow.parquet as pq
 
-    types = {"decimal": pa.decimal128(38, PLACES), "moment": pa.timestamp("ms", tz="UTC")}
-    schema = pa.schema([pa.field(one.name, types.get(one.kind, pa.string()), one.nullable) for one in columns])
+    types = {
+        "decimal": pa.decimal128(38, PLACES),
+        "number": pa.decimal128(38, 12),
+        "integer": pa.int64(),
+        "moment": pa.timestamp("ms", tz="UTC"),
+    }
+    fields = [pa.field(one.name, types.get(one.kind, pa.string()), one.nullable) for one in columns]
+    shape = pa.schema(fields, {"gridfare.schema": schema} if schema else None)
     count = 0
-    with pq.ParquetWriter(out, schema, compression="zstd") as writer:
+    with pq.ParquetWriter(out, shape, compression="zstd") as writer:
         for portion in portions(rows):
             count += len(portion)
             data = {one.name: [_value(one, row.get(one.name)) for row in portion] for one in columns}
-            writer.write_table(pa.table(data, schema=schema))
+            try:
+                writer.write_table(pa.table(data, schema=shape))
+            except pa.ArrowInvalid as error:
+                raise Invalid("number_too_large", f"Parquet cannot hold it, CSV can: {error}", field="format") from None
     return count
 
 
 def _value(column: Column, value: Any) -> Any:
-    if value is None or column.kind == "moment":
+    if value is None or column.kind in {"moment", "integer"}:
         return value
     return value if isinstance(value, Decimal) else _text(value)
 
@@ -127,7 +141,7 @@ def _value(column: Column, value: Any) -> Any:
 class Format:
     """One way to write rows down, and how a file of it is called."""
 
-    write: Callable[[Sequence[Column], Rows, io.RawIOBase], int]
+    write: Callable[[Sequence[Column], Rows, io.RawIOBase, str], int]
     media_type: str
     suffix: str
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from billing.models.charges import Charge, CostSoFar
+from billing.models.exports import Export
 from billing.models.grants import Grant, GrantMove
 from billing.models.invoices import (
     BillingPeriod,
@@ -37,6 +38,7 @@ __all__ = [
     "CreditNote",
     "CreditNoteLine",
     "DunningNotice",
+    "Export",
     "GatewayPayment",
     "Grant",
     "GrantMove",

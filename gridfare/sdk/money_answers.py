@@ -16,6 +16,34 @@ class Statement(TypedDict):
     lines: list[dict[str, Any]]
 
 
+Export = TypedDict(
+    "Export",
+    {  # `from` is no name for an attribute
+        "id": str,
+        "organization": str | None,
+        "kind": str,
+        "schema": str,
+        "format": str,
+        "party": str,
+        "from": str,
+        "to": str,
+        "currency": str,
+        "group": str,
+        "ascii": bool,
+        "state": str,
+        "rows": int,
+        "estimated": int | None,
+        "bytes": int | None,
+        "sha256": str,
+        "reason": str,
+        "requested_at": str,
+        "started_at": str | None,
+        "ended_at": str | None,
+        "expires_at": str | None,
+    },
+)
+
+
 class Allowance(TypedDict):
     currency: str
     limit: str

@@ -74,6 +74,7 @@ from tests.builders import (
     an_organization,
     olga,
 )
+from tests.builders_exports import an_export
 from tests.builders_invoices import make_everything, make_invoice, make_period
 from tests.builders_network import a_link, a_wish
 from tests.builders_periods import MARCH, at, close, period_market, used
@@ -147,6 +148,7 @@ def everything() -> Task:
     _periods()
     _credit(task)
     _payouts(task)
+    _export()
     LogEntry.objects.create(user=olga().user, object_repr="a pool", action_flag=CHANGE, change_message="drained")
     return task
 
@@ -194,6 +196,10 @@ def _payouts(task: Task) -> None:
     payout = a_payout(a_provider().organization, task=task)
     approve(payout, olga().user)
     send_payouts()
+
+
+def _export() -> None:
+    an_export(None, "ready", now=timezone.now() + timedelta(hours=next(_serial)))
 
 
 def _trust(attempt: Attempt) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Any
 
@@ -44,6 +45,38 @@ def ledger_entries(handler: Handler, _: Json) -> Json:
 @route("GET", "/ledger/export")
 def ledger_export(handler: Handler, _: Json) -> None:
     handler.send(handler.platform.ledgers[handler.query["format"]])
+
+
+def an_export(handler: Handler, state: str, rows: int) -> Json:
+    asked, file = handler.platform.answers["export"], handler.platform.ledgers["csv"]
+    assert isinstance(asked, dict)
+    found: Json = {"id": "e1", "organization": "acme", "kind": asked["kind"], "schema": f"{asked['kind']}/1", "state": state}
+    found |= {"format": asked.get("format", "csv"), "party": asked.get("party", "user"), "rows": rows, "estimated": 1000}
+    found |= {"sha256": hashlib.sha256(file).hexdigest() if state == "ready" else "", "bytes": len(file)}
+    return found | {"reason": "number_too_large: no" if state == "failed" else "", "requested_at": "2026-03-01T00:00:00Z"}
+
+
+@route("POST", "/exports")
+def request_export(handler: Handler, _: Json) -> Any:
+    handler.platform.answers["export"] = handler.json()
+    return 202, an_export(handler, "requested", 0)
+
+
+@route("GET", "/exports")
+def list_exports(handler: Handler, _: Json) -> Json:
+    return handler.page([an_export(handler, "ready", 2)])
+
+
+@route("GET", "/exports/e1")
+def look_at_export(handler: Handler, _: Json) -> Json:
+    step = handler.platform.steps["e1"] = handler.platform.steps.get("e1", 0) + 1
+    end = handler.platform.states[-1] if handler.platform.states else "ready"
+    return an_export(handler, "running" if step < 3 else end, step * 100 if step < 3 else 2)
+
+
+@route("GET", "/exports/e1/file")
+def export_file(handler: Handler, _: Json) -> None:
+    handler.send(handler.platform.ledgers["csv"])
 
 
 @route("GET", "/exports/focus")

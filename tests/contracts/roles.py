@@ -59,6 +59,11 @@ POST keys                                                      alice 401 401 201
 DELETE keys/<prefix>                                           alice 401 401 404 403 403 403 204 404
 POST keys/<prefix>/rotate                                      alice 401 401 404 403 403 403 201 404
 POST keys/login                                                alice 201 201 201 201 201 201 201 201
+GET exports                                                    alice 401 401 200 403 200 200 200 200
+POST exports                                                   alice 401 401 201 403 201 201 201 201
+GET exports/<export>                                           alice 401 401 404 403 200 200 200 200
+GET exports/<export>/file                                      alice 401 401 404 403 200 200 200 200
+GET exports/kinds                                              alice 401 401 200 403 200 200 200 200
 GET exports/focus                                              alice 401 401 404 403 200 200 200 404
 GET ledger/export                                              alice 401 401 200 403 200 200 200 200
 GET ledger/proof                                               alice 401 401 200 403 200 200 200 200

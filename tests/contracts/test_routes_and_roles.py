@@ -34,6 +34,7 @@ from scheduler.services.placing import run_round
 from tests import builders as build
 from tests.builders_billing import Market
 from tests.builders_capabilities import a_manifest, an_artifact, sha256_of
+from tests.builders_exports import an_export
 from tests.builders_http import HttpAgent, answer_in_this_thread
 from tests.builders_invoices import a_queued_line, make_invoice, make_period
 from tests.builders_network import a_link, a_wish
@@ -81,6 +82,7 @@ BODIES: Final[dict[str, Any]] = {
     "POST uploads": {"name": "a", "sha256": sha256_of(b"new"), "bytes": 3},
     "PATCH uploads/<id>": b"bb",
     "POST budgets": BUDGET,
+    "POST exports": {"kind": "usage"},
     "PATCH budgets/<number>": {"amount": "7"},
     "POST credit/blocks": {"organization": "acme", "reason": "dunning"},
     "POST credit/blocks/lift": {"organization": "acme", "reason": "dunning"},
@@ -186,6 +188,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
         "invoice": str(make_invoice(make_period(alice.organization)).pk),
         "payout": str(a_payout(build.bob().organization, task=done).pk),
         "line": "1",
+        "export": str(an_export(alice.organization, "ready").pk),
         "gateway": "sandbox",
         "bank_line": str(a_queued_line().pk),
         "org": version.capability.organization.slug,
