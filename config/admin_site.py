@@ -23,6 +23,7 @@ GROUPS: Final = (
         (
             ("Usage records", "metering_usagerecord", "speed"),
             ("Usage events", "metering_usageevent", "sensors"),
+            ("Corrections of events", "metering_usagecorrection", "category"),
             ("Usage series", "metering_usageseries", "timeline"),
             ("Usage batches", "metering_usagebatch", "move_to_inbox"),
             ("Quarantined events", "metering_quarantinedevent", "gpp_maybe"),

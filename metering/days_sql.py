@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from metering.events.quantities import AS_OF, QUANTITY, from_events
+from metering.events.quantities import AS_OF, GAUGE, QUANTITY, SAID, from_events
 from metering.peaks_sql import HIGH, RANKS
 
 LARGEST: Final = 2**63 - 1
@@ -40,8 +40,8 @@ _REPORTED: Final = f"""
   SELECT wanted.subject, wanted.day, series.source, series.id AS series,
          {SLOT.format(at="event.occurred_at", begins="wanted.begins")} AS slot,
          sum({QUANTITY}) FILTER (WHERE event.gauge IS NULL) * 1000 AS total,
-         div(sum(event.gauge) * 1000, nullif(count(event.gauge), 0)) AS mean, max(event.gauge) * 1000 AS most,
-         string_agg(event.key::text || event.digest::text, ',' ORDER BY event.key) AS said, max(event.accepted_at) AS latest
+         div(sum({GAUGE}) * 1000, nullif(count(event.gauge), 0)) AS mean, max({GAUGE}) * 1000 AS most,
+         string_agg({SAID}, ',' ORDER BY event.key) AS said, max(greatest(event.accepted_at, fix.accepted_at)) AS latest
     FROM (SELECT DISTINCT begins, ends FROM wanted) asked
     JOIN ({from_events(*AS_OF)}) ON event.occurred_at >= asked.begins AND event.occurred_at < asked.ends
     JOIN wanted ON wanted.begins = asked.begins AND wanted.ends = asked.ends AND wanted.customer = series.customer_id

@@ -92,7 +92,7 @@ def events_of(spans: Sequence[Span], cutoff: datetime, limit: int) -> list[dict[
     return [dict(zip(EVENT, row, strict=True)) for row in rows]
 
 
-EVENT: Final = ("key", "source", "id", "meter", "unit", "time", "accepted_at", "quantity", "value", "gauge")
+EVENT: Final = ("key", "source", "id", "meter", "unit", "time", "accepted_at", "quantity", "value", "gauge", "corrections")
 
 
 def _columns(spans: Iterable[Span]) -> dict[str, Any]:

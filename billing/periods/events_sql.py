@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from metering.events.quantities import AS_OF, QUANTITY, from_events
+from metering.events.quantities import AS_OF, GAUGE, QUANTITY, SAID_BYTES, from_events
 
 # What is charged: a meter of a pool for a time, by one price list. A customer's own list stands in the place of the pool's.
 SPANS: Final = """
@@ -51,13 +51,14 @@ def _occupied(seconds: str) -> str:
 _BEFORE: Final = "coalesce(before.value, 0)"
 _BILLED: Final = f"""
        CASE WHEN span.quantum = 0 OR span.meter <> 'occupancy_second' THEN {QUANTITY}
-            WHEN event.quantity IS NOT NULL THEN {_occupied("event.quantity")}
+            WHEN event.quantity IS NOT NULL THEN {_occupied("coalesce(fix.quantity, event.quantity)")}
+            WHEN fix.quantity IS NOT NULL THEN fix.quantity
             ELSE greatest({_occupied("event.value")} - ({_occupied(_BEFORE)}), 0) END"""
 
 AMOUNTS: Final = f"""
 WITH span AS MATERIALIZED ({_SPANS})
 SELECT span.organization, span.month, span.offer, span.meter, sum({QUANTITY}), sum({_BILLED}), count(*),
-       encode(sha256(string_agg(uuid_send(event.key) || uuid_send(event.digest), ''::bytea ORDER BY event.key)), 'hex')
+       encode(sha256(string_agg({SAID_BYTES}, ''::bytea ORDER BY event.key)), 'hex')
 {_FOUND}
  GROUP BY 1, 2, 3, 4
 """
@@ -65,7 +66,7 @@ SELECT span.organization, span.month, span.offer, span.meter, sum({QUANTITY}), s
 LISTED: Final = f"""
 WITH span AS MATERIALIZED ({_SPANS})
 SELECT event.key::text, series.source, event.external_id, span.meter, span.unit, event.occurred_at, event.accepted_at,
-       trim_scale({QUANTITY})::text, trim_scale(event.value)::text, trim_scale(event.gauge)::text
+       trim_scale({QUANTITY})::text, trim_scale(event.value)::text, trim_scale({GAUGE})::text, coalesce(fix.revision, 0)
 {_FOUND}
  ORDER BY event.occurred_at, event.key LIMIT %(limit)s
 """

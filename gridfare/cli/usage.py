@@ -14,7 +14,7 @@ import typer
 from gridfare.cli.output import AsJson, Output, table
 from gridfare.cli.session import open_client
 from gridfare.cli.words import local
-from gridfare.sdk.answers import QuarantinedEvent
+from gridfare.sdk.answers import QuarantinedEvent, UsageTaken
 
 usage_app = typer.Typer()
 SHOWN = 20
@@ -99,7 +99,30 @@ def send(
         text = sys.stdin.read() if str(file) == "-" else file.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise typer.BadParameter(f"{file} cannot be read: {error}") from None
-    taken = open_client(ctx).send_usage(list(events_of(text)))
+    show_taken(out, open_client(ctx).send_usage(list(events_of(text))))
+
+
+@usage_app.command("correct")
+def correct(
+    ctx: typer.Context,
+    source: Annotated[str, typer.Argument(help="The event's source.")],
+    event: Annotated[str, typer.Argument(help="The event's id.")],
+    name: Annotated[str, typer.Option(help="A name of this correction; the same again changes nothing.")],
+    quantity: Annotated[str | None, typer.Option(help="What it should have said; 0 takes it back.")] = None,
+    gauge: Annotated[str | None, typer.Option(help="The same of a gauge's sample.")] = None,
+    reason: Annotated[str, typer.Option(help="Why.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Put an event of your pools right. Months that are charged get the difference."""
+    if (quantity is None) == (gauge is None):
+        raise typer.BadParameter("give one of --quantity and --gauge")
+    right = {"gauge": gauge} if quantity is None else {"quantity": quantity}
+    given = {"source": source, "id": event, "name": name, "reason": reason} | right
+    show_taken(Output(as_json), open_client(ctx).correct_usage_events([given]))
+
+
+def show_taken(out: Output, taken: UsageTaken) -> None:
+    """How many were counted, and why the others were not; exit code 1 if there are such."""
     rows = [(row["index"], row["id"], row["status"], row["code"], row["field"], row["detail"]) for row in taken["rows"]]
     head = ", ".join(f"{count} {status}" for status, count in taken["counts"].items() if count) or "nothing sent"
     wrong = table(["place", "id", "status", "code", "field", "why"], rows[:SHOWN], right=["place"])

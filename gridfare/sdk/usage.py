@@ -78,6 +78,18 @@ class UsageCalls(Calls):
             done += len(batch)
         return taken
 
+    def correct_usage_events(self, corrections: Iterable[dict[str, Any]]) -> UsageTaken:
+        """Say what events of yours should have said: `{source, id, name, quantity}` each, or `gauge` for a sample.
+
+        `name` is the correction's own: sending it again changes nothing. Answers like `send_usage`.
+        """
+        taken = UsageTaken(counts={}, rows=[])
+        given, done = iter(corrections), 0
+        while batch := list(islice(given, MOST_EVENTS)):
+            _add(taken, self.http.post("/usage/corrections", {"corrections": batch}, repeatable=True), done)
+            done += len(batch)
+        return taken
+
     def usage_quarantine(self, state: str | None = None) -> Iterator[QuarantinedEvent]:
         """Events that were not counted, newest first. `state` is open, accepted or refused."""
         return self.http.pages("/usage/quarantine", state=state)

@@ -13,7 +13,17 @@ from core.admin.cells import list_url
 from core.admin.panels import SHOWN, table
 from marketplace.models import User
 from metering.events.deciding import accept_event, refuse_event
-from metering.models import QuarantinedEvent, UsageBatch, UsageDay, UsageDirty, UsageEvent, UsageHour, UsageSeries, UsageSubject
+from metering.models import (
+    QuarantinedEvent,
+    UsageBatch,
+    UsageCorrection,
+    UsageDay,
+    UsageDirty,
+    UsageEvent,
+    UsageHour,
+    UsageSeries,
+    UsageSubject,
+)
 
 
 @admin.register(UsageSeries)
@@ -48,6 +58,26 @@ class UsageEventPage(Page):
     search_fields = ("=pk",)
     search_help_text = "an event's key"
     huge = True
+
+
+@admin.register(UsageCorrection)
+class UsageCorrectionPage(Page):
+    """What events should have said; the last one of an event counts."""
+
+    columns = ("id", "name", "event", "revision", "quantity", "gauge", "reason", "accepted_at")
+    search_fields = ("=pk", "=event_id")
+    search_help_text = "a correction's number or an event's key"
+    huge = True
+
+
+@panel(UsageEvent)
+def corrections(event: UsageEvent) -> Panel | None:
+    lines = [
+        (to(UsageCorrection, one.pk, one.name), one.revision, next(x for x in (one.quantity, one.gauge) if x is not None),
+         when(one.accepted_at))
+        for one in UsageCorrection.objects.filter(event=event.pk).order_by("-revision")[:SHOWN]
+    ]  # fmt: skip
+    return table("Corrections, the last first", ("correction", "#revision", "#amount", "at"), lines)
 
 
 @admin.register(UsageHour)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, ClassVar
@@ -21,10 +22,11 @@ from rest_framework.views import APIView
 from core.errors import Invalid
 from core.http import KeysetPages
 from marketplace.api.lists import ListView
-from marketplace.api.serializers import Out
+from marketplace.api.serializers import In, Out, valid
 from marketplace.auth import Caller, caller_of
 from marketplace.permissions import Scopes
 from marketplace.scopes import OPERATOR, PROVIDERS_READ, PROVIDERS_WRITE
+from metering.events.correcting import MOST, correct_events
 from metering.events.deciding import accept_event, refuse_event
 from metering.events.parsing import either, lines, one, several
 from metering.events.storing import take
@@ -118,6 +120,42 @@ class EventsView(APIView):
         return Response({"batch": taken.batch, "counts": taken.counts, "rows": rows})
 
 
+class CorrectionsIn(In):
+    corrections = serializers.ListField(
+        child=serializers.DictField(), min_length=1, max_length=MOST,
+        help_text="{source, id, name, quantity or gauge, reason?}: source and id of the event, a name of this correction",
+    )  # fmt: skip
+
+
+class CorrectionCountsOut(Out):
+    accepted = serializers.IntegerField()
+    duplicate = serializers.IntegerField()
+    conflict = serializers.IntegerField()
+    invalid = serializers.IntegerField()
+
+
+class CorrectionsOut(Out):
+    counts = CorrectionCountsOut()
+    rows = EventRowOut(many=True)
+
+
+class CorrectionsView(APIView):
+    scopes: ClassVar[Scopes] = {"POST": PROVIDERS_WRITE}
+
+    @extend_schema(operation_id="usage_events_correct", request=CorrectionsIn, responses=CorrectionsOut)
+    def post(self, request: Request) -> Response:
+        """What events should have said: it counts in their place, at their time, and months that are charged get the difference.
+
+        Each is counted once, however often it is sent. 200 even when some were refused: read `rows`.
+        """
+        caller, given = caller_of(request), valid(CorrectionsIn(data=request.data))
+        answers = correct_events(caller.acting_for(), given["corrections"], api_key=caller.api_key)
+        counts = Counter(answer.status for answer in answers)
+        rows = [{"index": index} | asdict(answer) for index, answer in enumerate(answers)]
+        named = ("accepted", "duplicate", "conflict", "invalid")
+        return Response({"counts": {status: counts[status] for status in named}, "rows": rows})
+
+
 class QuarantinedOut(Out):
     number = serializers.IntegerField(source="pk")
     provider = serializers.CharField(source="provider.slug")
@@ -178,6 +216,7 @@ class RefuseView(APIView):
 
 urlpatterns = [
     path("usage/events", EventsView.as_view()),
+    path("usage/corrections", CorrectionsView.as_view()),
     path("usage/quarantine", QuarantineView.as_view()),
     path("usage/quarantine/<int:number>/accept", AcceptView.as_view()),
     path("usage/quarantine/<int:number>/refuse", RefuseView.as_view()),

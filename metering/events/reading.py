@@ -272,6 +272,21 @@ def is_unit(name: Any) -> bool:
     return isinstance(name, str) and bool(_UNIT(name))
 
 
+def is_text(value: Any) -> bool:
+    """1 to 200 characters, none of them a control character: what sources and ids are."""
+    return isinstance(value, str) and bool(_TEXT(value))
+
+
+def amount_of(text: Any) -> str | None:
+    """Decimal text of an amount in its shortest form, or None."""
+    return plain(text) if isinstance(text, str) and _AMOUNT(text) else None
+
+
+def hashed(text: str) -> str:
+    """128 bits, in hex."""
+    return _hashed(text)
+
+
 def canonical(labels: dict[str, str]) -> str:
     """One spelling of the same labels."""
     return orjson.dumps(labels, option=orjson.OPT_SORT_KEYS).decode()

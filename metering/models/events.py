@@ -99,6 +99,37 @@ class UsageEvent(models.Model):
         return self.external_id
 
 
+class UsageCorrection(models.Model):
+    """What an event should have said, by its provider: from then on this counts in its place, at the event's own time.
+
+    A quantity for one, and for a counter's reading, whose difference it stands for; a sample for a gauge's. The last
+    revision counts. `name` is the provider's: the same again changes nothing, whatever else it says is a conflict.
+    """
+
+    event = models.ForeignKey(UsageEvent, models.PROTECT, **_HELD)
+    revision = models.PositiveIntegerField(help_text="1, 2, ... of the event")
+    name = models.CharField(max_length=200)
+    quantity = models.DecimalField(max_digits=42, decimal_places=12, null=True)
+    gauge = models.DecimalField(max_digits=42, decimal_places=12, null=True)
+    reason = models.CharField(max_length=300, blank=True, default="")
+    digest = models.UUIDField(help_text="of what it says")
+    api_key = models.ForeignKey("marketplace.ApiKey", models.PROTECT, null=True, **_HELD)
+    accepted_at = models.DateTimeField(help_text="a billing run with an earlier cutoff does not see it")
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["event", "revision"], name="usage_correction_in_order"),
+            models.UniqueConstraint(fields=["event", "name"], name="usage_correction_once"),
+            models.CheckConstraint(
+                condition=Q(quantity__gte=0, gauge__isnull=True) | Q(quantity__isnull=True, gauge__gte=0),
+                name="usage_correction_is_of_one_kind",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class UsageDirty(models.Model):
     """A queue of hours whose rollups are no longer what the facts say. Rows are added and taken, never changed.
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 from django.db import connection
 
 from metering.days_sql import STANDS
-from metering.events.quantities import AS_OF, GAP, QUANTITY, from_events
+from metering.events.quantities import AS_OF, GAP, QUANTITY, SAID_BYTES, from_events
 from metering.periods.windows import Window
 from metering.queries import METERS
 
@@ -66,7 +66,7 @@ SELECT added.place, 'records', added.provider_id, added.pool_id, added.offer_id,
 _EVENTS: Final = f"""
 SELECT asked.place, 'events', series.provider_id, series.pool_id, NULL::bigint, '', '', series.meter, series.unit,
        sum({QUANTITY}), count(*), count(*) FILTER (WHERE {GAP}),
-       encode(sha256(string_agg(uuid_send(event.key) || uuid_send(event.digest), ''::bytea ORDER BY event.key)), 'hex')
+       encode(sha256(string_agg({SAID_BYTES}, ''::bytea ORDER BY event.key)), 'hex')
   FROM (SELECT DISTINCT begins, ends FROM asked) times
   JOIN ({from_events(*AS_OF)}) ON event.occurred_at >= times.begins AND event.occurred_at < times.ends
   JOIN asked ON asked.begins = times.begins AND asked.ends = times.ends AND asked.organization = series.customer_id

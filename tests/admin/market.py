@@ -40,7 +40,9 @@ from marketplace.services.availability import keep_status
 from marketplace.services.contracts import Draft, sign_contracts
 from marketplace.services.credit import block_organizations
 from marketplace.services.replicas import pin
+from metering.events.correcting import correct_events
 from metering.events.rollups import rebuild
+from metering.models import UsageEvent
 from metering.services import measure
 from scheduler.models import (
     Attempt,
@@ -144,6 +146,9 @@ def everything() -> Task:
     sent(metering, an_event(metering, alice().organization))
     rebuild()
     a_kept_event(metering, alice().organization)
+    event = UsageEvent.objects.latest("accepted_at")
+    right = {"source": event.series.source, "id": event.external_id, "name": f"fix-{next(_serial)}", "quantity": "2"}
+    correct_events(metering.organization, [right])
     sent(metering, an_event(metering, alice().organization))
     _periods()
     _credit(task)

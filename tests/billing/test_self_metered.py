@@ -23,6 +23,7 @@ from core.errors import Conflict, Invalid
 from core.money import text_of
 from marketplace.models import Contract, Offer, Organization
 from marketplace.services.offers import read_terms
+from metering.events.correcting import correct_events
 from metering.events.deciding import accept_event
 from metering.events.rollups import rebuild
 from metering.events.storing import take
@@ -230,6 +231,23 @@ def test_late_events_are_rated_with_the_rest_and_the_difference_is_billed() -> N
     assert (base.total_micros, revision.total_micros, revision.amount_micros) == (amount("4.5"), amount("7"), amount("2.5"))
     assert (revision.period, revision.base_id) == (base.period, base.pk)
     assert correct_periods([market.alice.pk], date(2026, 4, 1), cutoff).charges == 0
+
+
+def test_a_corrected_event_is_rated_again_and_the_difference_is_given_back() -> None:
+    market = metered_market()
+    report(market, "2026-03-03 10:00", quantity="15", id="wrong")
+    rebuild()
+    now = at("2026-04-02 00:00")
+    rate_months([market.alice.pk], at("2026-01-01 00:00"), now)
+    charge = PeriodCharge.objects.get()
+    correct_events(market.bob, [{"source": "/bob/meter", "id": "wrong", "name": "typo", "quantity": "1.5"}])
+    rebuild()
+    assert rate_months([market.alice.pk], at("2026-01-01 00:00"), now).charges == 1
+    revision = PeriodCharge.objects.get(revision=1)
+    assert (charge.amount_micros, revision.amount_micros, revision.total_micros) == (amount("45"), -amount("40.5"), amount("4.5"))
+    assert evidence_of_period(charge)["facts"]["matches"]
+    assert evidence_of_period(revision)["facts"]["events"][0]["corrections"] == 1
+    assert is_balanced(trial_balance())
 
 
 def test_closing_finds_who_was_reported_about_since_the_last_time() -> None:

@@ -179,6 +179,14 @@ def what_if(handler: Handler, _: Json) -> Json:
 SUBSCRIPTION = {"number": 4, "organization": "acme", "pool": POOL, "from": "2026-03-01T00:00:00Z"}
 
 
+@route("POST", "/usage/corrections")
+def correct_events(handler: Handler, _: Json) -> Json:
+    [one] = json.loads(handler.body)["corrections"]
+    status = "accepted" if "quantity" in one else "invalid"
+    row = {"index": 0, "id": one["id"], "source": one["source"], "status": status, "code": "", "field": None, "detail": "no gauge"}
+    return {"counts": {status: 1}, "rows": [row]}
+
+
 @route("GET", "/subscriptions")
 def subscriptions(handler: Handler, _: Json) -> Json:
     return handler.page([SUBSCRIPTION | {"to": None}])

@@ -44,3 +44,10 @@ def test_the_bill_adds_up(run: Run) -> None:
     normalised = run("bill", "--fp32").out
     assert "TFLOPS hours" in normalised
     assert "7200" in normalised
+
+
+def test_an_event_is_put_right_by_name(run: Run) -> None:
+    assert "1 accepted" in run("usage", "correct", "/slurm", "e1", "--name", "c1", "--quantity", "0").out
+    refused = run("usage", "correct", "/slurm", "e1", "--name", "c1", "--gauge", "2")
+    assert (refused.code, "no gauge" in refused.out) == (1, True)
+    assert run("usage", "correct", "/slurm", "e1", "--name", "c1").code == 2

@@ -146,6 +146,7 @@ GET unbilled                                                   alice 401 401 200
 GET usage                                                      alice 401 401 200 403 200 200 200 200
 GET usage.csv                                                  alice 401 401 200 403 200 200 200 200
 GET usage/days                                                 alice 401 401 200 403 200 200 200 200
+POST usage/corrections                                         bob   401 401 200 403 403 200 200 200
 POST usage/events                                              bob   401 401 200 403 403 200 200 200
 GET usage/quarantine                                           bob   401 401 200 200 200 200 200 200
 POST usage/quarantine/<number>/accept                          bob   401 401 403 403 403 403 403 200

@@ -66,6 +66,7 @@ BODIES: Final[dict[str, Any]] = {
     "POST capabilities": {"manifest": a_manifest(name="another")},
     "POST artifacts/<id>/replicate": {"regions": ["guizhou"]},
     "POST artifacts/<id>/pin": {"until": (timezone.now() + timedelta(days=3)).isoformat()},
+    "POST usage/corrections": {"corrections": [{"id": "unreadable"}]},
     "POST usage/events": [{"id": "unreadable"}],
     "POST contracts": {"organization": "acme"},
     "POST subscriptions": {"pool": "<identifier>"},

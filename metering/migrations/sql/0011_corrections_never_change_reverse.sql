@@ -1,0 +1,2 @@
+DROP TRIGGER append_only_truncate ON metering_usagecorrection;
+DROP TRIGGER append_only ON metering_usagecorrection;
