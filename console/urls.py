@@ -13,8 +13,10 @@ from console.credit import CreditPage
 from console.invoices import InvoiceList, OneInvoice, OneLine
 from console.market import JoinToken, Market, Pools
 from console.network import Network
+from console.payables import OnePayout, Payables, PayoutList
 from console.submitting import CapabilityList, OneCapability
 from console.tasks import CancelTask, OneTask, TaskList
+from console.usage import UsagePage
 
 app_name = "console"
 urlpatterns = [
@@ -43,6 +45,10 @@ urlpatterns = [
     path("charges/", ChargeList.as_view(), name="charges"),
     path("charges/<int:number>/", OneCharge.as_view(), name="charge"),
     path("period-charges/<int:number>/", OnePeriodCharge.as_view(), name="period-charge"),
+    path("usage/", UsagePage.as_view(), name="usage"),
+    path("payables/", Payables.as_view(), name="payables"),
+    path("payouts/", PayoutList.as_view(), name="payouts"),
+    path("payouts/<int:payout>/", OnePayout.as_view(), name="payout"),
     path("credit/", CreditPage.as_view(), name="credit"),
     path("keys/", Keys.as_view(), name="keys"),
     path("keys/<key:prefix>/revoke/", RevokeKey.as_view(), name="revoke-key"),

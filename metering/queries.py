@@ -85,7 +85,7 @@ def page_of(asked: Asked) -> tuple[list[dict[str, Any]], str | None]:
         rows = cursor.fetchall()
     full = len(rows) > asked.limit
     found = [_row(asked.groups, row) for row in rows[: asked.limit]]
-    return found, _cursor(rows[asked.limit - 1][: len(asked.groups) + 2]) if full else None
+    return found, cursor_of(rows[asked.limit - 1][: len(asked.groups) + 2]) if full else None
 
 
 def all_pages(asked: Asked) -> Iterator[list[dict[str, Any]]]:
@@ -103,7 +103,8 @@ def _row(groups: tuple[str, ...], row: tuple[Any, ...]) -> dict[str, Any]:
     return keys | dict(zip(COLUMNS, row[len(groups) :], strict=True))
 
 
-def _cursor(key: tuple[str, ...]) -> str:
+def cursor_of(key: tuple[str, ...]) -> str:
+    """The cursor of the page that goes on after a row with this key: its groups, its meter and unit."""
     return base64.urlsafe_b64encode(orjson.dumps(key)).decode().rstrip("=")
 
 
@@ -121,13 +122,14 @@ def after_of(text: str, groups: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _arguments(asked: Asked) -> dict[str, Any]:
-    labels = {f"label{place}": _label_of(name) for place, name in enumerate(asked.groups)}
+    labels = {f"label{place}": label_of(name) for place, name in enumerate(asked.groups)}
     after = {f"after{place}": part for place, part in enumerate(asked.after or ())}
     window = {"start": asked.start, "end": asked.end, "zone": asked.zone, "organization": asked.organization}
     return window | {"meter": asked.meter, "more": asked.limit + 1} | labels | after
 
 
-def _label_of(group: str) -> str:
+def label_of(group: str) -> str:
+    """The label's name in `label:NAME`; `project` is one, too."""
     return group.removeprefix("label:")
 
 

@@ -30,7 +30,6 @@ from marketplace.ranges import Streamed
 from marketplace.scopes import BILLING_READ, OPERATOR
 
 PAYOUT: Final = OpenApiParameter("payout", OpenApiTypes.INT, OpenApiParameter.PATH)
-STANDINGS: Final = ["unpaid", "held_back", "due", "in_payout", "paid"]
 ASKED: Final = [
     OpenApiParameter("party", str, required=True, enum=PayoutLine.Role.values),
     OpenApiParameter("from", str, description="charged from: a day or a moment, included"),
@@ -62,7 +61,7 @@ class PayableOut(Out):
     currency = serializers.CharField()
     amount = serializers.CharField(help_text="of the charge")
     share = serializers.CharField(help_text="what the payee gets of it")
-    state = serializers.CharField(help_text=f"one of {', '.join(STANDINGS)}; unpaid: the customer has not paid yet")
+    state = serializers.CharField(help_text=f"one of {', '.join(queries.STANDINGS)}; unpaid: the customer has not paid yet")
     due_at = serializers.DateTimeField(allow_null=True, help_text="when it may go out; null while the customer has not paid")
     payout = serializers.IntegerField(allow_null=True)
     charged_at = serializers.DateTimeField()

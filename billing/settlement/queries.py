@@ -9,10 +9,12 @@ from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple, cast
 
 from django.conf import settings
+from django.db import connection
 from django.db.models import Prefetch, QuerySet
 from django.utils import timezone
 
 from billing.models import Charge, Payout, PayoutLine
+from billing.settlement import sql
 from billing.settlement.payables import Share, due_at, standing
 from core.money import text_of
 from core.spreadsheets import safe_cell
@@ -22,6 +24,7 @@ COLUMNS: Final = (
     "charge", "kind", "task", "attempt", "capability", "pool", "units", "core_seconds", "currency", "amount", "share", "state",
     "due_at", "payout", "charged_at",
 )  # fmt: skip
+STANDINGS: Final = ("unpaid", "held_back", "due", "in_payout", "paid")
 _ROWS: Final = 2000
 
 
@@ -64,6 +67,20 @@ def line_of(charge: Charge, role: str, now: datetime) -> dict[str, Any]:
         "due_at": due,
         "payout": taken.payout_id if taken and state in {"in_payout", "paid"} else None,
     }
+
+
+def standings_of(organization: Organization, role: str, period: Period, now: datetime) -> list[dict[str, Any]]:
+    """A payee's shares of the period added up by how they stand: `{state, currency, shares, micros}`, in the order of STANDINGS.
+
+    One statement; the period has both ends.
+    """
+    given: dict[str, Any] = {"role": role, "payee": organization.pk, "start": period.start, "end": period.end, "now": now}
+    hold = timedelta(days=settings.PAYOUT_HOLD_DAYS)
+    with connection.cursor() as cursor:
+        cursor.execute(sql.STANDINGS, given | {"hold": hold, "guaranteed": settings.PAYOUT_GUARANTEED})
+        rows = cursor.fetchall()
+    found = [dict(zip(("state", "currency", "shares", "micros"), (*row[:3], int(row[3])), strict=True)) for row in rows]
+    return sorted(found, key=lambda one: (one["currency"], STANDINGS.index(one["state"])))
 
 
 def _paid_at(charge: Charge) -> datetime | None:

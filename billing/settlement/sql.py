@@ -25,6 +25,29 @@ DUE: Final = f"""
               WHEN share.payer = 'platform' OR %(guaranteed)s THEN share.charged_at + %(hold)s
               ELSE invoice.ended_at + %(hold)s END <= %(as_of)s"""
 
+# A payee's shares of charges made in [start, end), by how they stand: the same as payables.standing.
+STANDINGS: Final = f"""
+SELECT state, currency, count(*), sum(micros)
+  FROM (SELECT share.micros, share.currency,
+               CASE WHEN payout.state = 'paid' THEN 'paid'
+                    WHEN payout.state <> 'cancelled' THEN 'in_payout'
+                    WHEN due.at IS NULL THEN 'unpaid'
+                    WHEN due.at <= %(now)s THEN 'due'
+                    ELSE 'held_back' END AS state
+          FROM ({_SHARES}) share
+          LEFT JOIN billing_payoutline taken ON taken.share = share.share
+          LEFT JOIN billing_payout payout ON payout.id = taken.payout_id
+          LEFT JOIN billing_invoicedcharge invoiced ON invoiced.charge_id = share.charge_id
+          LEFT JOIN billing_invoiceline line ON line.id = invoiced.line_id
+          LEFT JOIN billing_invoice invoice ON invoice.id = line.invoice_id AND invoice.state = 'paid'
+         CROSS JOIN LATERAL (SELECT CASE WHEN share.micros < 0 THEN share.charged_at
+                                         WHEN share.payer = 'platform' OR %(guaranteed)s THEN share.charged_at + %(hold)s
+                                         ELSE invoice.ended_at + %(hold)s END AS at) due
+         WHERE share.role = %(role)s AND share.payee_id = %(payee)s
+           AND share.charged_at >= %(start)s AND share.charged_at < %(end)s) stands
+ GROUP BY state, currency
+"""
+
 # One statement, so that lines and sums come from one snapshot. What earlier payouts left over is what they were too small by:
 # cancelled ones do not count, as their lines come back whole. A sum that the ledger cannot hold waits for an operator.
 GATHER: Final = f"""

@@ -44,6 +44,9 @@ PAGES: dict[str, dict[str, int]] = {
     "/bill/": EVERYBODY | {VIEWER: 403},
     "/invoices/": EVERYBODY | {VIEWER: 403},
     "/charges/": EVERYBODY | {VIEWER: 403},
+    "/usage/": EVERYBODY | {VIEWER: 403},
+    "/payables/": EVERYBODY | {VIEWER: 403},
+    "/payouts/": EVERYBODY | {VIEWER: 403},
     "/credit/": EVERYBODY | {VIEWER: 403},
     "/keys/": EVERYBODY,
 }
@@ -150,7 +153,7 @@ def test_a_nul_character_reaches_no_query() -> None:
 
 ODD = ["older=x", "older=7", "state=nothing", "party=x&group=y&month=z&after=w", "month=9999-12", "month=0001-01", "before=x"]
 
-MONEY = ["/credit/", "/invoices/", "/charges/"]
+MONEY = ["/credit/", "/invoices/", "/charges/", "/payables/", "/payouts/", "/usage/"]
 
 
 @pytest.mark.parametrize("query", [*ODD, "before=9" * 30, "after=x"])

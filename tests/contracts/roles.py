@@ -239,6 +239,14 @@ GET /charges/<number>/                                         alice 302 302 404
 POST /charges/<number>/                                        alice 405 405 405 405 405 405 405 405
 GET /period-charges/<number>/                                  alice 302 302 404 403 200 200 200 200
 POST /period-charges/<number>/                                 alice 405 405 405 405 405 405 405 405
+GET /usage/                                                    alice 302 302 200 403 200 200 200 200
+POST /usage/                                                   alice 405 405 405 405 405 405 405 405
+GET /payables/                                                 bob   302 302 200 403 200 200 200 200
+POST /payables/                                                bob   405 405 405 405 405 405 405 405
+GET /payouts/                                                  bob   302 302 200 403 200 200 200 200
+POST /payouts/                                                 bob   405 405 405 405 405 405 405 405
+GET /payouts/<payout>/                                         bob   302 302 404 403 200 200 200 200
+POST /payouts/<payout>/                                        bob   405 405 405 405 405 405 405 405
 GET /keys/                                                     alice 302 302 200 200 200 200 200 200
 POST /keys/                                                    alice 302 302 422 403 403 403 422 422
 GET /keys/<prefix>/revoke/                                     alice 405 405 405 405 405 405 405 405
