@@ -29,6 +29,7 @@ from scheduler.matching.waiting import waits
 CLASSES, POOLS, REPEATS, SEED = 200, 1_000, 5, 1
 BAR_S, BAR_GAP = 1.0, 0.01
 NO_BOX_S = 3_600.0
+AS_IT_COMES = {"presolve": "choose", "solver": "choose", "simplex_strategy": 1, "simplex_scale_strategy": 2}
 # what a round consists of: function of scheduler/matching → its part
 PARTS = {
     ("arcs.py", "column"): "classes against pools",
@@ -105,7 +106,15 @@ def profile(snapshot: Snapshot) -> dict[str, float]:
 
 
 class Whole(Program):
-    """The program with all ways from the beginning."""
+    """The program with all ways from the beginning, and HiGHS as it comes: presolve, its own choice of method and basis."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        for name in ("presolve", "solver", "simplex_strategy", "simplex_scale_strategy"):
+            self.solver.setOptionValue(name, AS_IT_COMES[name])
+
+    def _start_from_nothing(self) -> None:
+        """The solver begins as it likes."""
 
     def _first(self, number: int, kind: int) -> Ints:
         return np.flatnonzero(self.open[number][kind])

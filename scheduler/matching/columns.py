@@ -95,9 +95,15 @@ class Column:
 
     def cost(self, wait_s: Floats | float) -> Floats:
         """What a unit costs that starts after `wait_s`."""
+        costs: Floats = self.cost_at_once + self.hour * wait_s / 3600
+        return costs
+
+    @cached_property
+    def cost_at_once(self) -> Floats:
+        """What a unit costs that starts at once. Kept: a round asks for it thousands of times."""
         w = self.weights
         money = w.price * (self.price + self.egress + self.scarcity)
-        time = self.hour * (wait_s + self.work_s) / 3600
+        time = self.hour * self.work_s / 3600
         again = self.price + self.hour * self.run_s / 3600
         costs: Floats = money + time + w.kilogram * self.carbon_g / 1000 + w.risk * self.doubt * again
         return costs

@@ -20,17 +20,18 @@ NOWHERE = -1  # the row of what needs none; duals are read with a zero behind th
 class Entries:
     """Rows in this order: classes, resources at pools, room ahead, reserved resources, links, budgets, dues.
 
-    A pool has a row for a resource only where it can bind: not where another resource of that pool is always used up first.
+    A pool has a row for a resource only where it can bind: not where no way that is open takes of it, and not where another
+    resource of that pool is always used up first. `open_` are the pools open to each class, by kind.
     """
 
-    def __init__(self, found: Sequence[Column], market: Market, dues: Sequence[Due]) -> None:
+    def __init__(self, found: Sequence[Column], market: Market, dues: Sequence[Due], open_: Sequence[Sequence[Bools]]) -> None:
         self.found, self.market, self.dues, self.pools = found, market, dues, len(market)
         self.names = sorted({name for one in found for name in one.need})
         self.unit = {name: _typical([float(np.max(one.need.get(name, 0.0), initial=0.0)) for one in found]) for name in self.names}
         snapshot, self.rows = market.snapshot, len(found)
-        binding = self._binding()
-        self.resource_at = {name: self._number(binding[name]) for name in self.names}
-        self.ahead_at = self._number(market.ahead < 1)
+        binding, touched = self._binding(), self._touched([kinds[NOW] for kinds in open_])
+        self.resource_at = {name: self._number(binding[name] & touched[name]) for name in self.names}
+        self.ahead_at = self._number(np.any([kinds[AHEAD] for kinds in open_], axis=0))
         reserved = np.array([row in market.reserved for row in range(self.pools)], dtype=bool)
         self.reserved_at = {name: self._number(reserved) for name in self.names} if market.reserved else {}
         self.link_at = {link: self._one() for link in sorted(snapshot.slack)}
@@ -47,6 +48,14 @@ class Entries:
     def _one(self) -> int:
         self.rows += 1
         return self.rows - 1
+
+    def _touched(self, open_now: Sequence[Bools]) -> dict[str, Bools]:
+        """Resource → the pools where a class may start that takes of it."""
+        touched = {name: np.zeros(self.pools, dtype=bool) for name in self.names}
+        for one, rows in zip(self.found, open_now, strict=True):
+            for name, amount in one.need.items():
+                touched[name] |= rows & (np.asarray(amount) > 0)
+        return touched
 
     def _binding(self) -> dict[str, Bools]:
         """Resource → the pools where it may be used up before every other one, by what any class needs of it."""

@@ -11,8 +11,8 @@
 
 A unit goes to a pool `now` (it starts at once) or `ahead` (it is fetched, and starts when another ends). A class begins with
 its cheapest ways; the duals then price all other ways of all classes at once, those that would improve the plan join, and the
-solver goes on from its last basis, until none would: the optimum is that of the whole program although few of its columns
-were ever written down (column generation, Gilmore and Gomory 1961).
+primal simplex method goes on from its last basis, until none would: the optimum is that of the whole program although few of
+its columns were ever written down (column generation, Gilmore and Gomory 1961).
 
 Ties: every cost grows by a hair with the pool's place in the market's order, and a class's waiting with its place in
 the order given (oldest first). So the optimum is one point, and the same snapshot gives the same plan.
@@ -44,6 +44,7 @@ TIE_CLASS: Final = 1e-5  # relative
 SCALE: Final = 1e4
 MOST_COST: Final = 1e8  # of scaled costs; far beyond it the dual simplex gives up, and with it the optimum
 IMPROVES: Final = 1e-6 * SCALE
+PRIMAL: Final = 4  # HiGHS's number of the primal simplex method
 CLOSE: Final = 1e-3  # of the program's value: nearer to its optimum than this is near enough; `bound` counts it
 
 
@@ -72,13 +73,13 @@ class Program:
     def __init__(self, found: Sequence[Column], market: Market, waits: Waits, dues: Sequence[Due] = ()) -> None:
         self.found, self.waits, self.waiting, self.dues = found, waits, waits.costs, dues
         self.units = np.array([one.one.waiting for one in found], dtype=np.float64)
-        self.entries = Entries(found, market, dues)
         cheapest = [float(one.cost(0.0)[one.fits].min()) for one in found]
         dearest = max(float(self.waiting.max()), *(due.lack_cost for due in dues), 1e-12)
         self.scale = min(SCALE / max(float(np.median(cheapest)), 1e-12), MOST_COST / dearest)
         hairs = TIE_POOL * np.arange(len(market)) / max(len(market), 1)
         self.costs = [[cost_of(one, kind) * self.scale + hairs for kind in range(KINDS)] for one in found]
         self.open: list[list[Bools]] = [[open_ways(one, kind) for kind in range(KINDS)] for one in found]
+        self.entries = Entries(found, market, dues, self.open)
         self.number, self.row, self.kind = _NONE, _NONE, _NONE
         self.first = len(found) + len(dues)  # columns before the first way
         self.gap = 0.0
@@ -112,6 +113,18 @@ class Program:
         for number in range(classes):
             for kind in range(KINDS):
                 self._add(number, kind, self._first(number, kind))
+        self._start_from_nothing()
+
+    def _start_from_nothing(self) -> None:
+        """The basis to begin with: nothing placed, every unit left waiting and every due lacking, which is a solution."""
+        basis, rows = highspy.HighsBasis(), self.entries.rows
+        met = [*range(len(self.found)), *range(self.entries.dues_at, self.entries.dues_at + len(self.dues))]
+        basis.col_status = [_BASIC] * self.first + [_LOWER] * len(self.row)
+        row_status = [_BASIC] * rows
+        for row in met:
+            row_status[row] = _LOWER
+        basis.row_status, basis.valid = row_status, True
+        self.solver.setBasis(basis)
 
     def _first(self, number: int, kind: int) -> Ints:
         """The cheapest ways, queues counted, as there the optimum will find room; more when the first have none for all."""
@@ -135,12 +148,10 @@ class Program:
             for kind in range(KINDS):
                 if not self.open[number][kind].any():
                     continue
-                reduced = self.costs[number][kind] - self.entries.worth(number, kind, duals)
-                rows = np.flatnonzero(self.open[number][kind] & (reduced < -IMPROVES))
-                if len(rows):
-                    best = rows[np.argsort(reduced[rows], kind="stable")[:MORE]]
-                    worst = min(worst, float(reduced[best[0]]))
-                    self._add(number, kind, best)
+                reduced = np.where(self.open[number][kind], self.costs[number][kind] - self.entries.worth(number, kind, duals), 0.0)
+                worst = min(worst, float(reduced.min()))
+                rows = np.flatnonzero(reduced < -IMPROVES)
+                self._add(number, kind, rows[np.argsort(reduced[rows], kind="stable")[:MORE]])
             self.gap -= worst * self.units[number]
         return self.gap
 
@@ -174,6 +185,7 @@ class Program:
         return [(int(self.number[i]), int(self.row[i]), int(self.kind[i]), float(units[i])) for i in used]
 
 
+_BASIC, _LOWER = highspy.HighsBasisStatus.kBasic, highspy.HighsBasisStatus.kLower
 _NONE: Final = np.zeros(0, dtype=np.int64)
 _NO_INTS: Final = np.zeros(0, dtype=np.int32)
 _NO_FLOATS: Final = np.zeros(0)
@@ -186,7 +198,8 @@ def _solver() -> Any:
     """
     solver: Any = _Highs()
     # Costs and rows are scaled here already; HiGHS's own scaling, and presolving between re-solves, cost more than they save.
+    # Columns that join leave the last solution feasible, so the primal method goes on where the dual would have to begin again.
     options = {"output_flag": False, "threads": 1, "random_seed": 1, "solver": "simplex", "simplex_scale_strategy": 0}
-    for name, value in (options | {"presolve": "off"}).items():
+    for name, value in (options | {"presolve": "off", "simplex_strategy": PRIMAL}).items():
         solver.setOptionValue(name, value)
     return solver

@@ -117,6 +117,14 @@ def test_a_stored_round_decides_the_same_byte_for_byte(snapshot: Snapshot, by: s
     assert repr(first) == repr(second)
 
 
+def test_the_program_has_a_row_only_for_what_a_class_could_take_at_a_pool() -> None:
+    free, full = a_pool(1, accelerators=(("a100", 2),)), a_pool(2, shares=1.0)
+    market = Market(a_market([a_class(1, 9, **HOUR)], [free, full]))  # for hours: nothing is fetched ahead
+    found = [column(each, market) for each in market.snapshot.classes]
+    program = Program(found, market, waits(found, market))
+    assert program.entries.rows == 1 + 1  # its units, and the cores of the pool that has some left
+
+
 @many
 @given(markets(), st.integers(0, 7))
 def test_a_pool_more_never_makes_the_optimum_dearer(snapshot: Snapshot, which: int) -> None:
