@@ -285,7 +285,7 @@ SPECTACULAR_SETTINGS = {
     "COMPONENT_SPLIT_REQUEST": True,
     "ENUM_NAME_OVERRIDES": {
         "HoldStateEnum": "marketplace.models.Hold.State",
-        "ExportKindEnum": ["charges", "focus", "ledger", "statements", "usage"],
+        "ExportKindEnum": ["accelerators", "apel", "charges", "focus", "ledger", "statements", "usage"],
         "ExportStateEnum": "billing.models.Export.State",
         "ChargeKindEnum": "billing.models.Charge.Kind",
         "PayerEnum": "billing.models.Charge.Payer",

@@ -13,7 +13,7 @@ from core.admin import Page, bytes_text, exact, one_of
 class ExportPage(Page):
     columns = ("id", "organization", "kind", "format", "party", "starts_at", "ends_at", "state", "progress", "size", "requested_at")
     cards = (
-        ("Export", ("organization", "requested_by", "kind", "schema", "format", "party", "group_by", "currency", "in_ascii")),
+        ("Export", ("organization", "requested_by", "kind", "schema", "format", "party", "group_by", "currency", "site", "in_ascii")),
         ("Window", ("starts_at", "ends_at")),
         ("How far it is", ("state", "progress", "tries", "lease_until", "reason", "size", "sha256")),
         ("Times", ("requested_at", "started_at", "ended_at", "expires_at")),

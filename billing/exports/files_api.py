@@ -50,6 +50,9 @@ class ExportIn(In):
     party = serializers.CharField(required=False, default="", max_length=9, help_text="by default the kind's first; all: operators")
     currency = serializers.RegexField(r"^[A-Z]{3}\Z", required=False, default="", help_text="ISO 4217, only this one")
     group = serializers.CharField(required=False, default="", max_length=10, help_text="of statements")
+    site = serializers.RegexField(
+        r"^[A-Za-z0-9][A-Za-z0-9 ._/-]*\Z", required=False, default="", max_length=60, help_text="of APEL's records; the short name"
+    )
     ascii = TrueOrFalse(required=False, default=False, help_text="names in ASCII or by their identifier, other text escaped")
 
     def get_fields(self) -> dict[str, Any]:
@@ -69,6 +72,7 @@ class ExportOut(Out):
     to = serializers.DateTimeField(source="ends_at")
     currency = serializers.CharField(help_text="empty: any")
     group = serializers.CharField(source="group_by", help_text="empty: none")
+    site = serializers.CharField(help_text="of APEL's records; empty: the provider's short name")
     ascii = serializers.BooleanField(source="in_ascii")
     state = serializers.ChoiceField(Export.State.choices)
     rows = serializers.IntegerField()
@@ -89,7 +93,7 @@ def _wanted(given: dict[str, Any], caller: Caller) -> Wanted:
     zone = ZoneInfo(settings.USAGE_ZONE) if caller.organization is None else zone_of(caller.organization)
     end = moment_in(given["to"], zone, "to") if "to" in given else timezone.now()
     start = moment_in(given["from"], zone, "from") if "from" in given else month_of(end, zone)
-    asked = given["format"], given["party"], given["currency"], given["group"], given["ascii"]
+    asked = given["format"], given["party"], given["currency"], given["group"], given["ascii"], given["site"]
     return Wanted(given["kind"], start, end, *asked, is_operator=caller.is_operator)
 
 
@@ -123,7 +127,7 @@ class ExportsView(ListView):
 
     @extend_schema(operation_id="exports_create", request=ExportIn, responses={201: ExportOut, 202: ExportOut})
     def post(self, request: Request) -> Response:
-        """Export usage, charges, statements, the ledger or months as FOCUS. 201: the file is ready; 202: it is being written.
+        """Export usage, charges, statements, the ledger, FOCUS or APEL. 201: the file is ready; 202: it is being written.
 
         While the same question is open, it is the same export.
         """

@@ -13,7 +13,8 @@ from billing.exports.columns import Column
 from billing.exports.focus import focus_rows, periods_in
 from billing.exports.rows import in_ascii
 from billing.exports.sources import SOURCES, Question, Row, count_of, rows_of
-from billing.exports.tables import CHARGES, FOCUS, LEDGER, STATEMENTS, USAGE, Table
+from billing.exports.tables import ACCELERATORS, APEL, CHARGES, FOCUS, LEDGER, STATEMENTS, USAGE, Table
+from billing.exports.writers import TABULAR
 from billing.models import InvoicedCharge
 from billing.queries import GROUPS, PARTIES, Statement, count_tasks, flow_of
 
@@ -31,6 +32,7 @@ class Kind:
     count    how many there are, exactly up to `most`; None: nobody knows without writing them
     money    has a currency that may be asked for
     groups   what rows may be grouped by, the first by default
+    sites    a site's name may be given, by which a computing centre is known elsewhere
     """
 
     table: Table
@@ -39,7 +41,8 @@ class Kind:
     count: Callable[[Question, int], int | None]
     money: bool = True
     groups: tuple[str, ...] = ()
-    formats: tuple[str, ...] = ("csv", "parquet")
+    formats: tuple[str, ...] = TABULAR
+    sites: bool = False
 
 
 def _statement(question: Question) -> Statement:
@@ -90,6 +93,10 @@ KINDS: Final = {
     "charges": Kind(CHARGES, ("user", EVERYBODY), *_of("charges")),
     "statements": Kind(STATEMENTS, tuple(PARTIES), _statement_rows, _statement_count, groups=tuple(GROUPS)),
     "ledger": Kind(LEDGER, ("own", EVERYBODY), *_of("ledger")),
+    "apel": Kind(APEL, ("provider", EVERYBODY), *_of("apel"), money=False, formats=("messages",), sites=True),
+    "accelerators": Kind(
+        ACCELERATORS, ("provider", EVERYBODY), *_of("accelerators"), money=False, formats=("json",), sites=True
+    ),
     "focus": Kind(FOCUS, ("own",), _focus_rows, _focus_count),
 }
 

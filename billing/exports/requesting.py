@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
 from typing import Any, Final
@@ -42,6 +42,7 @@ class Wanted:
     currency: str = ""
     group_by: str = ""
     in_ascii: bool = False
+    site: str = ""
     is_operator: bool = False
 
 
@@ -55,7 +56,7 @@ def request_export(organization: Organization | None, by: User | None, wanted: W
     whose = _whose(organization, chosen)
     key = _key(whose, chosen)
     kind = KINDS[chosen.kind]
-    question = Question(chosen.party, whose, chosen.start, chosen.end, chosen.currency, chosen.group_by)
+    question = Question(chosen.party, whose, chosen.start, chosen.end, chosen.currency, chosen.group_by, chosen.site)
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", [_LOCK, whose.pk if whose else 0])
         opened = Export.objects.filter(organization=whose, state__in=OPEN)
@@ -81,9 +82,9 @@ def _chosen(wanted: Wanted) -> Wanted:
     form = _one_of("format", wanted.form, kind.formats)
     party = _one_of("party", wanted.party, kind.parties)
     group_by = _one_of("group", wanted.group_by, kind.groups or ("",))
-    return Wanted(
-        wanted.kind, wanted.start, wanted.end, form, party, _currency(wanted, kind), group_by, wanted.in_ascii, wanted.is_operator
-    )
+    if wanted.site and (not kind.sites or party == EVERYBODY):
+        raise Invalid("invalid_parameter", "a site's name is for usage records of an organization's own pools", field="site")
+    return replace(wanted, form=form, party=party, currency=_currency(wanted, kind), group_by=group_by)
 
 
 def _one_of(field: str, given: str, allowed: tuple[str, ...]) -> str:
@@ -112,7 +113,7 @@ def _whose(organization: Organization | None, wanted: Wanted) -> Organization | 
 def _fields(wanted: Wanted) -> dict[str, Any]:
     asked = {"kind": wanted.kind, "format": wanted.form, "party": wanted.party, "in_ascii": wanted.in_ascii}
     window = {"starts_at": wanted.start, "ends_at": wanted.end}
-    return asked | window | {"currency": wanted.currency, "group_by": wanted.group_by}
+    return asked | window | {"currency": wanted.currency, "group_by": wanted.group_by, "site": wanted.site}
 
 
 def _key(whose: Organization | None, wanted: Wanted) -> str:

@@ -106,7 +106,8 @@ def _run(export: Export) -> None:
 
 def _written(export: Export, path: Path) -> Written:
     kind = KINDS[export.kind]
-    question = Question(export.party, export.organization, export.starts_at, export.ends_at, export.currency, export.group_by)
+    window = export.starts_at, export.ends_at
+    question = Question(export.party, export.organization, *window, export.currency, export.group_by, export.site)
     rows = _told(export, kind.rows(question))
     columns = kind.table.columns
     with path.open("wb") as file:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from django.db import connection
 
-from billing.exports.tables import CHARGES, LEDGER, USAGE, Table
+from billing.exports.tables import ACCELERATORS, APEL, CHARGES, LEDGER, USAGE, Table
 from marketplace.models import Organization
 from metering.events.quantities import FROM_EVENTS, QUANTITY
 
@@ -32,6 +32,7 @@ class Question:
     end: datetime
     currency: str = ""
     group_by: str = ""
+    site: str = ""
 
     def account(self) -> Organization:
         """Whose it is, where everybody's cannot be asked for."""
@@ -41,7 +42,8 @@ class Question:
 
     def arguments(self) -> dict[str, Any]:
         whose = None if self.organization is None else self.organization.pk
-        return {"party": self.party, "organization": whose, "start": self.start, "end": self.end, "currency": self.currency}
+        window = {"start": self.start, "end": self.end}
+        return window | {"party": self.party, "organization": whose, "currency": self.currency, "site": self.site}
 
 
 def _money(column: str) -> str:
@@ -138,6 +140,30 @@ SELECT entry.id, entry.posted_at, entry.kind, entry.key, entry.memo, entry.task_
  WHERE (%(organization)s::bigint IS NULL OR account.organization_id = %(organization)s)
    AND entry.posted_at >= %(start)s AND entry.posted_at < %(end)s AND %(currency)s IN ('', account.currency)"""
 
+_LAST_OF_ATTEMPTS: Final = f"""
+  FROM metering_usagerecord usage
+  JOIN marketplace_organization customer ON customer.id = usage.organization_id
+  JOIN marketplace_organization provider ON provider.id = usage.provider_id
+  JOIN marketplace_pool pool ON pool.id = usage.pool_id
+  JOIN marketplace_capabilityversion version ON version.id = usage.capability_version_id{_OF_VERSION}
+ WHERE (%(organization)s::bigint IS NULL OR usage.provider_id = %(organization)s)
+   AND usage.ended_at >= %(start)s AND usage.ended_at < %(end)s
+   AND NOT EXISTS (SELECT FROM metering_usagerecord later
+                    WHERE later.attempt_id = usage.attempt_id AND later.revision > usage.revision)"""
+_SITE: Final = "coalesce(nullif(%(site)s, ''), provider.slug)"
+_JOBS: Final = f"""
+SELECT {_SITE}, pool.identifier, pool.identifier, publisher.slug || '/' || capability.name, usage.attempt_id::text, customer.slug,
+       NULL, '/' || customer.slug, customer.slug, '/' || customer.slug, NULL, round(usage.wall_ms * 0.001)::bigint,
+       round(usage.core_ms * 0.001)::bigint, usage.cores, 1, floor(extract(epoch FROM usage.started_at))::bigint,
+       ceil(extract(epoch FROM usage.ended_at))::bigint, 'GRIDFARE', 'grid',
+       div(usage.memory_mib_ms::numeric * 1024, nullif(usage.wall_ms, 0))::bigint, NULL, NULL, NULL{_LAST_OF_ATTEMPTS}"""
+_ACCELERATORS: Final = f"""
+SELECT extract(month FROM usage.ended_at AT TIME ZONE 'UTC')::int, extract(year FROM usage.ended_at AT TIME ZONE 'UTC')::int,
+       'job', usage.attempt_id::text, NULL, '/' || customer.slug, {_SITE}, usage.accelerators, NULL,
+       round(usage.accelerator_ms * 0.001 / usage.accelerators)::bigint, round(usage.wall_ms * 0.001)::bigint, NULL, NULL, 'GPU',
+       CASE WHEN jsonb_array_length(pool.accelerators) = 1 THEN pool.accelerators #>> '{{0,model}}' END
+       {_LAST_OF_ATTEMPTS} AND usage.accelerators > 0"""
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -152,6 +178,8 @@ SOURCES: Final = {
     "usage": Source(USAGE, f"{_RECORDS} UNION ALL {_EVENTS}", "17, 1, 2"),
     "charges": Source(CHARGES, f"{_OF_TASKS} UNION ALL {_OF_MONTHS}", "20, 1, 2"),
     "ledger": Source(LEDGER, _LEGS, "1, 7"),
+    "apel": Source(APEL, _JOBS, "usage.ended_at, usage.attempt_id"),
+    "accelerators": Source(ACCELERATORS, _ACCELERATORS, "usage.ended_at, usage.attempt_id"),
 }
 
 

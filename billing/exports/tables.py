@@ -157,5 +157,49 @@ position              integer  the entry's place in the sealed ledger, once it i
 seal                  integer  the seal
 """)  # fmt: skip
 
+APEL: Final = _table("apel", "0.3", """
+Site                       text!    the site's name as it was asked for, or the provider's short name
+SubmitHost                 text!    the pool's identifier
+MachineName                text!    the pool's identifier
+Queue                      text!    the capability
+LocalJobId                 text!    the attempt's number
+LocalUserId                text!    the customer's short name
+GlobalUserName             text     never: customers are organizations
+FQAN                       text!    /customer
+VO                         text!    the customer's short name
+VOGroup                    text!    /customer
+VORole                     text     never
+WallDuration               integer! whole seconds
+CpuDuration                integer! whole seconds of CPU time
+Processors                 integer  cores held
+NodeCount                  integer! 1: an attempt runs on one machine
+StartTime                  integer! seconds since 1970, rounded down
+EndTime                    integer! seconds since 1970, rounded up, by which the window is taken
+InfrastructureDescription  text!    GRIDFARE
+InfrastructureType         text!    grid
+MemoryReal                 integer  KB, the mean over the wall time
+MemoryVirtual              integer  never
+ServiceLevelType           text     never: pools are not measured by HEP's benchmarks
+ServiceLevel               number   never
+""")  # fmt: skip
+
+ACCELERATORS: Final = _table("accelerators", "0.1", """
+MeasurementMonth           integer! of the attempt's end, UTC
+MeasurementYear            integer! of the attempt's end, UTC
+AssociatedRecordType       text!    job
+AssociatedRecord           text!    the job's LocalJobId
+GlobalUserName             text     never: customers are organizations
+FQAN                       text!    /customer
+SiteName                   text!    the job's Site
+Count                      integer! accelerators held
+Cores                      integer  never
+ActiveDuration             integer  whole seconds of accelerator time, per accelerator
+AvailableDuration          integer! whole seconds of wall time
+BenchmarkType              text     never
+Benchmark                  number   never
+Type                       text!    GPU
+Model                      text     where the pool has only one
+""")  # fmt: skip
+
 FOCUS: Final = Table("focus", "1.2", tuple(Told(column, "FOCUS 1.2" if column.level != "ours" else "ours") for column in COLUMNS))
-TABLES: Final = {one.kind: one for one in (USAGE, CHARGES, STATEMENTS, LEDGER, FOCUS)}
+TABLES: Final = {one.kind: one for one in (USAGE, CHARGES, STATEMENTS, LEDGER, APEL, ACCELERATORS, FOCUS)}

@@ -4,6 +4,7 @@ CSV      UTF-8, RFC 4180, a header, `\\r\\n`. Null is an empty cell. Decimals ha
          moments are `YYYY-MM-DDTHH:MM:SSZ`. Text that a spreadsheet would run begins with an apostrophe; numbers do not.
 Parquet  decimal(38, 21), which holds a quantity of 9 places times a price of 12, and decimal(38, 12) for what has no more places;
          integers of 64 bits; timestamps in UTC; text and JSON as strings. The schema's name stands in the file's metadata.
+APEL     `apel.py`: archives of messages
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from hashlib import sha256
 from itertools import islice
 from typing import IO, Any, Final
 
+from billing.exports import apel
 from billing.exports.columns import Column
 from core.errors import Invalid
 from core.spreadsheets import safe_cell
@@ -149,4 +151,7 @@ class Format:
 FORMATS: Final = {
     "csv": Format(_csv, "text/csv; charset=utf-8", "csv"),
     "parquet": Format(_parquet, "application/vnd.apache.parquet", "parquet"),
+    "messages": Format(apel.jobs, "application/x-tar", "tar"),
+    "json": Format(apel.accelerators, "application/x-tar", "tar"),
 }
+TABULAR: Final = ("csv", "parquet")

@@ -39,6 +39,7 @@ class Export(models.Model):
     ends_at = models.DateTimeField(help_text="excluded")
     currency = models.CharField(max_length=3, blank=True, default="", help_text="only this one; empty: any")
     group_by = models.CharField(max_length=10, blank=True, default="", help_text="of statements")
+    site = models.CharField(max_length=60, blank=True, default="", help_text="of APEL's records")
     in_ascii = models.BooleanField(default=False)
     key = models.CharField(max_length=64)
     state = models.CharField(max_length=9, choices=State.choices, default=State.REQUESTED)

@@ -148,6 +148,23 @@ def focus(
     out.show({"path": str(output), "bytes": count, "format": form.value}, f"{count} bytes in {output}")
 
 
+@export_app.command("apel")
+def apel(
+    ctx: typer.Context,
+    output: To,
+    since: Since = None,
+    until: Until = None,
+    accelerators: Annotated[bool, typer.Option("--accelerators", help="Of accelerators, as JSON, instead of jobs.")] = False,
+    site: Annotated[str | None, typer.Option(help="Your site's name where the records go; your short name.")] = None,
+    everybody: Everybody = False,
+    as_json: AsJson = False,
+) -> None:
+    """Usage records of your pools in APEL's message format, for the accounting of computing centres: a tar archive of messages."""
+    kind = "accelerators" if accelerators else "apel"
+    asked = {"since": since, "until": until, "site": site}
+    _export(open_client(ctx), Output(as_json), output, kind, asked | _all(everybody))
+
+
 @export_app.command("list")
 def listed(
     ctx: typer.Context,

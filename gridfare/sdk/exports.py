@@ -32,14 +32,15 @@ class ExportCalls(Calls):
         party: str | None = None,
         currency: str | None = None,
         group: str | None = None,
+        site: str | None = None,
         ascii: bool = False,  # noqa: A002  the API's word
     ) -> Export:
         """Ask for a file of [since, until). Small ones are ready at once; while one is being written, asking again finds it.
 
-        kind    usage, charges, statements, ledger or focus; `export_kinds()` says what each can be asked for
+        kind    usage, charges, statements, ledger, focus, apel or accelerators; `export_kinds()` says what each can be asked for
         """
         asked: dict[str, Any] = {"kind": kind, "from": since, "to": until, "format": format, "party": party}
-        asked |= {"currency": currency, "group": group, "ascii": ascii or None}
+        asked |= {"currency": currency, "group": group, "site": site, "ascii": ascii or None}
         body = {name: value for name, value in asked.items() if value is not None}
         made: Export = self.http.post("/exports", body, repeatable=True)
         return made

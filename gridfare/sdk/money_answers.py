@@ -29,6 +29,7 @@ Export = TypedDict(
         "to": str,
         "currency": str,
         "group": str,
+        "site": str,
         "ascii": bool,
         "state": str,
         "rows": int,

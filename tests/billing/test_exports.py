@@ -32,6 +32,8 @@ PINNED = {
     "usage/1": "9c5066b53077e90f",
     "charges/1": "ef2d6888e734bc28",
     "statements/1": "df612424d5f00f03",
+    "apel/0.3": "8f3cc3f344ae538d",
+    "accelerators/0.1": "aca8abd1a3deb7dc",
     "ledger/1": "2a9ebccc41dd210b",
 }
 

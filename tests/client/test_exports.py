@@ -44,6 +44,7 @@ def test_a_month_that_is_cut_off_leaves_the_old_file(run: Run, platform: Platfor
         (("statements", "--by", "month", "--format", "parquet"), {"group": "month", "format": "parquet"}),
         (("ledger", "--all", "--ascii"), {"party": "all", "ascii": True}),
         (("focus", "--from", "2026-03-01"), {"from": "2026-03-01"}),
+        (("apel", "--site", "CN-NX-1"), {"site": "CN-NX-1"}),
     ],
 )
 def test_an_export_is_asked_for_waited_for_and_fetched(
