@@ -2,9 +2,9 @@
 
     python -m bench s3 [UNITS ...]          default 100000 1000000
 
-The reference is the same program with every way of every class written down before the first solve; the planner makes columns
-on demand. Both values must agree: then the gap of the whole plan is a gap to the optimum. Five rounds on each size, the best and
-the median of wall and processor seconds, and where a round's time goes.
+The reference is the same program with every way of every class written down before the first solve; the planner makes columns on
+demand. Both values must agree, to the 0.1 % at which it stops: then a gap of the whole plan is a gap to the optimum. Five rounds on
+each size, the best and the median of wall and processor seconds (a round runs on one thread), and where a round's time goes.
 """
 
 from __future__ import annotations
@@ -15,13 +15,11 @@ import statistics
 import time
 from typing import Any
 
-import numpy as np
-
 from bench.figures import save, say
 from bench.markets import open_market
 from scheduler.matching import Plan, Snapshot, plan
 from scheduler.matching.arcs import column
-from scheduler.matching.market import Ints, Market
+from scheduler.matching.market import Bools, Market
 from scheduler.matching.program import Optimum, Program
 from scheduler.matching.shares import dues
 from scheduler.matching.waiting import waits
@@ -61,7 +59,7 @@ def figures_of(units: int) -> dict[str, Any]:
     gap = planned.cost / planned.bound - 1 if planned.bound else float("inf")
     say(f"{units:,} units, {CLASSES} classes, {POOLS:,} pools: {placed:,} placed, decided by {planned.decided_by}")
     say(f"  a round: best {min(wall):.3f} s, median {statistics.median(wall):.3f} s, of processor {statistics.median(cpu):.3f} s"
-        f"   bar {BAR_S:g} s: {'reached' if statistics.median(wall) <= BAR_S else 'MISSED'}")  # fmt: skip
+        f"   bar {BAR_S:g} s of processor: {'reached' if statistics.median(cpu) <= BAR_S else 'MISSED'}")  # fmt: skip
     say(f"  whole plan over the program's bound: {gap:.4%}   bar {BAR_GAP:.0%}: {'reached' if gap <= BAR_GAP else 'MISSED'}")
     parts = profile(snapshot)
     say(
@@ -116,8 +114,9 @@ class Whole(Program):
     def _start_from_nothing(self) -> None:
         """The solver begins as it likes."""
 
-    def _first(self, number: int, kind: int) -> Ints:
-        return np.flatnonzero(self.open[number][kind])
+    def _first(self, kind: int) -> Bools:
+        every: Bools = self.open[kind].copy()
+        return every
 
 
 class Reference:

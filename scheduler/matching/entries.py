@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from scheduler.matching.columns import Column
 from scheduler.matching.market import Bools, Floats, Ints, Market
 from scheduler.matching.shares import Due
-from scheduler.matching.ways import AHEAD, NOW, ahead_use
+from scheduler.matching.ways import AHEAD, KINDS, NOW, ahead_use
 
 MB = 1e6  # links count in megabytes, so that their numbers are of the size of the others
 
@@ -21,23 +21,36 @@ class Entries:
     """Rows in this order: classes, resources at pools, room ahead, reserved resources, links, budgets, dues.
 
     A pool has a row for a resource only where it can bind: not where no way that is open takes of it, and not where another
-    resource of that pool is always used up first. `open_` are the pools open to each class, by kind.
+    resource of that pool is always used up first. `open_` are the pools open to each class, by kind: kinds x classes x pools.
     """
 
-    def __init__(self, found: Sequence[Column], market: Market, dues: Sequence[Due], open_: Sequence[Sequence[Bools]]) -> None:
+    def __init__(self, found: Sequence[Column], market: Market, dues: Sequence[Due], open_: Bools) -> None:
         self.found, self.market, self.dues, self.pools = found, market, dues, len(market)
         self.names = sorted({name for one in found for name in one.need})
         self.unit = {name: _typical([float(np.max(one.need.get(name, 0.0), initial=0.0)) for one in found]) for name in self.names}
+        self.needs = {name: self._need(name) for name in self.names}
         snapshot, self.rows = market.snapshot, len(found)
-        binding, touched = self._binding(), self._touched([kinds[NOW] for kinds in open_])
-        self.resource_at = {name: self._number(binding[name] & touched[name]) for name in self.names}
-        self.ahead_at = self._number(np.any([kinds[AHEAD] for kinds in open_], axis=0))
+        binding = self._binding()
+        self.resource_at = {
+            name: self._number(binding[name] & (open_[NOW] & (self.needs[name] > 0)).any(axis=0)) for name in self.names
+        }
+        self.ahead_at = self._number(open_[AHEAD].any(axis=0))
         reserved = np.array([row in market.reserved for row in range(self.pools)], dtype=bool)
         self.reserved_at = {name: self._number(reserved) for name in self.names} if market.reserved else {}
         self.link_at = {link: self._one() for link in sorted(snapshot.slack)}
         self.budget_at = {org: self._one() for org in sorted(snapshot.budgets)}
-        self.dues_at = self.rows
-        self.rows += len(dues)
+        self.due_at = {due.organization: self._one() for due in dues}
+        self.dues_at = self.rows - len(dues)
+        self._by_pool = [list(self._of_pools(kind)) for kind in range(KINDS)]
+        self._by_class = list(self._of_classes())
+        self._over = list(self._over_links())
+
+    def _need(self, name: str) -> Floats:
+        """What each class needs of a resource, in the program's units: classes x 1, or x pools where variants differ."""
+        amounts = [one.need.get(name, 0.0) for one in self.found]
+        if any(isinstance(amount, np.ndarray) for amount in amounts):
+            amounts = [np.broadcast_to(amount, self.pools) for amount in amounts]
+        return np.array(amounts, dtype=np.float64).reshape(len(self.found), -1) / self.unit[name]
 
     def _number(self, wanted: Bools) -> Ints:
         """Rows for the pools that want one."""
@@ -48,14 +61,6 @@ class Entries:
     def _one(self) -> int:
         self.rows += 1
         return self.rows - 1
-
-    def _touched(self, open_now: Sequence[Bools]) -> dict[str, Bools]:
-        """Resource → the pools where a class may start that takes of it."""
-        touched = {name: np.zeros(self.pools, dtype=bool) for name in self.names}
-        for one, rows in zip(self.found, open_now, strict=True):
-            for name, amount in one.need.items():
-                touched[name] |= rows & (np.asarray(amount) > 0)
-        return touched
 
     def _binding(self) -> dict[str, Bools]:
         """Resource → the pools where it may be used up before every other one, by what any class needs of it."""
@@ -90,48 +95,58 @@ class Entries:
         lower[self.dues_at :] = [due.due for due in self.dues]
         return lower, upper
 
-    def parts(self, number: int, kind: int) -> Iterator[tuple[Ints, Floats]]:
-        """What a class's way takes: at every pool the row, and how much of it."""
-        one, ones = self.found[number], np.ones(self.pools)
-        yield self._same(number), ones
-        for name, amount in one.need.items() if kind == NOW else ():
-            if np.any(amount):
-                yield self.resource_at[name], amount / self.unit[name] * ones
-                if self.reserved_at:
-                    yield self.reserved_at[name], amount / self.unit[name] * one.long.astype(np.float64)
+    def _of_pools(self, kind: int) -> Iterator[tuple[Ints, Floats]]:
+        """Of what is each pool's own: its row, and how much of it a way takes (classes x pools, or x 1 where all are alike)."""
         if kind == AHEAD:
-            yield self.ahead_at, ahead_use(one)
-        yield from self._sides(one)
+            yield self.ahead_at, np.array([ahead_use(one) for one in self.found])
+            return
+        for name in self.names:
+            yield self.resource_at[name], self.needs[name]
+            if self.reserved_at:
+                yield self.reserved_at[name], self.needs[name] * np.array([one.long for one in self.found])
 
-    def _same(self, row: int) -> Ints:
-        return np.full(self.pools, row, dtype=np.int64)
+    def _of_classes(self) -> Iterator[tuple[Ints, Floats]]:
+        """Of what is each class's own, or its organization's: its row (or nowhere), and how much of it a way takes."""
+        ones, organizations = np.ones((len(self.found), 1)), [one.one.document["organization"] for one in self.found]
+        yield np.arange(len(self.found)), ones
+        if self.budget_at:
+            yield _places(self.budget_at, organizations), np.array([one.price for one in self.found])
+        if self.dues:
+            owed = {due.organization: due for due in self.dues}
+            pairs = zip(self.found, organizations, strict=True)
+            shares = [owed[name].share_of(one.typical) if name in owed else 0.0 for one, name in pairs]
+            yield _places(self.due_at, organizations), np.array(shares)[:, None]
 
-    def _sides(self, one: Column) -> Iterator[tuple[Ints, Floats]]:
-        """Of links, budgets and dues."""
-        organization = one.one.document["organization"]
-        for link, sizes in one.over_links().items() if self.link_at else ():
-            if link in self.link_at:
-                yield self._same(self.link_at[link]), sizes / MB
-        if organization in self.budget_at:
-            yield self._same(self.budget_at[organization]), one.price
-        for i, due in enumerate(self.dues):
-            if due.organization == organization:
-                yield self._same(self.dues_at + i), np.full(self.pools, due.share_of(one.typical))
+    def _over_links(self) -> Iterator[tuple[int, int, Floats]]:
+        """Class, row of a link, and megabytes over it, by pool."""
+        for number, one in enumerate(self.found if self.link_at else ()):
+            for link, sizes in one.over_links().items():
+                if link in self.link_at:
+                    yield number, self.link_at[link], sizes / MB
 
-    def worth(self, number: int, kind: int, duals: Floats) -> Floats:
-        """What the rows that a way takes are worth, at every pool."""
-        padded, value = np.append(duals, 0.0), np.zeros(self.pools)
-        for rows, amounts in self.parts(number, kind):
+    def worth(self, kind: int, duals: Floats) -> Floats:
+        """What the rows that each way takes are worth: classes x pools."""
+        padded, value = np.append(duals, 0.0), np.zeros((len(self.found), self.pools))
+        for rows, amounts in self._by_pool[kind]:
             value += amounts * padded[rows]
+        for rows, amounts in self._by_class:
+            value += amounts * padded[rows][:, None]
+        for number, row, sizes in self._over:
+            value[number] += sizes * duals[row]
         return value
 
-    def columns(self, number: int, kind: int, pools: Ints) -> tuple[Ints, Ints, Floats]:
-        """The ways of a class to some pools as sparse columns: starts, indices, values."""
-        parts = [(rows[pools], amounts[pools]) for rows, amounts in self.parts(number, kind)]
-        at = np.array([rows for rows, _ in parts]).T
-        values = np.array([amounts for _, amounts in parts]).T
-        filled = (at != NOWHERE) & (values != 0)
-        starts = np.concatenate([[0], np.cumsum(filled.sum(axis=1))[:-1]])
+    def columns(self, kind: int, numbers: Ints, pools: Ints) -> tuple[Ints, Ints, Floats]:
+        """The ways of some classes, each to a pool, as sparse columns: starts, indices, values."""
+        every = np.arange(len(numbers))
+        parts = [(every, rows[pools], _at(amounts, numbers, pools)) for rows, amounts in self._by_pool[kind]]
+        parts += [(every, rows[numbers], _at(amounts, numbers, pools)) for rows, amounts in self._by_class]
+        for number, row, sizes in self._over:
+            own = np.flatnonzero(numbers == number)
+            parts.append((own, np.full(len(own), row), sizes[pools[own]]))
+        which, at, values = (np.concatenate(some) for some in zip(*parts, strict=True))
+        filled = np.flatnonzero((at != NOWHERE) & (values != 0))
+        filled = filled[np.argsort(which[filled], kind="stable")]
+        starts = np.searchsorted(which[filled], every)
         return starts.astype(np.int32), at[filled].astype(np.int32), values[filled]
 
     def resource_blocks(self, duals: Floats) -> Iterator[tuple[str, Floats]]:
@@ -140,6 +155,16 @@ class Entries:
         for name, rows in self.resource_at.items():
             block = padded[rows] + (padded[self.reserved_at[name]] if self.reserved_at else 0.0)
             yield name, block / self.unit[name]
+
+
+def _places(rows: Mapping[str, int], organizations: Sequence[str]) -> Ints:
+    return np.array([rows.get(organization, NOWHERE) for organization in organizations], dtype=np.int64)
+
+
+def _at(amounts: Floats, numbers: Ints, pools: Ints) -> Floats:
+    """A table's values for pairs of class and pool; one column stands for all pools."""
+    found: Floats = amounts[numbers, pools] if amounts.shape[1] > 1 else amounts[numbers, 0]
+    return found
 
 
 def _typical(needs: Sequence[float]) -> float:

@@ -34,11 +34,12 @@ from scheduler.matching.entries import Entries
 from scheduler.matching.market import Bools, Floats, Ints, Market
 from scheduler.matching.shares import Due
 from scheduler.matching.waiting import Waits
-from scheduler.matching.ways import AHEAD, KINDS, NOW, cost_of, open_ways
+from scheduler.matching.ways import KINDS, NOW, cost_of, open_ways
 
 FIRST: Final = 16  # ways of a kind that a class begins with
-FIRST_MOST: Final = 96  # more, when those have no room for all of it
-MORE: Final = 64  # ways of a class and kind that may join in one pricing
+FIRST_OF_POOL: Final = 4  # classes that a pool begins with
+MORE: Final = 2  # ways of a class and kind that may join in one pricing
+MORE_OF_POOL: Final = 3  # and classes at a pool
 TIE_POOL: Final = 1e-4  # of costs scaled so that the median is SCALE
 TIE_CLASS: Final = 1e-5  # relative
 SCALE: Final = 1e4
@@ -77,8 +78,13 @@ class Program:
         dearest = max(float(self.waiting.max()), *(due.lack_cost for due in dues), 1e-12)
         self.scale = min(SCALE / max(float(np.median(cheapest)), 1e-12), MOST_COST / dearest)
         hairs = TIE_POOL * np.arange(len(market)) / max(len(market), 1)
-        self.costs = [[cost_of(one, kind) * self.scale + hairs for kind in range(KINDS)] for one in found]
-        self.open: list[list[Bools]] = [[open_ways(one, kind) for kind in range(KINDS)] for one in found]
+        # tables of kinds x classes x pools
+        self.money = np.array([[cost_of(one, kind) for one in found] for kind in range(KINDS)])
+        self.costs = self.money * self.scale + hairs
+        self.open = np.array([[open_ways(one, kind) for one in found] for kind in range(KINDS)])
+        self.share = np.array([one.share for one in found])
+        # a bound only where it says more than the rows do (a part of a unit fits): else the rows would lose their prices to it
+        self.most = np.array([np.where(one.parts, one.room, np.inf) for one in found])
         self.entries = Entries(found, market, dues, self.open)
         self.number, self.row, self.kind = _NONE, _NONE, _NONE
         self.first = len(found) + len(dues)  # columns before the first way
@@ -110,9 +116,8 @@ class Program:
         at = np.concatenate([np.arange(classes), self.entries.dues_at + np.arange(len(self.dues))]).astype(np.int32)
         n = len(costs)
         self.solver.addCols(n, costs, np.zeros(n), np.full(n, np.inf), n, np.arange(n, dtype=np.int32), at, np.ones(n))
-        for number in range(classes):
-            for kind in range(KINDS):
-                self._add(number, kind, self._first(number, kind))
+        for kind in range(KINDS):
+            self._add(kind, self._first(kind))
         self._start_from_nothing()
 
     def _start_from_nothing(self) -> None:
@@ -126,63 +131,64 @@ class Program:
         basis.row_status, basis.valid = row_status, True
         self.solver.setBasis(basis)
 
-    def _first(self, number: int, kind: int) -> Ints:
-        """The cheapest ways, queues counted, as there the optimum will find room; more when the first have none for all."""
-        rows, one = np.flatnonzero(self.open[number][kind]), self.found[number]
-        crowded = one.cost(one.wait_s + self.waits.queue_s)
-        best = rows[np.argsort(crowded[rows], kind="stable")[:FIRST_MOST]]
-        if kind == AHEAD:
-            return best[:FIRST]
-        enough = int(np.searchsorted(np.cumsum(self.found[number].room[best]), self.units[number])) + 1
-        return best[: max(FIRST, enough)]
+    def _first(self, kind: int) -> Bools:
+        """Of each class the cheapest ways, queues counted, as there the optimum will find room; of each pool the classes that save
+        most by the share of it that they take."""
+        queue_s = self.waits.queue_s
+        crowded = np.array([one.cost(one.wait_s + queue_s) for one in self.found])
+        first = least(np.where(self.open[kind], crowded, np.inf), FIRST, axis=1)
+        saved = (self.waiting[:, None] - self.money[kind]) / self.share
+        return first | least(np.where(self.open[kind] & (saved > 0), -saved, np.inf), FIRST_OF_POOL, axis=0)
 
     def _join(self, duals: Floats) -> float:
-        """Let ways join that would improve the program, the best few of each class and kind.
+        """Let ways join that would improve the program, the best few of each class and of each pool (there by share).
 
         Returns by how much the whole program's value may still lie below the present one (Lasdon's bound: each class's units
         times its most negative reduced cost).
         """
-        self.gap = 0.0
-        for number in range(len(self.found)):
-            worst = 0.0
-            for kind in range(KINDS):
-                if not self.open[number][kind].any():
-                    continue
-                reduced = np.where(self.open[number][kind], self.costs[number][kind] - self.entries.worth(number, kind, duals), 0.0)
-                worst = min(worst, float(reduced.min()))
-                rows = np.flatnonzero(reduced < -IMPROVES)
-                self._add(number, kind, rows[np.argsort(reduced[rows], kind="stable")[:MORE]])
-            self.gap -= worst * self.units[number]
+        worst = np.zeros(len(self.found))
+        for kind in range(KINDS):
+            if self.open[kind].any():
+                reduced = np.where(self.open[kind], self.costs[kind] - self.entries.worth(kind, duals), 0.0)
+                worst = np.minimum(worst, reduced.min(axis=1))
+                better = np.where(reduced < -IMPROVES, reduced, np.inf)
+                self._add(kind, least(better, MORE, axis=1) | least(better / self.share, MORE_OF_POOL, axis=0))
+        self.gap = -float(worst @ self.units)
         return self.gap
 
-    def _add(self, number: int, kind: int, rows: Ints) -> None:
-        """Write the ways of a class to some pools down as columns of the solver's program."""
+    def _add(self, kind: int, chosen: Bools) -> None:
+        """Write ways (classes x pools) down as columns of the solver's program."""
+        numbers, rows = np.nonzero(chosen)
         if not len(rows):
             return
+        starts, at, values = self.entries.columns(kind, numbers, rows)
         n = len(rows)
-        starts, at, values = self.entries.columns(number, kind, rows)
-        # a bound only where it says more than the rows do (a part of a unit fits): else the rows would lose their prices to it
-        one = self.found[number]
-        upper = np.where(one.parts[rows], one.room[rows], np.inf) if kind == NOW else np.full(n, np.inf)
-        self.solver.addCols(n, self.costs[number][kind][rows], np.zeros(n), upper, len(at), starts, at, values)
-        self.open[number][kind][rows] = False
-        self.number = np.concatenate([self.number, np.full(n, number)])
+        upper = self.most[numbers, rows] if kind == NOW else np.full(n, np.inf)
+        self.solver.addCols(n, self.costs[kind, numbers, rows], np.zeros(n), upper, len(at), starts, at, values)
+        self.open[kind] &= ~chosen
+        self.number = np.concatenate([self.number, numbers])
         self.row = np.concatenate([self.row, rows])
         self.kind = np.concatenate([self.kind, np.full(n, kind)])
 
     def _answer(self, values: Floats, duals: Floats, *, finished: bool) -> Optimum:
         units, classes = values[self.first :], len(self.found)
-        paid = sum(float(cost_of(self.found[n], k)[r]) * u for n, r, k, u in self._used(units))
+        n = len(units)  # ways that joined after the last solution carry nothing
+        number, row, kind = self.number[:n], self.row[:n], self.kind[:n]
+        paid = float(self.money[kind, number, row] @ units)
         lacks = float(np.array([due.lack_cost for due in self.dues]) @ values[classes : self.first]) if self.dues else 0.0
         bound = paid + lacks + float(self.waiting @ values[:classes]) - self.gap / self.scale
         prices = {name: np.maximum(-block, 0.0) / self.scale for name, block in self.entries.resource_blocks(duals)}
-        n = len(units)  # ways that joined after the last solution carry nothing
         worth = duals[:classes] / self.scale
-        return Optimum(self.number[:n], self.row[:n], self.kind[:n], units, prices, worth, bound, finished)
+        return Optimum(number, row, kind, units, prices, worth, bound, finished)
 
-    def _used(self, units: Floats) -> list[tuple[int, int, int, float]]:
-        used = np.flatnonzero(units > 0)
-        return [(int(self.number[i]), int(self.row[i]), int(self.kind[i]), float(units[i])) for i in used]
+
+def least(table: Floats, most: int, axis: int) -> Bools:
+    """The `most` least finite values along an axis; of equals the first."""
+    left = table.copy()
+    for _ in range(min(most, table.shape[axis])):
+        np.put_along_axis(left, np.expand_dims(left.argmin(axis), axis), np.inf, axis)
+    chosen: Bools = np.isfinite(table) & np.isinf(left)
+    return chosen
 
 
 _BASIC, _LOWER = highspy.HighsBasisStatus.kBasic, highspy.HighsBasisStatus.kLower

@@ -7,6 +7,7 @@ import random
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,10 +15,10 @@ from hypothesis import strategies as st
 from scheduler.matching import ClassDecision, ClassState, PoolState, Snapshot, plan
 from scheduler.matching.arcs import column
 from scheduler.matching.goals import OBJECTIVES, impatience
-from scheduler.matching.market import Market
-from scheduler.matching.program import Program
+from scheduler.matching.market import Bools, Market
+from scheduler.matching.program import Program, least
 from scheduler.matching.scalar import dominant_share, run_seconds, unit_price
-from scheduler.matching.shares import fill
+from scheduler.matching.shares import dues, fill
 from scheduler.matching.waiting import waits
 from scheduler.network.values import Route
 from scheduler.stored import snapshot_document, snapshot_from
@@ -123,6 +124,34 @@ def test_the_program_has_a_row_only_for_what_a_class_could_take_at_a_pool() -> N
     found = [column(each, market) for each in market.snapshot.classes]
     program = Program(found, market, waits(found, market))
     assert program.entries.rows == 1 + 1  # its units, and the cores of the pool that has some left
+
+
+def test_the_least_along_an_axis_are_finite_and_of_equals_the_first() -> None:
+    table = np.array([[2.0, 1.0, 1.0, np.inf], [np.inf, 5.0, np.inf, np.inf]])
+    assert least(table, 2, axis=1).tolist() == [[False, True, True, False], [False, True, False, False]]
+    assert least(table, 1, axis=0).tolist() == [[True, True, True, False], [False, False, False, False]]
+
+
+@many
+@given(markets())
+def test_columns_made_on_demand_reach_the_value_of_the_program_with_all_ways(snapshot: Snapshot) -> None:
+    market = Market(snapshot)
+    found = [one for one in (column(each, market) for each in snapshot.classes) if one.fits.any()]
+    if not found:
+        return
+    waiting = waits(found, market)
+    owed = dues(found, market, snapshot.used, waiting.costs)
+    whole, made = EveryWay(found, market, waiting, owed).solve(60), Program(found, market, waiting, owed).solve(60)
+    assert made.bound <= whole.bound * (1 + 1e-6) + 1e-9
+    assert made.bound >= whole.bound * (1 - 2e-3) - 1e-9
+
+
+class EveryWay(Program):
+    """The program with all ways from the beginning."""
+
+    def _first(self, kind: int) -> Bools:
+        every: Bools = self.open[kind].copy()
+        return every
 
 
 @many
