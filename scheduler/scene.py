@@ -42,12 +42,25 @@ class Listed:
     rates: Mapping[str, float]
 
 
+@dataclass(frozen=True, slots=True)
+class Own:
+    """A price list that one customer has with a pool, in force in [since, until)."""
+
+    pool: int
+    since: datetime
+    listed: Listed
+
+
 @dataclass
 class Scene:
-    """Active pools of organizations in good standing, in the order of identifiers, and the offers of each by their begin."""
+    """Active pools of organizations in good standing, in the order of identifiers, and the offers of each by their begin.
+
+    own  short name of an organization → the prices it has agreed on with providers
+    """
 
     pools: list[Pool]
     offers: Mapping[int, list[Listed]]
+    own: Mapping[str, list[Own]] = field(default_factory=dict)
     _priced: dict[str, dict[int, Prices]] = field(default_factory=dict)
 
     @cached_property
@@ -77,6 +90,16 @@ class Scene:
                 self._priced.clear()
             self._priced[at] = priced(self.offers, at)
         return self._priced[at]
+
+    def agreed(self, organization: str, at: str) -> dict[int, Prices]:
+        """What an organization has agreed on for a moment, by pool: it stands in the place of the pool's offer."""
+        found = self.own.get(organization, ())
+        moment = datetime.fromisoformat(at) if found else None
+        return {
+            one.pool: Prices(one.listed.id, one.listed.rates)
+            for one in found
+            if moment and one.since <= moment and (one.listed.until is None or moment < one.listed.until)
+        }
 
     @cached_property
     def document(self) -> dict[str, Any]:
@@ -183,7 +206,13 @@ def read_scene() -> Scene:
     for offer, meter, price in Rate.objects.order_by("id").values_list("offer_id", "meter", "unit_price"):
         rates[offer][COUNTED_AS.get(meter, meter)] = float(price)
     offers: dict[int, list[Listed]] = {pool.pk: [] for pool in pools}
-    for pk, pool_id, valid in Offer.objects.filter(customer=None).order_by(Lower("valid")).values_list("id", "pool_id", "valid"):
+    own: dict[str, list[Own]] = defaultdict(list)
+    every = Offer.objects.order_by(Lower("valid")).values_list("id", "pool_id", "valid", "customer__slug")
+    for pk, pool_id, valid, customer in every:
         if pool_id in offers:
-            offers[pool_id].append(Listed(pk, valid.upper, rates[pk]))
-    return Scene(pools, offers)
+            listed = Listed(pk, valid.upper, rates[pk])
+            if customer is None:
+                offers[pool_id].append(listed)
+            else:
+                own[customer].append(Own(pool_id, valid.lower, listed))
+    return Scene(pools, offers, own)

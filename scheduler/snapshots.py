@@ -18,7 +18,7 @@ from django.utils import timezone
 from marketplace.carbon import carbon_now
 from marketplace.models import BlobPlace, CachedBlob, Pool, Region
 from scheduler.closings import closings_of
-from scheduler.matching import ClassState, PoolState, Snapshot
+from scheduler.matching import ClassState, PoolState, Prices, Snapshot, own_prices
 from scheduler.matching.links import between, carries, ends_of, levels_of, slack_of
 from scheduler.matching.loads import load_of, used_by
 from scheduler.models import Need, Pace
@@ -144,8 +144,16 @@ def market_in(
         cached=_cached(large),
         used=load.used,
         at=round(now.timestamp(), 3),
+        own=_own(known, classes),
     )
     return _with_network(snapshot, load.moving, eased=eased)
+
+
+def _own(known: Scene, classes: list[ClassState]) -> dict[str, dict[int, Prices]]:
+    """The own prices of those who ask, where they have any."""
+    asked = {own_prices(one.document): one.document for one in classes if one.document["organization"] in known.own}
+    found = {name: known.agreed(doc["organization"], doc["offers_at"]) for name, doc in sorted(asked.items())}
+    return {name: prices for name, prices in found.items() if prices}
 
 
 def _here(known: Scene) -> list[PoolState]:

@@ -48,7 +48,12 @@ def _surroundings(snapshot: Snapshot) -> dict[str, Any]:
         "slack": [[link, value] for link, value in snapshot.slack.items()],
         **{name: dict(getattr(snapshot, name)) for name in ("carbon", "budgets", "used")},
         "at": snapshot.at,
+        **({"own": {name: _own(prices) for name, prices in snapshot.own.items()}} if snapshot.own else {}),
     }
+
+
+def _own(prices: Mapping[int, Prices]) -> list[list[Any]]:
+    return [[pool, one.offer_id, dict(one.rates)] for pool, one in sorted(prices.items())]
 
 
 def whole(document: Mapping[str, Any], scene: Mapping[str, Any], moments: Iterable[str]) -> dict[str, Any]:
@@ -72,6 +77,9 @@ def snapshot_from(document: Mapping[str, Any], needs: Mapping[int, Mapping[str, 
         ],
         pools=[_pool_from(values) for values in document["pools"]],
         offers={(pool, at): Prices(offer, rates) for pool, at, offer, rates in document["offers"]},
+        own={
+            name: {pool: Prices(offer, rates) for pool, offer, rates in prices} for name, prices in document.get("own", {}).items()
+        },
         pace=dict(map(_pace_from, document["pace"])),
         routes={(one, other): _route_from(values) for one, other, values in document.get("routes", ())},
         wide={(one, other): _route_from(values) for one, other, values in document.get("wide", ())},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 from typing import Any, ClassVar, Final
 
-from django.db.models import Q, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.urls import path
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
@@ -328,7 +328,7 @@ class PriceIn(In):
     """A price list: of one's own making, or that of a pool as it is now."""
 
     name = serializers.CharField(max_length=80, required=False)
-    pool = serializers.CharField(max_length=40, required=False, help_text="the present price list of this pool")
+    pool = serializers.CharField(max_length=40, required=False, help_text="a pool's present price list, or one's own there")
     basis = serializers.ChoiceField(Offer.Basis.choices, required=False)
     rates = serializers.DictField(child=RateIn(), required=False)
     rules = serializers.DictField(required=False)
@@ -346,16 +346,17 @@ class WhatIfView(APIView):
         """What a month would have cost under other prices or bases: by the engine that charges, and nothing is written."""
         organization = caller_of(request).acting_for()
         given = valid(WhatIfIn(data=request.data))
-        candidates = [_candidate(number, price) for number, price in enumerate(given["prices"])]
+        candidates = [_candidate(organization, number, price) for number, price in enumerate(given["prices"])]
         return Response(compare(organization, given["month"], candidates))
 
 
-def _candidate(number: int, given: dict[str, Any]) -> Candidate:
+def _candidate(organization: Organization, number: int, given: dict[str, Any]) -> Candidate:
     place = f"prices.{number}"
     if "pool" in given:
         pool = Pool.objects.filter(identifier=given["pool"]).exclude(state=Pool.State.RETIRED).first()
-        listed = Offer.objects.filter(pool=pool, customer=None, valid__contains=timezone.now()).prefetch_related("rates")
-        offer = None if pool is None else listed.first()
+        asked = Q(customer=None) | Q(customer=organization)  # one's own price stands in the list's place
+        listed = Offer.objects.filter(asked, pool=pool, valid__contains=timezone.now()).prefetch_related("rates")
+        offer = None if pool is None else listed.order_by(F("customer").asc(nulls_last=True)).first()
         if offer is None:
             raise NotFound("pool_unknown", "no such pool with a price", field=f"{place}.pool")
         rates = {rate.meter: rate.document or format(rate.unit_price, "f") for rate in offer.rates.all()}

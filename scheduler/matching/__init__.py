@@ -13,11 +13,12 @@ from scheduler.matching.values import (
     PoolState,
     Prices,
     Snapshot,
+    own_prices,
 )
 from scheduler.matching.ways import HORIZON_S, MAX_AHEAD
 
 __all__ = [
     "DIMENSIONS", "HORIZON_S", "MAX_AHEAD", "MIN_RUN_S", "UNKNOWN_RUN_S", "Arc", "ClassDecision", "ClassState", "Market",
     "Placement", "Plan", "PoolState", "Prices", "Snapshot", "could_take", "decide",
-    "dominant_share", "feasible_arcs", "fitting", "held_against", "plan", "run_seconds", "unit_price",
+    "dominant_share", "feasible_arcs", "fitting", "held_against", "own_prices", "plan", "run_seconds", "unit_price",
 ]  # fmt: skip

@@ -30,7 +30,7 @@ def column(one: ClassState, market: Market) -> Column:
     """A class over all pools: at each pool the cheapest of the variants that it could run, the first of equals."""
     doc = one.document
     ways = way_in(doc, market), way_out(doc, market)
-    offered = market.offers(doc["offers_at"])
+    offered = market.offers(doc)
     variants = doc["variants"] if any("need" in variant for variant in doc["variants"]) else doc["variants"][:1]
     kinds = [doc] if len(variants) == 1 else [{**of_variant(doc, n), "variants": [v]} for n, v in enumerate(variants)]
     columns = [_column(one, kind, market, ways, offered) for kind in kinds]

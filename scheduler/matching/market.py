@@ -6,7 +6,7 @@ offers share the work, and of equally loaded ones the smaller identifier.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from copy import copy
 from functools import cached_property
 from typing import Any, Final, NamedTuple
@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from scheduler.matching.values import PoolState, Prices, Snapshot
+from scheduler.matching.values import PoolState, Prices, Snapshot, own_prices
 from scheduler.pace import ANYWHERE, Fit, Fits
 
 Floats = NDArray[np.float64]
@@ -200,16 +200,21 @@ class Market:
         wanted = set(wanted)
         return np.array([name in wanted for name in names], dtype=bool)[column] if names else np.zeros(0, dtype=bool)
 
-    def offers(self, at: str) -> tuple[Ints, dict[str, Floats]]:
-        """At a moment: each pool's offer id (-1 where there is none) and its unit prices by meter."""
-        if at not in self._offers:
+    def offers(self, document: Mapping[str, Any]) -> tuple[Ints, dict[str, Floats]]:
+        """What each pool asks for a need at its moment: the offer's id (-1 where there is none), unit prices by meter.
+
+        Who has agreed on own prices with a provider pays those, and so is matched by those.
+        """
+        own = self.snapshot.own.get(own_prices(document), {})
+        name = own_prices(document) if own else document["offers_at"]
+        if name not in self._offers:
             if len(self._offers) >= MOMENTS:
                 self._offers.clear()
-            self._offers[at] = self._offers_at(at)
-        return self._offers[at]
+            self._offers[name] = self._offers_at(document["offers_at"], own)
+        return self._offers[name]
 
-    def _offers_at(self, at: str) -> tuple[Ints, dict[str, Floats]]:
-        found = [self.snapshot.offers.get((pool.id, at), _NOTHING) for pool in self.pools]
+    def _offers_at(self, at: str, own: Mapping[int, Prices]) -> tuple[Ints, dict[str, Floats]]:
+        found = [own.get(pool.id) or self.snapshot.offers.get((pool.id, at), _NOTHING) for pool in self.pools]
         ids = np.array([prices.offer_id for prices in found], dtype=np.int64)
         meters = dict.fromkeys(meter for prices in found for meter in prices.rates)
         rates = {

@@ -104,7 +104,8 @@ class Prices:
 class Snapshot:
     """Everything a round looks at.
 
-    offers   (pool, offers_at) → prices             pace     (version, stage, variant, pool) → what units took
+    offers   (pool, offers_at) → prices             own      own_prices(need) → pool → prices agreed with the one who asks
+    pace     (version, stage, variant, pool) → what units took
     routes   (region, region) → the quickest way between; wide: the one for bulk
     steady   the same by class of jitter asked for, (region, region, class)
     trust    (pool, version) → probability of a valid result
@@ -133,6 +134,12 @@ class Snapshot:
     slack: Mapping[int, float] = field(default_factory=dict)
     used: Mapping[str, float] = field(default_factory=dict)
     at: float = 0.0
+    own: Mapping[str, Mapping[int, Prices]] = field(default_factory=dict)
+
+
+def own_prices(document: Mapping[str, Any]) -> str:
+    """Under which name a snapshot keeps the own prices of the organization whose need this is, at the moment that prices it."""
+    return f"{document['offers_at']} {document['organization']}"
 
 
 @dataclass(frozen=True, slots=True)
