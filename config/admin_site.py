@@ -169,6 +169,7 @@ GROUPS: Final = (
             ("Costs so far", "billing_costsofar", "calculate"),
             ("Subjects of periods", "billing_periodsubject", "category"),
             ("Subscriptions", "billing_subscription", "category"),
+            ("Periods in budgets", "billing_budgetedperiod", "category"),
             ("Operators' log", "admin_logentry", "history"),
         ),
     ),

@@ -24,7 +24,10 @@ UPDATE marketplace_budget budget SET
   spent_micros = (SELECT coalesce(sum(charge.amount_micros), 0)
     FROM billing_charge charge JOIN marketplace_task task ON task.id = charge.task_id
     WHERE task.organization_id = budget.organization_id AND charge.currency = budget.currency AND charge.payer = 'user'
-      AND charge.charged_at >= budget.period_start AND marketplace_budget_counts(budget, task)),
+      AND charge.charged_at >= budget.period_start AND marketplace_budget_counts(budget, task))
+    + (SELECT coalesce(sum(counted.micros), 0)
+    FROM billing_budgetedperiod counted JOIN billing_periodcharge charge ON charge.id = counted.charge_id
+    WHERE counted.budget_id = budget.id AND charge.rated_at >= budget.period_start),
   held_micros = (SELECT coalesce(sum(hold.amount_micros::numeric - hold.captured_micros), 0)
     FROM marketplace_hold hold JOIN marketplace_task task ON task.id = hold.task_id
     WHERE hold.organization_id = budget.organization_id AND hold.currency = budget.currency AND hold.state = 'held'
@@ -63,6 +66,7 @@ def open_budget(organization: Organization, wanted: Wanted) -> Budget:
         if Budget.objects.filter(organization=organization, closed_at=None).count() >= MOST_BUDGETS:
             raise Conflict("too_many_budgets", f"an organization has at most {MOST_BUDGETS} budgets: close one")
         budget.save(force_insert=True)
+        cursor.execute("SELECT billing_budget_periods(%s)", [budget.pk])
         cursor.execute(_COUNT, [budget.pk])
     budget.refresh_from_db()
     return budget

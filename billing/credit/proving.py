@@ -62,7 +62,11 @@ SELECT 'budget/' || budget.id || '/' || sums.name, budget.organization_id, sums.
        SELECT coalesce(sum(charge.amount_micros), 0) AS micros
          FROM billing_charge charge JOIN marketplace_task task ON task.id = charge.task_id
         WHERE task.organization_id = budget.organization_id AND charge.currency = budget.currency AND charge.payer = 'user'
-          AND charge.charged_at >= budget.period_start AND marketplace_budget_counts(budget, task)) spent
+          AND charge.charged_at >= budget.period_start AND marketplace_budget_counts(budget, task)) tasks
+ CROSS JOIN LATERAL (
+       SELECT tasks.micros + coalesce(sum(counted.micros), 0) AS micros
+         FROM billing_budgetedperiod counted JOIN billing_periodcharge charge ON charge.id = counted.charge_id
+        WHERE counted.budget_id = budget.id AND charge.rated_at >= budget.period_start) spent
  CROSS JOIN LATERAL (
        SELECT coalesce(sum(hold.amount_micros::numeric - hold.captured_micros), 0) AS micros
          FROM marketplace_hold hold JOIN marketplace_task task ON task.id = hold.task_id

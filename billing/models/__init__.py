@@ -21,7 +21,7 @@ from billing.models.invoices import (
 )
 from billing.models.journal import Account, JournalEntry, Leg
 from billing.models.payments import BankLine, BankStatement, DunningNotice, GatewayPayment, Payment, PaymentAllocation
-from billing.models.periods import ParkedPeriod, PeriodCharge, PeriodPreview, PeriodSubject
+from billing.models.periods import BudgetedPeriod, ParkedPeriod, PeriodCharge, PeriodPreview, PeriodSubject
 from billing.models.seals import AccountBalance, LedgerAlarm, LedgerSeal, SealedEntry
 from billing.models.settlement import Payout, PayoutAttempt, PayoutLine, PayoutRun, SandboxTransfer
 from billing.models.subscriptions import Subscription
@@ -33,6 +33,7 @@ __all__ = [
     "BankLine",
     "BankStatement",
     "BillingPeriod",
+    "BudgetedPeriod",
     "Charge",
     "CostSoFar",
     "CreditNote",

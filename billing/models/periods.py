@@ -117,6 +117,24 @@ class PeriodCharge(models.Model):
         return f"period charge {self.pk}: {self.amount_micros} micros of {self.currency}"
 
 
+class BudgetedPeriod(models.Model):
+    """How much of a charge by period a budget counts. Written with the charge, or when the budget is opened; never changed.
+
+    A budget of the whole organization counts all of it, others the part of the tasks they count, by the core time that these
+    held under the price list in that month, whole micros cut off.
+    """
+
+    budget = models.ForeignKey("marketplace.Budget", models.PROTECT, related_name="+", db_index=False)
+    charge = models.ForeignKey(PeriodCharge, models.PROTECT, related_name="+", db_index=False)
+    micros = models.BigIntegerField()
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["budget", "charge"], name="budgeted_period_once")]
+
+    def __str__(self) -> str:
+        return f"{self.micros} micros of period charge {self.charge_id}"
+
+
 class PeriodPreview(models.Model):
     """What a month would cost if it ended now: rewritten every night, posted never. One per subject and month."""
 

@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
-from billing.models import ParkedPeriod, PeriodCharge, PeriodPreview, PeriodSubject, Subscription
+from billing.models import BudgetedPeriod, ParkedPeriod, PeriodCharge, PeriodPreview, PeriodSubject, Subscription
 from billing.periods import deciding
 from core.admin import Page, Panel, carry_out, exact, money, one_of, panel, table, to
 from marketplace.models import User
@@ -69,6 +69,20 @@ class PeriodChargePage(Page):
     @admin.display(description="of all revisions")
     def total(self, obj: PeriodCharge) -> SafeString:
         return money(obj.total_micros, obj.currency)
+
+
+@admin.register(BudgetedPeriod)
+class BudgetedPeriodPage(Page):
+    """How much of charges by period budgets count."""
+
+    columns = ("id", "budget", "charge", "micros")
+    joins = ("budget",)
+    list_filter = (exact("budget"), exact("charge"))
+    search_fields = ("=pk", "=charge_id")
+    huge = True
+
+    def name_of(self, obj: Any) -> str:
+        return f"part of period charge {obj.charge_id}"
 
 
 @admin.register(PeriodPreview)

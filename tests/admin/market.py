@@ -12,6 +12,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from billing.credit.budgets import Wanted, open_budget
 from billing.ledger.sealing import seal_all
 from billing.models import Charge, CostSoFar, Invoice, InvoicedCharge, InvoicedPeriod, LedgerAlarm, LedgerSeal, PeriodCharge
 from billing.periods import rate_periods, safe_cutoff
@@ -20,6 +21,7 @@ from billing.services import charge_tasks
 from billing.settlement.payouts import approve
 from billing.settlement.sending import send_payouts
 from core.admin.cells import change_url
+from marketplace.budgets import Threshold
 from marketplace.models import (
     Artifact,
     Blob,
@@ -175,6 +177,7 @@ def _periods() -> None:
     InvoicedPeriod.objects.create(charge=PeriodCharge.objects.latest("pk"), line=draft.lines.get())
     rate_periods([market.alice.pk], MARCH, safe_cutoff(), final=False)
     subscribe(market.alice, market.pool.identifier, None)
+    open_budget(market.alice, Wanted("all", "organization", "", "CNY", "total", 10**9, (Threshold(80, "notify"),)))
     dear = period_market("monthly_peak", {"held_cores": "999999999"})
     used(dear, at("2026-03-03 10:00"), 600, 4)
     close(dear)
