@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 LOCK_KEY: Final = 0x67_66_69_76  # advisory, with the organization: one closer of an account at a time
 CHUNK: Final = 2500  # accounts whose months one transaction closes; as many advisory locks fit into PostgreSQL's default
 LOOK_BACK: Final = timedelta(days=100)  # unbilled charges older than that are found by a run over everything
+LONGEST_CHARGING: Final = timedelta(days=1)  # a charge's time is when its transaction began; it is seen when that commits
 SAME: Final = ("period", "organization", "currency", "minor_micros", "due_days", "carries_remainder")  # of what replaces a void one
 BEGINNING: Final = datetime(1970, 1, 1, tzinfo=ZoneInfo("UTC"))
 
@@ -41,11 +42,13 @@ class Run(NamedTuple):
     now: datetime
     since: datetime
     organizations: list[int] | None
+    everything: bool = False
 
     @classmethod
     def of(cls, now: datetime | None, organizations: Sequence[int] | None, everything: bool) -> Run:
         moment = now or timezone.now()
-        return cls(moment, BEGINNING if everything else moment - LOOK_BACK, None if organizations is None else list(organizations))
+        since = BEGINNING if everything else moment - LOOK_BACK
+        return cls(moment, since, None if organizations is None else list(organizations), everything)
 
     def arguments(self, **more: Any) -> dict[str, Any]:
         return {"now": self.now, "cutoff": self.now, "since": self.since, "organizations": self.organizations} | more
@@ -83,7 +86,9 @@ def close_all(now: datetime | None = None, organizations: Sequence[int] | None =
 
 def open_months(run: Run) -> int:
     """A month, with an invoice that gathers, for every account that has something unbilled and no month running."""
-    found = _fetch(sql.ACCOUNTS, run.arguments())
+    with transaction.atomic():
+        _run(sql.ROOM, None)
+        found = _fetch(sql.ACCOUNTS, run.arguments())
     if not found:
         return 0
     terms = terms_of({organization for organization, *_ in found}, run.now)
@@ -112,6 +117,7 @@ def _apart(run: Run, invoices: list[int], work: Callable[[Run, list[int]], int])
     """Work on a chunk; if PostgreSQL refuses it, on its halves, so that one impossible account stops nobody else."""
     try:
         with transaction.atomic():
+            _run(sql.ROOM, None)
             return work(run, _lock(invoices)), 0
     except (IntegrityError, DataError) as error:
         if len(invoices) == 1:
@@ -152,8 +158,7 @@ def draw(run: Run, invoices: list[int]) -> None:
 
 
 def _finalise(run: Run, invoices: list[int]) -> int:
-    stale = [row for (row,) in _fetch(sql.STALE, run.arguments(invoices=invoices))]
-    if stale:
+    if stale := _stale(run, invoices):
         for statement in sql.UNDRAW:
             _run(statement, {"invoices": stale})
         draw(run, stale)
@@ -165,6 +170,13 @@ def _finalise(run: Run, invoices: list[int]) -> int:
     _run(sql.PAY_NOTHING, run.arguments(invoices=issued))
     tell_invoices(issued, "paid", run.now)
     return len(numbered)
+
+
+def _stale(run: Run, invoices: list[int]) -> list[int]:
+    """Those that must be drawn again. Looks at charges since the first of them was drawn, not at the whole month once more."""
+    [(drawn,)] = _fetch(sql.DRAWN, {"invoices": invoices})
+    since = run.since if run.everything or drawn is None else max(run.since, drawn - LONGEST_CHARGING)
+    return [row for (row,) in _fetch(sql.STALE, run.arguments(invoices=invoices, since=since))]
 
 
 def _sides(entry: int | None, organization: int, currency: str, more: int, tax: int, carried: int, dropped: int) -> list[Side]:
