@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import typer
@@ -158,22 +158,36 @@ def _show_new(out: Output, key: Key) -> None:
 
 def bill(
     ctx: typer.Context,
-    party: Annotated[str, typer.Option(help="user, provider or publisher.")] = "user",
+    party: Annotated[
+        str | None, typer.Option(help="user, provider or publisher; what your organization is when left out.")
+    ] = None,
     since: Annotated[str | None, typer.Option("--from", metavar="DATE")] = None,
     until: Annotated[str | None, typer.Option("--to", metavar="DATE", help="Up to before this day.")] = None,
     normalised: Annotated[bool, typer.Option("--fp32", help="Per month, customer and pool: FP32 work beside money.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """What you owe as a user, or earn as a provider or publisher."""
+    """What you owe as a user, and earn as a provider or publisher.
+
+    Without --party every side is shown that your organization is on; --json and --csv print the first of them: user, provider,
+    publisher.
+    """
     if as_csv and as_json:
         raise typer.BadParameter("choose one of --csv and --json")
-    out, client, group = Output(as_json), open_client(ctx), "month" if normalised else None
+    client, group = open_client(ctx), "month" if normalised else None
+    first, *others = [party] if party else sides_of(client.me()["organization"])
     if as_csv:
-        typer.echo(client.statement_csv(party, since=since, until=until, group=group), nl=False)
+        typer.echo(client.statement_csv(first, since=since, until=until, group=group), nl=False)
         return
-    statement = client.statement(party, since=since, until=until, group=group)
-    out.show(statement, *(_normalised_view(statement) if normalised else _bill_view(statement)))
+    statements = [client.statement(one, since=since, until=until, group=group) for one in ([first] if as_json else [first, *others])]
+    views = [view for one in statements for view in (_normalised_view(one) if normalised else _bill_view(one))]
+    Output(as_json).show(statements[0], *views)
+
+
+def sides_of(organization: dict[str, Any] | None) -> list[str]:
+    """The sides of the market on which an organization stands; who stands on none asks."""
+    named = organization or {}
+    return [side for side in ("user", "provider", "publisher") if named.get(f"is_{side}")] or ["user"]
 
 
 def _normalised_view(statement: Statement) -> list[RenderableType]:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.client.conftest import Run
+from tests.client.platform import Platform
 
 
 def test_usage_events_are_sent_and_those_that_do_not_count_are_shown(run: Run, tmp_path: Path) -> None:
@@ -34,6 +37,18 @@ def test_what_was_kept_apart_is_listed_and_decided(run: Run) -> None:
     assert "too_old" in run("usage", "quarantine").out
     assert "old is accepted" in run("usage", "accept", "7").out
     assert run("usage", "refuse", "7", "--json").json["state"] == "refused"
+
+
+SIDES = {"user", "provider", "publisher"}
+
+
+@pytest.mark.parametrize("sides", [["provider"], ["publisher"], ["user"], ["user", "provider"], []])
+def test_the_bill_shows_the_sides_that_an_organization_is_on(run: Run, platform: Platform, sides: list[str]) -> None:
+    organization = {"slug": "acme"} | {f"is_{side}": side in sides for side in SIDES}
+    platform.answers["GET /me"] = {"user": {"username": "bob"}, "organization": organization, "role": "owner", "scopes": ["*"]}
+    shown = run("bill").out
+    assert {side for side in SIDES if f"acme as {side}" in shown} == set(sides or ["user"])
+    assert run("bill", "--json").json["party"] == (sides or ["user"])[0]
 
 
 def test_the_bill_adds_up(run: Run) -> None:
