@@ -12,6 +12,7 @@ from django.utils.safestring import SafeString
 from billing.credit import admin as _credit  # noqa: F401
 from billing.exports import admin as _exports  # noqa: F401
 from billing.invoices import admin as _invoices  # noqa: F401  registers its pages
+from billing.invoices import tax_admin as _taxes  # noqa: F401
 from billing.ledger import admin as _ledger  # noqa: F401  registers its pages
 from billing.models import Account, Charge, CostSoFar, JournalEntry, Leg
 from billing.periods import admin as _periods  # noqa: F401

@@ -30,6 +30,7 @@ from gridfare.sdk.network import NetworkCalls
 from gridfare.sdk.providers import ProviderCalls
 from gridfare.sdk.settlement import SettlementCalls
 from gridfare.sdk.tasks import TaskCalls
+from gridfare.sdk.taxes import TaxCalls
 from gridfare.sdk.usage import UsageCalls
 from gridfare.sdk.webhooks import WebhookCalls
 
@@ -38,6 +39,7 @@ __all__ = ["Client", "Retry", "find_access"]
 
 class Client(
     TaskCalls,
+    TaxCalls,
     CapabilityCalls,
     ProviderCalls,
     NetworkCalls,

@@ -22,9 +22,6 @@ from billing.models import (
     Payment,
     PaymentAllocation,
     Series,
-    Tax,
-    TaxAssignment,
-    TaxRate,
 )
 from core.admin import Page, Panel, badge, exact, money, one_of, panel, table, to
 
@@ -211,25 +208,6 @@ class DunningNoticePage(Page):
 @admin.register(Series)
 class SeriesPage(Page):
     columns = ("id", "issuer", "kind", "year", "last")
-
-
-@admin.register(Tax)
-class TaxPage(Page):
-    columns = ("id", "code", "name")
-    search_fields = ("code",)
-
-
-@admin.register(TaxRate)
-class TaxRatePage(Page):
-    columns = ("id", "tax", "percent", "valid")
-    search_fields = ("=pk", "tax__code")
-
-
-@admin.register(TaxAssignment)
-class TaxAssignmentPage(Page):
-    columns = ("id", "tax", "organization", "valid")
-    list_filter = (exact("organization__slug", "organization"),)
-    search_fields = ("=pk", "=organization__slug")
 
 
 @panel(Invoice)

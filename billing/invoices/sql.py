@@ -216,6 +216,7 @@ UPDATE billing_invoice invoice SET exact_micros = exact, carried_in_micros = car
   FROM mine WHERE mine.id = invoice.id
 """
 
+# The rate of the assignment's category: the customer's region's own, otherwise the one of everywhere (NULLs come last).
 # Each rate on the sum of the lines, rounded once; then shared among the lines by largest remainder, ties to the earlier line.
 TAX: Final = """
 WITH mine AS MATERIALIZED (
@@ -223,13 +224,17 @@ WITH mine AS MATERIALIZED (
     FROM billing_invoice invoice JOIN billing_billingperiod period ON period.id = invoice.period_id
    WHERE invoice.id = ANY(%(invoices)s)
 ), taxed AS MATERIALIZED (
-  SELECT assigned.organization_id, rate.id, rate.percent, assigned.valid * rate.valid AS valid
-    FROM billing_taxassignment assigned JOIN billing_taxrate rate ON rate.tax_id = assigned.tax_id
-   WHERE assigned.organization_id IN (SELECT organization_id FROM mine)
+  SELECT DISTINCT ON (mine.id, assigned.tax_id) mine.id AS invoice_id, rate.id, rate.percent
+    FROM mine
+    JOIN billing_taxassignment assigned ON assigned.organization_id = mine.organization_id AND assigned.valid @> mine.at
+    JOIN marketplace_organization customer ON customer.id = mine.organization_id
+    JOIN billing_taxrate rate ON rate.tax_id = assigned.tax_id AND rate.category = assigned.category AND rate.valid @> mine.at
+     AND (rate.region_id IS NULL OR rate.region_id = customer.region_id)
+   ORDER BY mine.id, assigned.tax_id, rate.region_id
 ), tax AS (
   INSERT INTO billing_invoicetax (invoice_id, rate_id, percent, base_micros, amount_micros)
   SELECT mine.id, taxed.id, percent, net_micros, round(net_micros * percent / 100 / minor_micros) * minor_micros
-    FROM mine JOIN taxed ON taxed.organization_id = mine.organization_id AND taxed.valid @> mine.at
+    FROM mine JOIN taxed ON taxed.invoice_id = mine.id
   RETURNING invoice_id, rate_id, base_micros, amount_micros
 ), share AS (
   SELECT line.id, tax.rate_id, minor_micros, tax.amount_micros / minor_micros AS units, tax.invoice_id,

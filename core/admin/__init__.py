@@ -4,12 +4,13 @@ from core.admin.cells import badge, bytes_text, link, money, short, to, when
 from core.admin.filters import Since, exact, one_of
 from core.admin.paging import limited
 from core.admin.panels import Panel, panel, table
-from core.admin.site import OperatorPage, Page, carry_out, carry_out_all
+from core.admin.site import OperatorPage, Page, ServicePage, carry_out, carry_out_all
 
 __all__ = [
     "OperatorPage",
     "Page",
     "Panel",
+    "ServicePage",
     "Since",
     "badge",
     "bytes_text",

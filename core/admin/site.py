@@ -263,6 +263,27 @@ class OperatorPage(Page):
         return super(Page, self).has_change_permission(request, obj)
 
 
+class ServicePage(Page):
+    """A page whose new rows a service makes, from a form that every operator may fill in; what is there is only looked at."""
+
+    def make(self, given: dict[str, Any], user: Any) -> Any:
+        """The row that the service made of the form's values. Its refusals are shown in its own words."""
+        raise NotImplementedError
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return self.has_operate_permission(request)
+
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        try:
+            return super().add_view(request, form_url, extra_context)
+        except DomainError as refusal:
+            messages.error(request, refusal.detail)
+            return HttpResponseRedirect(request.path)
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: Any) -> None:
+        obj.pk = self.make(form.cleaned_data, request.user).pk
+
+
 def carry_out(
     page: Page, request: HttpRequest, rows: Iterable[Any], service: Callable[[Any], Any], done: str
 ) -> None:

@@ -24,6 +24,7 @@ from gridfare.cli.output import AsJson
 from gridfare.cli.pool import pool_app
 from gridfare.cli.session import Session
 from gridfare.cli.settlement import payout_app, statement_app
+from gridfare.cli.tax import tax_app
 from gridfare.cli.usage import usage_app
 from gridfare.cli.webhook import webhook_app
 
@@ -78,6 +79,7 @@ app.add_typer(credit_app, name="credit", rich_help_panel="Account")
 app.add_typer(ledger.ledger_app, name="ledger", rich_help_panel="Account")
 app.add_typer(invoices.invoice_app, name="invoice", rich_help_panel="Account")
 app.add_typer(payout_app, name="payout", rich_help_panel="Account")
+app.add_typer(tax_app, name="tax", rich_help_panel="Account")
 app.add_typer(statement_app, name="statement", rich_help_panel="Account")
 app.add_typer(webhook_app, name="webhook", rich_help_panel="Account")
 app.add_typer(export_app, name="export", rich_help_panel="Account")

@@ -179,7 +179,8 @@ def bill(
     if as_csv:
         typer.echo(client.statement_csv(first, since=since, until=until, group=group), nl=False)
         return
-    statements = [client.statement(one, since=since, until=until, group=group) for one in ([first] if as_json else [first, *others])]
+    sides = [first] if as_json else [first, *others]
+    statements = [client.statement(side, since=since, until=until, group=group) for side in sides]
     views = [view for one in statements for view in (_normalised_view(one) if normalised else _bill_view(one))]
     Output(as_json).show(statements[0], *views)
 

@@ -26,6 +26,13 @@ POST capabilities/<org>/<name>/versions/<version>/deprecate    carol 401 401 404
 POST capabilities/<org>/<name>/versions/<version>/publish      carol 401 401 404 403 403 202 202 202
 POST capabilities/<org>/<name>/versions/<version>/trust        carol 401 401 403 403 403 403 403 200
 POST capabilities/<org>/<name>/versions/<version>/withdraw     carol 401 401 404 403 403 200 200 200
+GET taxes                                                      alice 401 401 403 403 403 403 403 200
+POST taxes                                                     alice 401 401 403 403 403 403 403 201
+GET tax-rates                                                  alice 401 401 403 403 403 403 403 200
+POST tax-rates                                                 alice 401 401 403 403 403 403 403 201
+GET tax-assignments                                            alice 401 401 403 403 403 403 403 200
+POST tax-assignments                                           alice 401 401 403 403 403 403 403 201
+POST tax-assignments/<tax_assignment>/stop                     alice 401 401 403 403 403 403 403 200
 GET events                                                     alice 401 401 200 403 200 200 200 200
 GET charges/<number>/evidence                                  alice 401 401 404 403 200 200 200 200
 GET contracts                                                  alice 401 401 200 403 200 200 200 200
