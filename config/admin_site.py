@@ -57,6 +57,7 @@ GROUPS: Final = (
         (
             ("Invoices", "billing_invoice", "request_quote"),
             ("Months", "billing_billingperiod", "calendar_month"),
+            ("Freed months", "billing_freedperiod", "lock_open"),
             ("Lines", "billing_invoiceline", "list"),
             ("Charges of lines", "billing_invoicedcharge", "link"),
             ("Months of lines", "billing_invoicedperiod", "add_link"),

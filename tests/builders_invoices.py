@@ -18,6 +18,7 @@ from billing.models import (
     CreditNote,
     CreditNoteLine,
     DunningNotice,
+    FreedPeriod,
     GatewayPayment,
     Invoice,
     InvoiceLine,
@@ -118,6 +119,9 @@ def make_everything(organization: Organization) -> Invoice:
     start = MARCH - timedelta(days=31 * number)
     rate = make_tax(organization)
     period = make_period(organization, start, start + timedelta(days=31))
+    FreedPeriod.objects.create(
+        period=period, number=1, parked_code="total_negative", parked_detail="below zero", reason="mended", freed_at=APRIL
+    )
     invoice = make_invoice(period, "grace")
     InvoiceTax.objects.create(invoice=invoice, rate=rate, percent=rate.percent, base_micros=0, amount_micros=0)
     move_to(invoice, "finalized")
@@ -171,3 +175,9 @@ def a_queued_line() -> BankLine:
     statement = BankStatement.objects.create(digest=f"{number:064d}", format="csv", name="april.csv", imported_at=APRIL)
     told = {"number": 1, "reference": f"queued/{number}", "booked_on": date(2026, 4, 2), "amount_micros": CENT, "currency": "CNY"}
     return BankLine.objects.create(statement=statement, state="queued", why="no_invoice", **told)
+
+
+def a_parked_month(organization: Organization, starts_at: datetime = APRIL) -> BillingPeriod:
+    """A month that waits for an operator."""
+    why = {"state": "parked", "parked_code": "total_negative", "parked_detail": "the total is below zero"}
+    return make_period(organization, starts_at, starts_at + timedelta(days=30), **why)

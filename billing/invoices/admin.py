@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import admin
+from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
+from billing.invoices.freeing import free_months
 from billing.models import (
     BankLine,
     BankStatement,
@@ -13,6 +17,7 @@ from billing.models import (
     CreditNote,
     CreditNoteLine,
     DunningNotice,
+    FreedPeriod,
     GatewayPayment,
     Invoice,
     InvoicedCharge,
@@ -23,7 +28,7 @@ from billing.models import (
     PaymentAllocation,
     Series,
 )
-from core.admin import Page, Panel, badge, exact, money, one_of, panel, table, to
+from core.admin import Page, Panel, ServicePage, badge, exact, money, one_of, panel, table, to
 
 
 @admin.register(BillingPeriod)
@@ -36,6 +41,26 @@ class BillingPeriodPage(Page):
     list_filter = (one_of("state", BillingPeriod.State.values), exact("organization__slug", "organization"))
     search_fields = ("=pk", "=organization__slug")
     huge = True
+
+
+@admin.register(FreedPeriod)
+class FreedPeriodPage(ServicePage):
+    """Months that were let go on after mending. A new one needs a month that is parked, and a reason."""
+
+    columns = ("id", "period", "number", "parked_code", "reason", "freed_by", "freed_at")
+    joins = ("period", "freed_by")
+    chain = ("period",)
+    search_fields = ("=pk", "=period")
+    fields = ("period", "reason")
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name == "period":
+            kwargs["queryset"] = BillingPeriod.objects.filter(state=BillingPeriod.State.PARKED).select_related("organization")
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
+    def make(self, given: dict[str, Any], user: Any) -> FreedPeriod:
+        (made,) = free_months([given["period"].pk], given["reason"], user)
+        return made
 
 
 @admin.register(Invoice)

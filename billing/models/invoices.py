@@ -27,7 +27,9 @@ class BillingPeriod(models.Model):
 
     open    it runs, or it is over and nobody has closed it yet
     closed  its invoice was drawn, from what was known before `cutoff`
-    parked  something impossible was met (`parked_code`): nothing happens until an operator has looked
+    parked  something impossible was met (`parked_code`): nothing happens until an operator frees it, saying why (`FreedPeriod`)
+
+    The arrows are in billing/invoices/freeing.py; a trigger keeps to them.
     """
 
     class State(models.TextChoices):
@@ -44,6 +46,7 @@ class BillingPeriod(models.Model):
     cutoff = models.DateTimeField(null=True, blank=True)
     parked_code = models.CharField(max_length=40, blank=True, default="")
     parked_detail = models.CharField(max_length=300, blank=True, default="")
+    freed_count = models.PositiveSmallIntegerField(default=0, db_default=0, help_text="how often it was freed")
 
     class Meta:
         constraints: ClassVar = [
@@ -63,6 +66,27 @@ class BillingPeriod(models.Model):
 
     def __str__(self) -> str:
         return f"{self.currency} of {self.organization_id} from {self.starts_at:%Y-%m-%d}"
+
+
+class FreedPeriod(models.Model):
+    """That a parked month was let go on: what it had been parked for, and what was mended. Never changed."""
+
+    period = models.ForeignKey(BillingPeriod, models.PROTECT, related_name="freed", db_index=False)
+    number = models.PositiveSmallIntegerField(help_text="1, 2, 3 ... within its month")
+    parked_code = models.CharField(max_length=40)
+    parked_detail = models.CharField(max_length=300)
+    reason = models.CharField(max_length=300)
+    freed_by = models.ForeignKey("marketplace.User", models.PROTECT, null=True, blank=True, related_name="+", db_index=False)
+    freed_at = models.DateTimeField()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["period", "number"], name="freed_once_each"),
+            models.CheckConstraint(condition=~Q(reason=""), name="freed_for_a_reason"),
+        ]
+
+    def __str__(self) -> str:
+        return f"month {self.period_id}, freed ({self.number})"
 
 
 class Series(models.Model):

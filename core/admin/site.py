@@ -282,6 +282,7 @@ class ServicePage(Page):
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: Any) -> None:
         obj.pk = self.make(form.cleaned_data, request.user).pk
+        obj.refresh_from_db()
 
 
 def carry_out(

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gridfare.cli.output import AsJson, Output, table
+from gridfare.cli.output import AsJson, Output, clean, table
 from gridfare.cli.session import open_client
 from gridfare.cli.words import local
 
@@ -165,3 +165,25 @@ def settle(
     """Operators: say what a waiting line of a bank statement is."""
     done = open_client(ctx).settle_bank_line(line, invoice)
     Output(as_json).show(done, f"{done['reference']} is {done['state']}")
+
+
+@invoice_app.command("parked")
+def parked(ctx: typer.Context, as_json: AsJson = False) -> None:
+    """Operators: months that are parked because something impossible was met, and what."""
+    found = list(open_client(ctx).billing_periods(state="parked"))
+    names = ("number", "organization", "currency", "parked_code")
+    rows = [(*(one[name] for name in names), local(one["starts_at"]), clean(one["parked_detail"])) for one in found]
+    columns = ["number", "organization", "currency", "code", "from", "detail"]
+    Output(as_json).show(found, table(columns, rows, right=["number"]) if rows else "no month is parked")
+
+
+@invoice_app.command("free")
+def free(
+    ctx: typer.Context,
+    period: Annotated[int, typer.Argument(metavar="NUMBER", help="The month's, from `gridfare invoice parked`.")],
+    reason: Annotated[str, typer.Option(help="What was mended; it is kept.")],
+    as_json: AsJson = False,
+) -> None:
+    """Operators: let a parked month go on after mending; the next run closes it."""
+    freed = open_client(ctx).free_period(period, reason)
+    Output(as_json).show(freed, f"{freed['organization']}'s month {period} is {freed['state']} again; the next run closes it")

@@ -81,3 +81,12 @@ class InvoiceCalls(Calls):
         """Operators: say what a line pays; None: it is no payment of ours."""
         answer: Json = self.http.post(f"/bank-lines/{line}/settle", {"invoice": invoice})
         return answer
+
+    def billing_periods(self, *, state: str | None = None, most: int | None = None) -> Iterator[Json]:
+        """Operators only: months of accounts, newest first; `state` open, closed, or parked, which wait for an operator."""
+        return self.http.pages("/billing-periods", most=most, state=state)
+
+    def free_period(self, period: int, reason: str) -> Json:
+        """Operators only: let a parked month go on after mending; `reason` is kept."""
+        answer: Json = self.http.post(f"/billing-periods/{period}/free", {"reason": reason})
+        return answer

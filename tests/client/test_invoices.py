@@ -78,3 +78,17 @@ def test_operators_correct_and_record_payments(run: Run, platform: Platform, tmp
     assert "no_invoice" in run("invoice", "bank-lines").out
     assert "R1 is ignored" in run("invoice", "settle", "4").out
     assert platform.calls[-1] == "POST /api/v1/bank-lines/4/settle"
+
+
+MONTH = {
+    "number": 7, "organization": "acme", "currency": "CNY", "starts_at": "2026-02-28T16:00:00Z", "state": "parked",
+    "parked_code": "total_negative", "parked_detail": "the total is below zero", "freed": [],
+}  # fmt: skip
+
+
+def test_operators_free_months_that_are_parked(run: Run, platform: Platform) -> None:
+    platform.answers["GET /billing-periods"] = {"results": [MONTH], "next": None}
+    platform.answers["POST /billing-periods/7/free"] = MONTH | {"state": "open"}
+    assert "total_negative" in run("invoice", "parked").out
+    assert "the next run closes it" in run("invoice", "free", "7", "--reason", "the price was put right").out
+    assert run("invoice", "free", "7").code == 2

@@ -36,7 +36,7 @@ from tests.builders_billing import Market
 from tests.builders_capabilities import a_manifest, an_artifact, sha256_of
 from tests.builders_exports import an_export
 from tests.builders_http import HttpAgent, answer_in_this_thread
-from tests.builders_invoices import a_queued_line, make_invoice, make_period, make_tax
+from tests.builders_invoices import a_parked_month, a_queued_line, make_invoice, make_period, make_tax
 from tests.builders_network import a_link, a_wish
 from tests.builders_periods import at, close, period_offer, used
 from tests.builders_settlement import a_payout
@@ -78,6 +78,7 @@ BODIES: Final[dict[str, Any]] = {
     "POST invoices/<invoice>/credit-notes": {"lines": [{"line": 1, "net": "0.01"}], "reason": "slow", "reference": "1"},
     "POST invoices/<invoice>/give-up": {"reason": "gone"},
     "POST invoices/<invoice>/payments": {"amount": "0.01", "reference": "1"},
+    "POST billing-periods/<billing_period>/free": {"reason": "the price was put right"},
     "POST taxes": {"code": "gst", "name": "GST"},
     "POST tax-rates": {"tax": "vat", "percent": "6"},
     "POST tax-assignments": {"tax": "vat", "organization": "acme"},
@@ -190,6 +191,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
         "parked": str(parked.pk),
         "subscription": str(subscribe(alice.organization, build.a_pool().identifier, None).pk),
         "invoice": str(make_invoice(make_period(alice.organization)).pk),
+        "billing_period": str(a_parked_month(alice.organization).pk),
         "tax_assignment": str(make_tax(alice.organization, code="vat").tax.assignments.get().pk),
         "payout": str(a_payout(build.bob().organization, task=done).pk),
         "line": "1",
