@@ -5,7 +5,7 @@
       v  |      parked: a run met something that PostgreSQL refuses; freed by an operator who says why, it is open again and
     parked      the next run closes it - or parks it anew, if it is still impossible
 
-A trigger (migrations/sql/0023_freed_months.sql) keeps to the same moves, and lets none be freed without the row that says why.
+A trigger (migrations/sql/0025_freed_months.sql) keeps to the same moves, and lets none be freed without the row that says why.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('billing', '0021_exports'),
+        ('billing', '0023_budgeted_periods'),
         ('marketplace', '0026_self_metered'),
     ]
 

@@ -12,7 +12,7 @@ SQL = Path(__file__).parent / "sql"
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('billing', '0022_taxed_categories'),
+        ('billing', '0024_taxed_categories'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
@@ -39,6 +39,6 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.RunSQL(
-            (SQL / "0023_freed_months.sql").read_text(), (SQL / "0023_freed_months_reverse.sql").read_text()
+            (SQL / "0025_freed_months.sql").read_text(), (SQL / "0025_freed_months_reverse.sql").read_text()
         ),
     ]
