@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from decimal import Context, Decimal, InvalidOperation
 from typing import Final
 
-from billing.exports.columns import BY_NAME, COLUMNS, ONE_OF, PRICED, PRODUCTS, TOGETHER, Column
+from billing.exports.columns import BY_NAME, COLUMNS, ONE_OF, PARENTS, PRICED, PRODUCTS, TOGETHER, Column
 
 Cells = Mapping[str, str]
 _EXACT: Final = Context(prec=80)
@@ -165,6 +165,12 @@ def _frequency(row: Cells) -> Iterator[tuple[str, str]]:
         yield "ChargeFrequency", "must not be Usage-Based for Purchase"
 
 
+def _parent(row: Cells) -> Iterator[tuple[str, str]]:
+    parent = PARENTS.get(row.get("ServiceSubcategory", ""))
+    if parent is not None and row.get("ServiceCategory") != parent:
+        yield "ServiceSubcategory", f"is one of {parent}"
+
+
 def _consumed(row: Cells) -> Iterator[tuple[str, str]]:
     wanted = row.get("ChargeCategory") == "Usage" and row.get("ChargeClass") != "Correction" and "ConsumedQuantity" in row
     if wanted and (not (quantity := _number(row["ConsumedQuantity"])) or quantity < 0):
@@ -173,4 +179,5 @@ def _consumed(row: Cells) -> Iterator[tuple[str, str]]:
 
 RELATIONS: Final[Mapping[str, Callable[[Cells], Iterator[tuple[str, str]]]]] = {
     "together": _together, "product": _products, "periods": _periods, "frequency": _frequency, "consumed": _consumed,
+    "parent": _parent,
 }  # fmt: skip

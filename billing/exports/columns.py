@@ -113,6 +113,11 @@ COLUMNS: Final = (
     _column("x_ChargeId", "text", "ours"),
     _column("x_InvoiceLine", "text", "ours"),
     _column("x_OriginalInvoiceId", "text", "ours"),
+    _column("x_OriginalLineId", "text", "ours"),
+    _column("x_PeakPolicy", "text", "ours"),
+    _column("x_PeakSlot", "text", "ours"),
+    _column("x_StandardFp32TflopsHours", "decimal", "ours"),
+    _column("x_EventDigest", "text", "ours"),
     _column("x_HostProviderName", "text", "ours"),
     _column("x_ServiceProviderName", "text", "ours"),
     _column("x_BillingAccountLocalName", "text", "ours"),
@@ -121,6 +126,23 @@ COLUMNS: Final = (
     _column("x_PlatformShare", "decimal", "ours"),
 )
 BY_NAME: Final[Mapping[str, Column]] = {column.name: column for column in COLUMNS}
+# Subcategories that have one parent in every version since 1.1; those that later versions added are not listed.
+_SUBCATEGORIES: Final = {
+    "AI and Machine Learning": "Bots; Generative AI; Machine Learning; Natural Language Processing",
+    "Analytics": "Analytics Platform; Business Intelligence; Data Processing; Search; Streaming Analytics",
+    "Compute": "Containers; End User Computing; Quantum; Serverless Compute; Virtual Machines",
+    "Databases": "Caching; Data Warehouse; Relational; NoSQL; Ledger; Time Series",
+    "Integration": "API Management; Messaging; Workflow Automation",
+    "Management and Governance": (
+        "Administration; Architecture; Compliance; Cost Management; Data Governance; Disaster Recovery; Observability; Support"
+    ),
+    "Networking": "Content Delivery; Data Transfer; Load Balancing; Network Management; Network Security",
+    "Security": "CSPM; Credentials; SIEM; Threat Detection",
+    "Storage": "Backups; Bulk Transfer; Disk; Files; Object Storage",
+}
+PARENTS: Final[Mapping[str, str]] = {
+    name.strip(): parent for parent, names in _SUBCATEGORIES.items() for name in names.split(";")
+} | {f"Other ({name.strip()})": name.strip() for name in _CATEGORIES.split(";")}
 # Both null or both not. The left one's absence is the right one's.
 TOGETHER: Final = (
     ("PricingQuantity", "PricingUnit"), ("ConsumedQuantity", "ConsumedUnit"), ("RegionId", "RegionName"),

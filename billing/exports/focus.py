@@ -20,20 +20,29 @@ from django.db.backends.utils import CursorWrapper
 from django.db.models import QuerySet
 
 from billing.exports import rows
+from billing.exports.months import MonthCharge, row_of_month
 from billing.exports.rows import Charged, Document, Part, Row
 from billing.models import BillingPeriod, CreditNote, Invoice
 from core.errors import NotFound
 from marketplace.models import Organization
+from metering.peaks import parse_policy
 
 _PORTION: Final = 2000
 _NAMES: Final = tuple(field.name for field in fields(Charged))
+_MONTH_NAMES: Final = tuple(field.name for field in fields(MonthCharge))
 _CHARGES: Final = """
 SELECT line.number, line.kind, line.is_correction, line.service_from, line.service_to, line.exact_micros, line.amount_micros,
        line.basis, line_pool.identifier, line_owner.slug || '/' || line_capability.name,
        charge.id, coalesce(usage.started_at, charge.charged_at), coalesce(usage.ended_at, charge.charged_at), charge.lines::text,
        provider.slug, provider.name, publisher.slug, publisher.name, publisher.slug || '/' || capability.name, charge.task_id::text,
        version.id, usage.offer_id, pool.identifier, region.code, region.name,
-       charge.provider_micros, charge.publisher_micros, charge.platform_micros
+       charge.provider_micros, charge.publisher_micros, charge.platform_micros, charge.kind, charge.amount_micros, usage.fp32_gflop,
+       task.labels::text, CASE WHEN charge.kind = 'delta' THEN (
+         SELECT first_invoice.number || '/' || first_line.number FROM billing_charge first
+           JOIN billing_invoicedcharge placed ON placed.charge_id = first.id
+           JOIN billing_invoiceline first_line ON first_line.id = placed.line_id
+           JOIN billing_invoice first_invoice ON first_invoice.id = first_line.invoice_id
+          WHERE first.usage_id = usage.corrects_id) END
   FROM billing_invoiceline line
   LEFT JOIN marketplace_pool line_pool ON line_pool.id = line.pool_id
   LEFT JOIN marketplace_capability line_capability ON line_capability.id = line.capability_id
@@ -48,6 +57,25 @@ SELECT line.number, line.kind, line.is_correction, line.service_from, line.servi
   LEFT JOIN marketplace_organization publisher ON publisher.id = charge.publisher_id
   LEFT JOIN marketplace_pool pool ON pool.id = usage.pool_id
   LEFT JOIN marketplace_region region ON region.id = pool.region_id
+ WHERE line.invoice_id = %s
+ ORDER BY line.number, charge.id
+"""
+_MONTHS: Final = """
+SELECT line.number, charge.id, lower(charge.period), upper(charge.period), charge.meter, charge.billed, charge.revision,
+       charge.amount_micros, charge.precise, charge.lines::text, provider.slug, provider.name, pool.identifier, region.code,
+       region.name, charge.offer_id, offer.basis, (offer.rules -> 'peak')::text, charge.evidence::text, charge.digest,
+       charge.provider_micros, charge.platform_micros, CASE WHEN charge.revision > 0 THEN (
+         SELECT first_invoice.number || '/' || first_line.number FROM billing_invoicedperiod placed
+           JOIN billing_invoiceline first_line ON first_line.id = placed.line_id
+           JOIN billing_invoice first_invoice ON first_invoice.id = first_line.invoice_id
+          WHERE placed.charge_id = charge.base_id) END
+  FROM billing_invoiceline line
+  JOIN billing_invoicedperiod invoiced ON invoiced.line_id = line.id
+  JOIN billing_periodcharge charge ON charge.id = invoiced.charge_id
+  JOIN marketplace_organization provider ON provider.id = charge.provider_id
+  JOIN marketplace_offer offer ON offer.id = charge.offer_id
+  JOIN marketplace_pool pool ON pool.id = offer.pool_id
+  JOIN marketplace_region region ON region.id = pool.region_id
  WHERE line.invoice_id = %s
  ORDER BY line.number, charge.id
 """
@@ -91,12 +119,25 @@ def _document(period: BillingPeriod, number: str, original: str | None) -> Docum
 
 
 def _lines(document: Document, invoice: Invoice) -> Iterator[Row]:
-    size = len(fields(Part))
+    size, months = len(fields(Part)), _months(invoice)
     with closing(connection.chunked_cursor()) as cursor:
         cursor.execute(_CHARGES, [invoice.pk])
         for head, found in groupby(_fetched(cursor), key=lambda row: row[:size]):
             charges = (_charged(row[size:]) for row in found if row[size] is not None)
-            yield from rows.rows_of_line(document, Part(*head), charges)
+            yield from rows.rows_of_line(document, Part(*head), charges, months.get(head[0], ()))
+
+
+def _months(invoice: Invoice) -> dict[int, list[Row]]:
+    """Rows of months' charges by their line: as many as pools and meters that are charged by month, so they are read at once."""
+    found: dict[int, list[Row]] = {}
+    with connection.cursor() as cursor:
+        cursor.execute(_MONTHS, [invoice.pk])
+        for number, *values in cursor.fetchall():
+            named = dict(zip(_MONTH_NAMES, values, strict=True))
+            loaded = {name: orjson.loads(named[name]) for name in ("lines", "evidence")}
+            loaded["policy"] = None if named["policy"] is None else str(parse_policy(orjson.loads(named["policy"])))
+            found.setdefault(number, []).append(row_of_month(MonthCharge(**named | loaded)))
+    return found
 
 
 def _fetched(cursor: CursorWrapper) -> Iterator[tuple[Any, ...]]:
@@ -106,4 +147,4 @@ def _fetched(cursor: CursorWrapper) -> Iterator[tuple[Any, ...]]:
 
 def _charged(values: tuple[Any, ...]) -> Charged:
     named = dict(zip(_NAMES, values, strict=True))
-    return Charged(**named | {"lines": orjson.loads(named["lines"])})
+    return Charged(**named | {name: orjson.loads(named[name]) for name in ("lines", "labels")})

@@ -2,6 +2,8 @@
 
     a charge's line of a meter   Usage       quantity x unit price, exact; BilledCost rounded to micros
     a price cap                  Adjustment  what the cap takes off
+    a corrected usage record     Adjustment  the difference
+    a month's charge             `months.py`
     the rest of an invoice line  Adjustment  what rounding makes of its charges, so that rows add up to the line
     a line without charges       Usage for periods, Adjustment for remainders and rounding
     an invoice's tax             Tax
@@ -12,15 +14,18 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from decimal import Context, Decimal
+from decimal import ROUND_HALF_UP, Context, Decimal
+from itertools import chain
 from typing import Any, Final
+from urllib.parse import quote
 
 from core.money import from_micros, to_micros
 
 Row = dict[str, Any]
 EXACT: Final = Context(prec=60)
+_TWELFTH: Final = Decimal("1e-12")
 # meter -> (SkuMeter, unit); a unit is plural, as UnitFormat wants it
 METERS: Final[Mapping[str, tuple[str, str]]] = {
     "core_second": ("CPU Time", "Core-Seconds"),
@@ -76,7 +81,10 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Charged:
-    """A charge of an invoice line, with the names of what it was for."""
+    """A charge of an invoice line, with the names of what it was for.
+
+    original   of what corrects a record: the invoice line on which that was charged, `number/line`
+    """
 
     id: int
     started_at: datetime
@@ -96,6 +104,11 @@ class Charged:
     provider_micros: int
     publisher_micros: int
     platform_micros: int
+    kind: str = "usage"
+    amount_micros: int = 0
+    fp32_gflop: Decimal | None = None
+    labels: dict[str, str] = field(default_factory=dict)
+    original: str | None = None
 
 
 def in_ascii(name: str, otherwise: str) -> str:
@@ -109,22 +122,28 @@ def in_ascii(name: str, otherwise: str) -> str:
     return plain if plain and sum(map(str.isalnum, plain)) == letters else otherwise
 
 
-def rows_of_line(document: Document, part: Part, charges: Iterable[Charged]) -> Iterator[Row]:
-    """The rows of an invoice line. Their BilledCost adds up to the line's amount; charges are taken one at a time."""
-    base, billed, seen = document.base() | _of_line(part), Decimal(0), False
-    for charge in charges:
-        for row in rows_of_charge(base, part, charge):
-            seen, billed = True, EXACT.add(billed, row["BilledCost"])
-            yield row
+def rows_of_line(document: Document, part: Part, charges: Iterable[Charged], months: Iterable[Row] = ()) -> Iterator[Row]:
+    """The rows of an invoice line. Their BilledCost adds up to the line's amount; charges are taken one at a time.
+
+    months   of a line of months' charges: what `months.py` makes of each
+    """
+    base, billed, seen = document.base() | _of_line(document, part), Decimal(0), False
+    for row in chain.from_iterable(rows_of_charge(base, part, charge) for charge in charges):
+        seen, billed = True, EXACT.add(billed, row["BilledCost"])
+        yield row
+    for row in months:
+        seen, billed = True, EXACT.add(billed, row["BilledCost"])
+        yield base | row
     rest = EXACT.subtract(from_micros(part.amount_micros), billed)
     if not seen and part.kind not in {"remainder", "rounding"}:
         yield from _whole_line(base, part)
     elif rest:
-        yield base | PLATFORM | _adjustment(rest, "Rounding of an invoice line")
+        yield base | PLATFORM | adjustment(rest, "Rounding of an invoice line")
 
 
-def _of_line(part: Part) -> Row:
-    correction = "Correction" if part.is_correction else None
+def _of_line(document: Document, part: Part) -> Row:
+    """What corrects the invoice's own month is no correction to FOCUS, but a charge like any other."""
+    correction = "Correction" if part.is_correction and part.service_from < document.starts_at else None
     period = whole_seconds(part.service_from, part.service_to)
     return {"ChargeClass": correction, "x_InvoiceLine": str(part.number)} | period
 
@@ -143,9 +162,15 @@ def rows_of_charge(base: Row, part: Part, charge: Charged) -> Iterator[Row]:
         "x_PublisherShare": from_micros(charge.publisher_micros),
         "x_PlatformShare": from_micros(charge.platform_micros),
     }
+    if charge.kind == "delta":  # its lines are of the whole, what it changes is the amount
+        change = adjustment(from_micros(charge.amount_micros), "Correction of usage")
+        yield told | change | shares | {"x_OriginalLineId": charge.original}
+        return
+    if charge.fp32_gflop:
+        shares["x_StandardFp32TflopsHours"] = EXACT.divide(charge.fp32_gflop, Decimal(3_600_000)).quantize(_TWELFTH, ROUND_HALF_UP)
     for line in charge.lines:
         if line["meter"] == "price_cap":
-            yield told | _adjustment(Decimal(line["amount"]), "Price cap of a task") | shares
+            yield told | adjustment(Decimal(line["amount"]), "Price cap of a task") | shares
         else:
             yield told | _metered(line, part, charge) | shares
         shares = {}
@@ -155,12 +180,23 @@ def _names(charge: Charged) -> Row:
     publisher = in_ascii(charge.publisher_name, charge.publisher)
     provider = in_ascii(charge.provider_name, charge.provider) if charge.provider and charge.provider_name else None
     parties = {"ProviderName": provider or publisher, "PublisherName": publisher, "x_HostProviderName": provider}
-    region = {
-        "RegionId": charge.region,
-        "RegionName": in_ascii(charge.region_name or "", charge.region) if charge.region else None,
-    }
+    region = region_of(charge.region, charge.region_name) | _labelled(charge.labels)
     resource = {"ResourceId": charge.task, "ResourceName": charge.task, "ResourceType": "Task", "AvailabilityZone": charge.pool}
     return parties | region | resource | {"ServiceName": charge.service, "x_ChargeId": str(charge.id)}
+
+
+def region_of(code: str | None, name: str | None) -> Row:
+    """A region's two columns, together null."""
+    return {"RegionId": code, "RegionName": in_ascii(name or "", code) if code else None}
+
+
+def _labelled(labels: Mapping[str, str]) -> Row:
+    """A task's labels as tags; its project is the account within the account, in ASCII by percent where it is not."""
+    found: Row = {"Tags": dict(labels)} if labels else {}
+    if project := labels.get("project"):
+        code = project if project.isascii() and project.isprintable() else quote(project)
+        found |= {"SubAccountId": code, "SubAccountName": code, "SubAccountType": "Project"}
+    return found
 
 
 def _metered(line: Mapping[str, str], part: Part, charge: Charged) -> Row:
@@ -174,10 +210,11 @@ def _metered(line: Mapping[str, str], part: Part, charge: Charged) -> Row:
     what = {"ChargeCategory": "Usage", "ChargeFrequency": "Usage-Based", "ChargeDescription": f"{name} of {charge.service}"}
     consumed = {"ConsumedQuantity": quantity, "ConsumedUnit": unit}
     billed = from_micros(to_micros(cost))
-    return what | consumed | details | {"SkuId": sku, "SkuPriceId": price_id} | _priced(quantity, unit, price, cost, billed)
+    return what | consumed | details | {"SkuId": sku, "SkuPriceId": price_id} | priced(quantity, unit, price, cost, billed)
 
 
-def _priced(quantity: Decimal, unit: str, price: Decimal, cost: Decimal, billed: Decimal) -> Row:
+def priced(quantity: Decimal, unit: str, price: Decimal, cost: Decimal, billed: Decimal) -> Row:
+    """A price times a quantity, which is the cost exactly; what is billed of it is rounded."""
     names = ("ListUnitPrice", "ContractedUnitPrice", "PricingCurrencyListUnitPrice", "PricingCurrencyContractedUnitPrice")
     pricing = {"PricingQuantity": quantity, "PricingUnit": unit, "PricingCategory": "Standard"}
     return dict.fromkeys(names, price) | pricing | _costs(cost) | {"BilledCost": billed}
@@ -188,7 +225,8 @@ def _costs(cost: Decimal) -> Row:
     return dict.fromkeys(("BilledCost", "EffectiveCost", "ListCost", "ContractedCost", "PricingCurrencyEffectiveCost"), cost)
 
 
-def _adjustment(amount: Decimal, why: str) -> Row:
+def adjustment(amount: Decimal, why: str) -> Row:
+    """An amount without a price."""
     return {"ChargeCategory": "Adjustment", "ChargeFrequency": "One-Time", "ChargeDescription": why} | _costs(amount)
 
 
@@ -198,14 +236,14 @@ def _whole_line(base: Row, part: Part) -> Iterator[Row]:
     service = SERVICE | {"ServiceName": part.service} if part.service else PLATFORM
     row = base | service
     if exact < 0:
-        yield row | _adjustment(amount, "Charge of a month")
+        yield row | adjustment(amount, "Charge of a month")
         return
     sku = f"{part.pool or 'account'}/{part.basis or part.kind}"
     what: Row = {"ChargeCategory": "Usage", "ChargeFrequency": "Recurring", "ChargeDescription": "Charge of a month"}
     # A month's amount is its price: the row's SKU price is that of this line alone.
     sold: Row = {"SkuId": sku, "SkuPriceId": f"{sku}/{base['InvoiceId']}/{part.number}", "SkuMeter": part.basis or part.kind}
     sold |= {"ConsumedQuantity": Decimal(1), "ConsumedUnit": "Months", "AvailabilityZone": part.pool}
-    yield row | what | sold | _priced(Decimal(1), "Months", exact, exact, amount)
+    yield row | what | sold | priced(Decimal(1), "Months", exact, exact, amount)
 
 
 def row_of_tax(document: Document, percent: Decimal, micros: int, correction: bool = False) -> Row:
@@ -220,6 +258,7 @@ def rows_of_credit(document: Document, lines: Iterable[tuple[int, int, int]]) ->
     period = {"ChargePeriodStart": document.starts_at, "ChargePeriodEnd": document.ends_at}
     for number, net, tax in lines:
         base = document.base() | PLATFORM | period | _class(True) | {"x_InvoiceLine": str(number), "ChargeFrequency": "One-Time"}
+        base |= {"x_OriginalLineId": f"{document.original}/{number}"}
         yield base | {"ChargeCategory": "Credit", "ChargeDescription": "Credit note"} | _costs(from_micros(-net))
         if tax:
             yield base | {"ChargeCategory": "Tax", "ChargeDescription": "Tax of a credit note"} | _costs(from_micros(-tax))
