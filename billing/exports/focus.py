@@ -34,7 +34,9 @@ _CHARGES: Final = """
 SELECT line.number, line.kind, line.is_correction, line.service_from, line.service_to, line.exact_micros, line.amount_micros,
        line.basis, line_pool.identifier, line_owner.slug || '/' || line_capability.name,
        charge.id, coalesce(usage.started_at, charge.charged_at), coalesce(usage.ended_at, charge.charged_at), charge.lines::text,
-       provider.slug, provider.name, publisher.slug, publisher.name, publisher.slug || '/' || capability.name, charge.task_id::text,
+       provider.slug, coalesce(nullif(provider.ascii_name, ''), provider.name), publisher.slug,
+       coalesce(nullif(publisher.ascii_name, ''), publisher.name),
+       publisher.slug || '/' || capability.name, charge.task_id::text,
        version.id, usage.offer_id, pool.identifier, region.code, region.name,
        charge.provider_micros, charge.publisher_micros, charge.platform_micros, charge.kind, charge.amount_micros, usage.fp32_gflop,
        task.labels::text, CASE WHEN charge.kind = 'delta' THEN (
@@ -62,7 +64,8 @@ SELECT line.number, line.kind, line.is_correction, line.service_from, line.servi
 """
 _MONTHS: Final = """
 SELECT line.number, charge.id, lower(charge.period), upper(charge.period), charge.meter, charge.billed, charge.revision,
-       charge.amount_micros, charge.precise, charge.lines::text, provider.slug, provider.name, pool.identifier, region.code,
+       charge.amount_micros, charge.precise, charge.lines::text, provider.slug,
+       coalesce(nullif(provider.ascii_name, ''), provider.name), pool.identifier, region.code,
        region.name, charge.offer_id, offer.basis, (offer.rules -> 'peak')::text, charge.evidence::text, charge.digest,
        charge.provider_micros, charge.platform_micros, CASE WHEN charge.revision > 0 THEN (
          SELECT first_invoice.number || '/' || first_line.number FROM billing_invoicedperiod placed
@@ -115,7 +118,8 @@ def focus_rows(period: BillingPeriod) -> Iterator[Row]:
 def _document(period: BillingPeriod, number: str, original: str | None) -> Document:
     account, issuer = period.organization, settings.ISSUER_NAME
     times = (period.starts_at, period.ends_at)
-    return Document(number, original, account.slug, account.name, period.currency, *times, issuer)
+    called = account.ascii_name or account.name
+    return Document(number, original, account.slug, account.name, period.currency, *times, issuer, called)
 
 
 def _lines(document: Document, invoice: Invoice) -> Iterator[Row]:

@@ -43,7 +43,7 @@ PLATFORM: Final = {"ServiceName": "Gridfare", "ServiceCategory": "Other", "Servi
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """The invoice or credit note that rows belong to, and its account. Moments are aware."""
+    """The invoice or credit note that rows belong to, and its account, which is `called` so in ASCII. Moments are aware."""
 
     number: str
     original: str | None
@@ -53,11 +53,12 @@ class Document:
     starts_at: datetime
     ends_at: datetime
     issuer: str
+    called: str = ""
 
     def base(self) -> Row:
         currency = {"BillingCurrency": self.currency, "PricingCurrency": self.currency}
         period = {"BillingPeriodStart": self.starts_at, "BillingPeriodEnd": self.ends_at}
-        whose = {"BillingAccountId": self.account, "BillingAccountName": in_ascii(self.account_name, self.account)}
+        whose = {"BillingAccountId": self.account, "BillingAccountName": in_ascii(self.called or self.account_name, self.account)}
         issuer = dict.fromkeys(("InvoiceIssuerName", "ProviderName", "PublisherName", "x_ServiceProviderName"), self.issuer)
         ours = {"x_OriginalInvoiceId": self.original, "x_BillingAccountLocalName": self.account_name}
         return issuer | currency | period | whose | ours | {"BillingAccountType": "Organization", "InvoiceId": self.number}

@@ -107,7 +107,7 @@ def _run(export: Export) -> None:
 def _written(export: Export, path: Path) -> Written:
     kind = KINDS[export.kind]
     window = export.starts_at, export.ends_at
-    question = Question(export.party, export.organization, *window, export.currency, export.group_by, export.site)
+    question = Question(export.party, export.organization, *window, export.currency, export.group_by, export.site, export.in_ascii)
     rows = _told(export, kind.rows(question))
     columns = kind.table.columns
     with path.open("wb") as file:

@@ -33,6 +33,7 @@ class Question:
     currency: str = ""
     group_by: str = ""
     site: str = ""
+    in_ascii: bool = False
 
     def account(self) -> Organization:
         """Whose it is, where everybody's cannot be asked for."""
@@ -43,11 +44,17 @@ class Question:
     def arguments(self) -> dict[str, Any]:
         whose = None if self.organization is None else self.organization.pk
         window = {"start": self.start, "end": self.end}
-        return window | {"party": self.party, "organization": whose, "currency": self.currency, "site": self.site}
+        how = {"currency": self.currency, "site": self.site, "ascii": self.in_ascii}
+        return window | how | {"party": self.party, "organization": whose}
 
 
 def _money(column: str) -> str:
     return f"{column} * 0.000001"
+
+
+def _name(party: str) -> str:
+    """A party's name, or what it calls itself in ASCII where that is asked for."""
+    return f"CASE WHEN %(ascii)s THEN coalesce(nullif({party}.ascii_name, ''), {party}.name) ELSE {party}.name END"
 
 
 _VERSION: Final = "publisher.slug || '/' || capability.name || '@' || version.version"
@@ -89,7 +96,8 @@ SELECT CASE WHEN event.gauge IS NULL THEN 'event' ELSE 'sample' END, event.key::
                       WHEN 'provider' THEN series.provider_id = %(organization)s ELSE true END
    AND event.occurred_at >= %(start)s AND event.occurred_at < %(end)s AND series.meter <> 'heartbeat'"""
 _OF_TASKS: Final = f"""
-SELECT charge.kind, charge.id, customer.slug, customer.name, provider.slug, provider.name, owner.slug, owner.name, charge.payer,
+SELECT charge.kind, charge.id, customer.slug, {_name("customer")}, provider.slug, {_name("provider")},
+       owner.slug, {_name("owner")}, charge.payer,
        charge.reason, charge.task_id::text, usage.attempt_id, usage.id, {_VERSION}, pool.identifier, region.code, NULL::text,
        coalesce(usage.started_at, charge.charged_at), coalesce(usage.ended_at, charge.charged_at), charge.charged_at,
        charge.currency, {_money("charge.amount_micros")}, {_money("charge.provider_micros")},
@@ -111,7 +119,8 @@ SELECT charge.kind, charge.id, customer.slug, customer.name, provider.slug, prov
  WHERE (%(organization)s::bigint IS NULL OR charge.organization_id = %(organization)s)
    AND charge.charged_at >= %(start)s AND charge.charged_at < %(end)s AND %(currency)s IN ('', charge.currency)"""
 _OF_MONTHS: Final = f"""
-SELECT 'period', charge.id, customer.slug, customer.name, provider.slug, provider.name, NULL, NULL, charge.payer, 'by_period',
+SELECT 'period', charge.id, customer.slug, {_name("customer")}, provider.slug, {_name("provider")},
+       NULL, NULL, charge.payer, 'by_period',
        NULL, NULL, NULL, NULL, pool.identifier, region.code, charge.meter, lower(charge.period), upper(charge.period),
        charge.rated_at, charge.currency, {_money("charge.amount_micros")}, {_money("charge.provider_micros")}, 0::numeric,
        {_money("charge.platform_micros")}, charge.lines::text, invoice.number,
@@ -130,7 +139,7 @@ SELECT 'period', charge.id, customer.slug, customer.name, provider.slug, provide
    AND charge.rated_at >= %(start)s AND charge.rated_at < %(end)s AND %(currency)s IN ('', charge.currency)"""
 _LEGS: Final = f"""
 SELECT entry.id, entry.posted_at, entry.kind, entry.key, entry.memo, entry.task_id::text, leg.id, account.id, account.kind,
-       organization.slug, organization.name, account.currency, {_money("leg.debit_micros")}, {_money("leg.credit_micros")},
+       organization.slug, {_name("organization")}, account.currency, {_money("leg.debit_micros")}, {_money("leg.credit_micros")},
        sealed.position, sealed.seal_id
   FROM billing_account account
   JOIN billing_leg leg ON leg.account_id = account.id

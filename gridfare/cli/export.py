@@ -192,6 +192,17 @@ def fetch(
     _fetch(open_client(ctx), Output(as_json), output, export)
 
 
+@export_app.command("name")
+def name(
+    ctx: typer.Context,
+    called: Annotated[str, typer.Argument(metavar="NAME", help="In ASCII; an empty text: made of your organization's name.")],
+    as_json: AsJson = False,
+) -> None:
+    """Say what exports call your organization where only ASCII may stand."""
+    organization = open_client(ctx).set_export_name(called)
+    Output(as_json).show(organization, f"exports call {organization['slug']}: {organization['ascii_name'] or 'by its name'}")
+
+
 def _all(everybody: bool) -> dict[str, Any]:
     return {"party": "all"} if everybody else {}
 

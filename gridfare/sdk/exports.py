@@ -86,6 +86,11 @@ class ExportCalls(Calls):
         self.download_export(target, written)
         return written
 
+    def set_export_name(self, name: str) -> dict[str, Any]:
+        """Say what exports call your organization where only ASCII may stand; empty: made of its name. Returns the organization."""
+        organization: dict[str, Any] = self.http.json("PATCH", "/organization", json={"ascii_name": name})
+        return organization
+
     def export_focus(self, target: IO[bytes], month: str, format: str = "csv", currency: str | None = None) -> int:  # noqa: A002
         """Write a month (`2026-03`) of the account as FOCUS 1.2 into an open file. Returns how many bytes it has.
 

@@ -72,7 +72,7 @@ class OrganizationPage(OperatorPage):
         ("Party", ("slug", "name", "standing", "region", "created_at")),
         ("May", ("is_user", "is_provider", "is_publisher", "quota_bytes", "suspended_at")),
     )
-    fieldsets = ((None, {"fields": ("slug", "name", "region", "zone", "is_user", "is_provider", "is_publisher", "quota_bytes")}),)
+    fieldsets = ((None, {"fields": ("slug", "name", "ascii_name", "region", "zone", "is_user", "is_provider", "is_publisher", "quota_bytes")}),)
     autocomplete_fields = ("region",)
     list_filter = ("is_provider", "is_publisher", "is_user", ("suspended_at", admin.EmptyFieldListFilter))
     search_fields = ("slug", "name", "=pk")

@@ -41,6 +41,7 @@ class OrganizationOut(Out):
     is_user = serializers.BooleanField()
     region = serializers.CharField(source="region.code", allow_null=True, default=None)
     zone = serializers.CharField(help_text="IANA time zone of its days and months; empty: the market's")
+    ascii_name = serializers.CharField(help_text="what exports call it in ASCII; empty: made of its name")
     quota_bytes = serializers.IntegerField(help_text="artifact bytes; 0 = the market's default")
     suspended_at = serializers.DateTimeField(allow_null=True)
     created_at = serializers.DateTimeField()
@@ -79,6 +80,13 @@ class OrganizationPatchIn(In):
     )
     zone = serializers.CharField(
         max_length=64, allow_blank=True, required=False, help_text="IANA time zone of its days and months; empty: the market's"
+    )
+    ascii_name = serializers.RegexField(
+        r"^[\x20-\x7e]*\Z",
+        max_length=200,
+        allow_blank=True,
+        required=False,
+        help_text="what exports call it in ASCII; empty: made of its name",
     )
     is_provider = serializers.BooleanField(required=False, help_text="operators only")
     is_publisher = serializers.BooleanField(required=False, help_text="operators only")
@@ -223,7 +231,7 @@ class OrganizationView(APIView):
         operation_id="organization_update", request=OrganizationPatchIn, responses=OrganizationOut
     )
     def patch(self, request: Request) -> Response:
-        """Change name, region or time zone; operators also its kind and quota."""
+        """Change name, name in ASCII, region or time zone; operators also its kind and quota."""
         given = valid(OrganizationPatchIn(data=request.data))
         return Response(OrganizationOut(accounts.update_organization(caller_of(request), given)).data)
 

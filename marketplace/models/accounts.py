@@ -35,11 +35,23 @@ class Organization(models.Model):
         db_default="",
         help_text="IANA; whose days and months its money has. Empty: the market's",
     )
+    ascii_name = models.CharField(
+        max_length=200,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="what exports call it where only ASCII may stand. Empty: its name without accents, or else its short name",
+    )
     suspended_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     members: models.ManyToManyField[User, Membership] = models.ManyToManyField(
         settings.AUTH_USER_MODEL, through="Membership", related_name="organizations"
     )
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=Q(ascii_name__regex=r"^[\x20-\x7e]*$"), name="organization_ascii_name_is_ascii")
+        ]
 
     def __str__(self) -> str:
         return self.slug

@@ -175,6 +175,12 @@ def test_names_are_in_ascii_where_that_is_asked_for(market: Market) -> None:
     assert (plain["organization_name"], plain["provider_name"]) == ("爱丽丝", "Café")
     assert (row["organization_name"], row["provider_name"]) == (market.alice.slug, "Cafe")
     assert file.isascii()
+    owner = build.client_of(build.alice())
+    assert owner.patch("/api/v1/organization", {"ascii_name": "爱"}).json()["field"] == "ascii_name"
+    assert owner.patch("/api/v1/organization", {"ascii_name": "Ailisi Ltd"}).json()["ascii_name"] == "Ailisi Ltd"
+    [called] = rows_in(fetched(build.alice(), asked(build.alice(), "charges", ascii=True)))
+    [local] = rows_in(fetched(build.alice(), asked(build.alice(), "charges")))
+    assert (called["organization_name"], local["organization_name"]) == ("Ailisi Ltd", "爱丽丝")
 
 
 def test_labels_that_are_not_ascii_are_escaped(market: Market) -> None:

@@ -82,6 +82,15 @@ def test_a_small_month_is_written_row_by_row(market: Market) -> None:  # noqa: F
     assert answer["Repr-Digest"] == f"sha-256=:{b64encode(sha256(body).digest()).decode()}:"
 
 
+def test_an_account_is_called_as_it_calls_itself_in_ascii(market: Market) -> None:  # noqa: F811
+    type(market.alice).objects.update(name="爱丽丝")
+    type(market.alice).objects.filter(pk=market.alice.pk).update(ascii_name="Ailisi Ltd")
+    type(market.bob).objects.filter(pk=market.bob.pk).update(ascii_name="Bob's Iron")
+    found = list(focus_rows(BillingPeriod.objects.get(pk=an_invoiced_month(market).pk)))
+    assert {(row["BillingAccountName"], row["x_BillingAccountLocalName"]) for row in found} == {("Ailisi Ltd", "爱丽丝")}
+    assert {row["ProviderName"] for row in found if row["ChargeCategory"] == "Usage"} == {"Bob's Iron"}
+
+
 def test_rows_add_up_to_the_invoice_and_shares_to_the_charge(market: Market) -> None:  # noqa: F811
     period = an_invoiced_month(market)
     sums: dict[str, Decimal] = defaultdict(Decimal)

@@ -91,3 +91,8 @@ def test_exports_are_listed_and_fetched_later(run: Run, platform: Platform, tmp_
 
 def test_a_month_and_a_window_are_not_asked_for_at_once(run: Run, tmp_path: Path) -> None:
     assert run("export", "focus", "2026-03", "--from", "2026-03-01", "-o", str(tmp_path / "out")).code == 2
+
+
+def test_an_organization_says_what_exports_call_it(run: Run, platform: Platform) -> None:
+    platform.answers["PATCH /organization"] = {"slug": "acme", "ascii_name": "Ailisi Ltd"}
+    assert "exports call acme: Ailisi Ltd" in run("export", "name", "Ailisi Ltd").out
