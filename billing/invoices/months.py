@@ -8,7 +8,7 @@ from datetime import date, datetime
 from typing import Any, Final
 
 from django.conf import settings
-from django.db import connection
+from django.db import connection, transaction
 
 from billing.periods import Outcome, correct_periods, rate_periods, safe_cutoff
 
@@ -52,7 +52,14 @@ def rate_months(organizations: Sequence[int] | None, since: datetime, now: datet
             months[month.replace(day=1)].append(organization)
     done = Outcome()
     for month, customers in sorted(months.items()):
-        cutoff = safe_cutoff()
-        for one in (rate_periods(customers, month, cutoff, final=True), correct_periods(customers, month, cutoff)):
-            done = Outcome(done.charges + one.charges, done.parked + one.parked)
+        one = _rate(customers, month, safe_cutoff())
+        done = Outcome(done.charges + one.charges, done.parked + one.parked)
     return done
+
+
+def _rate(customers: Sequence[int], month: date, cutoff: datetime) -> Outcome:
+    """A month and those before it, together or not at all: the cutoff of the newest charge says what the next run may leave out."""
+    with transaction.atomic():
+        rated = rate_periods(customers, month, cutoff, final=True)
+        corrected = correct_periods(customers, month, cutoff)
+    return Outcome(rated.charges + corrected.charges, rated.parked + corrected.parked)
