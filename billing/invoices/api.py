@@ -107,6 +107,7 @@ class InvoiceLineOut(Out):
 
 class InvoiceTaxOut(Out):
     tax = serializers.CharField()
+    name = serializers.CharField()
     percent = serializers.CharField()
     base = serializers.CharField()
     amount = serializers.CharField()

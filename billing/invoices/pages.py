@@ -9,6 +9,7 @@ import csv
 import io
 from collections.abc import Mapping
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -35,7 +36,10 @@ WORDS: Final[Mapping[str, Mapping[str, str]]] = {
         "usage": "Compute", "whole": "Compute by the month", "fee": "Capability fees",
         "remainder": "Rounding carried forward", "rounding": "Rounding dropped",
         "correction": "late usage of an earlier month", "consumption": "by consumption", "occupancy": "by occupancy",
-        "on": "on", "exact": "exact amount", "of": "of",
+        "on": "on", "exact": "exact amount", "of": "of", "daily_peak": "by the daily peak", "monthly_peak": "by the monthly peak",
+        "result": "by result", "core_second": "core-seconds", "accelerator_second": "accelerator-seconds",
+        "fp32_tflop": "FP32 TFLOP", "gb_moved": "GB moved", "occupancy_second": "core-seconds held", "results": "results",
+        "held_cores": "cores held", "held_accelerators": "accelerators held", "surcharge": "surcharge",
     },
     "zh": {
         "invoice": "账单", "draft": "草稿（尚未出账）", "bill_to": "客户", "issued": "出账日期", "due": "最迟付款",
@@ -45,7 +49,10 @@ WORDS: Final[Mapping[str, Mapping[str, str]]] = {
         "fee": "能力使用费", "remainder": "尾差结转",
         "rounding": "尾差舍去", "correction": "以往月份的补记", "consumption": "按消耗量", "occupancy": "按占用时间",
         "on": "资源池",
-        "exact": "精确金额", "of": "基数",
+        "exact": "精确金额", "of": "计税金额", "daily_peak": "按当日峰值", "monthly_peak": "按当月峰值", "result": "按结果",
+        "core_second": "核·秒", "accelerator_second": "加速卡·秒", "fp32_tflop": "FP32 TFLOP（标准算力）",
+        "gb_moved": "GB 传输", "occupancy_second": "占用核·秒", "results": "个结果", "held_cores": "核（占用峰值）",
+        "held_accelerators": "卡（占用峰值）", "surcharge": "附加费",
     },
 }  # fmt: skip
 
@@ -58,6 +65,7 @@ def document(invoice: Invoice) -> Json:
         "taxes": [
             {
                 "tax": one.rate.tax.code,
+                "name": one.rate.tax.name,
                 "percent": f"{one.percent.normalize():f}",
                 "base": text_of(one.base_micros),
                 "amount": text_of(one.amount_micros),
@@ -146,19 +154,31 @@ def html_of(invoice: Invoice, language: str = "en") -> str:
             "amount": money(line["amount"]),
             "tax": money(line["tax"]),
             "month": f"{timezone.localtime(line['service_from'], zone):%Y-%m}",
+            "exact": _plain(line["exact"]),
+            "used": [f"{_plain(used)} {words.get(meter, meter)}" for meter, used in line["quantities"].items() if used != "0"],
         }
         for line in told["lines"]
     ]
-    sums = [(words[name], money(told[name])) for name in ("net", "tax", "total", "paid", "credited", "open")]
+    sums = [(name, words[name], money(told[name])) for name in ("total", "paid", "credited", "open")]
     shown: Json = {"language": language, "w": words, "invoice": told, "lines": lines}
     shown |= {"issued": day(invoice.finalized_at), "due": day(invoice.due_at and invoice.due_at - INSTANT)}
     shown |= {
         "from": day(invoice.period.starts_at),
         "to": f"{last:%Y-%m-%d}",
+        "net": money(told["net"]),
         "sums": sums,
     }
     shown |= {"taxes": [one | {"amount": money(one["amount"]), "base": money(one["base"])} for one in told["taxes"]]}
     return render_to_string("billing/invoice.html", shown)
+
+
+def _plain(text: str) -> str:
+    """Decimal text without zeros at its end, and thousands apart.
+
+    >>> _plain("1851.851835"), _plain("162000"), _plain("15.000000")
+    ('1,851.851835', '162,000', '15')
+    """
+    return f"{Decimal(text).normalize():,f}"
 
 
 def minor_text(text: str, currency: str) -> str:

@@ -48,7 +48,7 @@ def test_a_customer_sees_the_invoice_its_lines_and_their_charges(invoice: Invoic
         ("fee", False, "0.200000"),
         ("usage", True, "0.030000"),
     ]
-    assert told["taxes"] == [{"tax": "vat", "percent": "6", "base": "1.460000", "amount": "0.090000"}]
+    assert told["taxes"] == [{"tax": "vat", "name": "VAT 增值税", "percent": "6", "base": "1.460000", "amount": "0.090000"}]
     (charge,) = client.get(f"/api/v1/invoices/{invoice.pk}/lines/1/charges").json()["results"]
     assert charge["amount"] == "1.234567"
     assert client.get(f"/api/v1/invoices/{invoice.pk}/lines/9/charges").status_code == 404
@@ -84,7 +84,10 @@ def test_cells_that_a_spreadsheet_would_run_are_harmless(invoice: Invoice) -> No
     assert b"'=cmd()/x" in csv_of(invoice)
 
 
-SAID = {"en": ["Invoice GF-2026-", "late usage of an earlier month", "To be paid"], "zh": ["账单", "以往月份的补记", "应付余额"]}
+SAID = {
+    "en": ["Invoice GF-2026-", "late usage of an earlier month", "To be paid", "1.5 core-seconds", "VAT 增值税 6 %"],
+    "zh": ["账单", "以往月份的补记", "应付余额", "1.5 核·秒", "VAT 增值税 6 %"],
+}
 
 
 @pytest.mark.parametrize(("language", "said"), SAID.items())
@@ -92,6 +95,7 @@ def test_a_pdf_says_what_the_invoice_says_in_both_languages(invoice: Invoice, la
     pages = [page.get_textpage().get_text_range() for page in PdfDocument(pdf_of(invoice, language))]
     for text in [*said, str(invoice.number), "1.55", "2026-03-01", "2026-03-31"]:
         assert text in " ".join(pages).replace("\r\n", " "), text
+    assert "core_second" not in " ".join(pages)
 
 
 def test_a_page_escapes_names(invoice: Invoice) -> None:
