@@ -13,6 +13,7 @@ from rich.console import Console
 
 from demo.accounts import log_in_all
 from demo.job import run_job
+from demo.month import settle_month
 from demo.opening import open_market
 from demo.summary import print_summary
 from gridfare.sdk.errors import GridfareError
@@ -26,6 +27,7 @@ def main() -> int:
         cast = log_in_all(url)
         open_market(cast, console)
         outcomes = run_job(cast.alice, data / "results", console)
+        settle_month(cast, console)
         return print_summary(cast, outcomes, url, console)
     except GridfareError as error:
         console.print(f"[bold red]The demo stopped:[/] {error}")

@@ -16,7 +16,7 @@ from core.stack.ports import HOST
 DEMO = (sys.executable, "-m", "demo")
 # Makes the demo market, as often as you like. Its last line of output is JSON:
 # {"agents": [{"name": "...", "token": "..." or null where the pool has its agent}]}
-SEED = (sys.executable, "manage.py", "seed_demo", "--network")
+SEED = (sys.executable, "manage.py", "seed_demo", "--network", "--month")
 # How many agents of the demo share this machine.
 AGENTS = 3
 # The demo's largest unit fits into it.
@@ -89,6 +89,7 @@ def base_url(port: int) -> str:
 def platform_environment(layout: Layout, port: int, database_url: str, redis_url: str) -> dict[str, str]:
     """What web, worker, beat and the management commands are told."""
     environment = {
+        "GRIDFARE_PAYOUT_HOLD_DAYS": "0",  # so that the demo's last month is paid out at once
         **os.environ,
         "DATABASE_URL": database_url,
         "REDIS_URL": redis_url,

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import json
 from io import StringIO
+from typing import Any
 
 import pytest
 from django.core.management import call_command
+from django.db.models import Count, Sum
+from django.utils import timezone
 
+from billing.invoices.payments import Receipt, record_payment
+from billing.models import Invoice, Payout
+from billing.queries import is_balanced, trial_balance
+from billing.settlement.payouts import gather
+from config.demo_month import UNITS
 from marketplace.models import Pool
+from metering.models import UsageRecord
 from scheduler.models import NetworkLink, NetworkNode
 
 pytestmark = pytest.mark.django_db
@@ -29,3 +38,19 @@ def test_the_demos_backbone_is_imported_once_where_it_is_asked_for() -> None:
     assert there == (42, 132, 3)
     assert len(seeded("--network")) == 3
     assert (NetworkNode.objects.count(), NetworkLink.objects.count(), Pool.objects.count()) == there
+
+
+def test_last_month_is_billed_once_whenever_it_is_asked_for(settings: Any) -> None:
+    settings.PAYOUT_HOLD_DAYS = 0
+    seeded("--month")
+    invoice = Invoice.objects.get(number__isnull=False)
+    usage = UsageRecord.objects.aggregate(records=Count("pk"), core_ms=Sum("core_ms"))
+    assert (invoice.state, usage["records"], invoice.tax_micros > 0) == ("finalized", UNITS, True)
+    assert invoice.period.ends_at < timezone.now()
+    assert is_balanced(trial_balance())
+    receipt = Receipt("demo", invoice.organization_id, "CNY", invoice.total_micros, "operator", timezone.now().date(), [invoice.pk])
+    record_payment(receipt)
+    gather()
+    assert set(Payout.objects.values_list("organization__slug", flat=True)) == {"western-power", "bund-edge", "gridfare"}
+    seeded("--month")
+    assert (Invoice.objects.filter(number__isnull=False).count(), UsageRecord.objects.count()) == (1, UNITS)

@@ -11,6 +11,7 @@ from typing import Any, Final
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import transaction
 
+from config.demo_month import seed_month
 from demo.market import OPERATOR, PARTIES, PASSWORD, POOLS, DemoPool, Party
 from marketplace.models import Agent, Membership, Organization, Pool, Region, User
 from marketplace.services.offers import Terms, publish_offer
@@ -27,9 +28,10 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--network", action="store_true", help="import the backbone that the demo's regions hang on")
+        parser.add_argument("--month", action="store_true", help="bill a task of last month, so that there is an invoice")
         parser.add_argument("--token-for", default="", help="make a new join token for this agent's pool")
 
-    def handle(self, *args: Any, network: bool = False, token_for: str = "", **options: Any) -> None:
+    def handle(self, *args: Any, network: bool = False, month: bool = False, token_for: str = "", **options: Any) -> None:
         with transaction.atomic():
             operator = seed_operator()
             for party in PARTIES:
@@ -37,6 +39,8 @@ class Command(BaseCommand):
             agents = [seed_pool(pool, operator, again=pool.agent == token_for) for pool in POOLS]
             if network and not NetworkNode.objects.exists():
                 import_topology(read_topology(BACKBONE.read_text(), repairs=known_repairs()))
+        if month:
+            seed_month()
         self.stdout.write(json.dumps({"agents": agents}))
 
 
