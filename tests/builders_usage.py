@@ -5,14 +5,19 @@ from __future__ import annotations
 from datetime import timedelta
 from itertools import count
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from django.utils import timezone
 
 from marketplace.models import Organization, Pool
 from metering.events.storing import Taken, take
-from metering.models import QuarantinedEvent
+from metering.models import QuarantinedEvent, ReconciliationRun
+from metering.reconciling.comparing import Tolerance
+from metering.reconciling.reading import counters_of
+from metering.reconciling.running import reconcile
 
 _serial = count(1)
+COUNTER = {"meter": "gpu_hour", "unit": "hour", "from": "2026-06-01", "to": "2026-07-01", "quantity": "1"}
 
 
 def an_event(pool: str | Pool = "TEST-1", customer: str | Organization = "acme", **changes: Any) -> dict[str, Any]:
@@ -37,3 +42,8 @@ def a_kept_event(pool: Pool, customer: Organization) -> QuarantinedEvent:
     """An event of forty days ago, which waits for an operator."""
     sent(pool, an_event(pool, customer, time=timezone.now() - timedelta(days=40)))
     return QuarantinedEvent.objects.latest("pk")
+
+
+def a_reconciliation(pool: Pool) -> ReconciliationRun:
+    """A counter of the pool's owner, compared once."""
+    return reconcile(pool.organization, counters_of([COUNTER | {"pool": pool.identifier}], ZoneInfo("UTC")), Tolerance())

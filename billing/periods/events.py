@@ -13,9 +13,9 @@ from fractions import Fraction
 from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
-from django.db import connection
+from django.db import connection, transaction
 
-from billing.periods.events_sql import AMOUNTS, LISTED, SPAN, SPANS
+from billing.periods.events_sql import AMOUNTS, KEYED, LISTED, SPAN, SPANS
 from billing.periods.rating import Month, Usage
 from metering.peaks import Calendar, Day, calendar_of, digest_of
 from metering.peaks.grid import edges_of, micros_of
@@ -23,7 +23,7 @@ from metering.periods import Subject, days_of_all
 
 
 class Span(NamedTuple):
-    """A meter of a pool that one price list charges to a customer in [since, until) of a month.
+    """A series of events that one price list charges to a customer in [since, until) of a month.
 
     quantum, minimum  of occupancy, in seconds; quantum 0: none
     """
@@ -34,6 +34,7 @@ class Span(NamedTuple):
     pool: int
     meter: str
     unit: str
+    series: int
     since: datetime
     until: datetime
     is_peak: bool
@@ -66,7 +67,7 @@ def reported_of(months: Mapping[int, Month], cutoff: datetime) -> dict[Place, Re
     found: dict[Place, Reported] = {}
     quantities: dict[Place, dict[str, Fraction]] = defaultdict(dict)
     days = _days(spans, months, cutoff)
-    for organization, month, offer, meter, raw, billed, count, digest in _rows(AMOUNTS, _columns(spans) | {"cutoff": cutoff}):
+    for organization, month, offer, meter, raw, billed, count, digest in _of(spans, AMOUNTS, cutoff):
         place = (organization, offer, month)
         one = found.setdefault(place, Reported(Usage(quantities[place], days=days.get(place, {})), 0, {}))
         one.count += count
@@ -88,11 +89,19 @@ def spans_of(months: Mapping[int, Month]) -> list[Span]:
 
 def events_of(spans: Sequence[Span], cutoff: datetime, limit: int) -> list[dict[str, Any]]:
     """The first events of these spans, in the order in which they happened."""
-    rows = _rows(LISTED, _columns(spans) | {"cutoff": cutoff, "limit": limit}) if spans else []
-    return [dict(zip(EVENT, row, strict=True)) for row in rows]
+    return [dict(zip(EVENT, row, strict=True)) for row in (_of(spans, LISTED, cutoff, limit=limit) if spans else [])]
 
 
 EVENT: Final = ("key", "source", "id", "meter", "unit", "time", "accepted_at", "quantity", "value", "gauge", "corrections")
+
+
+def _of(spans: Sequence[Span], statement: str, cutoff: datetime, **more: Any) -> list[Any]:
+    times = {"first": min(span.since for span in spans), "last": max(span.until for span in spans)}
+    with transaction.atomic(savepoint=False):
+        _rows(KEYED, {"on": "off"})
+        found = _rows(statement, _columns(spans) | times | {"cutoff": cutoff} | more)
+        _rows(KEYED, {"on": "on"})
+    return found
 
 
 def _columns(spans: Iterable[Span]) -> dict[str, Any]:

@@ -6,9 +6,11 @@ from typing import Final
 
 from metering.events.quantities import AS_OF, GAUGE, QUANTITY, SAID_BYTES, from_events
 
-# What is charged: a meter of a pool for a time, by one price list. A customer's own list stands in the place of the pool's.
+# What is charged: a series of a pool's events for a time, by one price list. A customer's own list stands in the place of
+# the pool's.
 SPANS: Final = """
-SELECT window_.organization_id, window_.start, offer.id, offer.pool_id, priced.meter, priced.unit, lower(part), upper(part),
+SELECT window_.organization_id, window_.start, offer.id, offer.pool_id, priced.meter, priced.unit, series.id, lower(part),
+       upper(part),
        offer.basis IN ('daily_peak', 'monthly_peak') AND priced.meter <> 'gb_moved',
        coalesce(offer.rules -> 'peak' ->> 'slot_stat', 'avg'),
        coalesce((offer.rules ->> 'quantum_s')::numeric, 0), coalesce((offer.rules ->> 'minimum_s')::numeric, 0)
@@ -24,22 +26,28 @@ SELECT window_.organization_id, window_.start, offer.id, offer.pool_id, priced.m
  CROSS JOIN LATERAL unnest(tstzmultirange(offer.valid * subscription.valid * tstzrange(window_.start, window_.until))
                            - coalesce(own.valid, '{}')) AS part
  CROSS JOIN LATERAL jsonb_each_text(offer.rules -> 'events') AS priced (meter, unit)
- ORDER BY 1, 2, 3, 5, 7
+  JOIN metering_usageseries series ON series.pool_id = offer.pool_id AND series.customer_id = window_.organization_id
+   AND series.meter = priced.meter AND series.unit = priced.unit
+ ORDER BY 1, 2, 3, 5, 7, 8
 """
 
 _COLUMNS: Final = {"organization": "bigint", "month": "timestamptz", "offer": "bigint", "pool": "bigint", "meter": "text",
-                   "unit": "text", "since": "timestamptz", "until": "timestamptz", "is_peak": "boolean", "stat": "text",
+                   "unit": "text", "series": "bigint",
+                   "since": "timestamptz", "until": "timestamptz", "is_peak": "boolean", "stat": "text",
                    "quantum": "numeric", "minimum": "numeric"}  # fmt: skip
 SPAN: Final = tuple(_COLUMNS)
 _SPANS: Final = f"""
   SELECT * FROM unnest({", ".join(f"%({name})s::{kind}[]" for name, kind in _COLUMNS.items())}) AS span ({", ".join(SPAN)})"""
-# The events of the spans: samples where a peak is charged, otherwise quantities and readings. Found by time, as always.
+# The events of the spans: samples where a peak is charged, otherwise quantities and readings. Found by time and read once,
+# however many spans there are: for the rest see `KEYED`.
 _FOUND: Final = f"""
-  FROM (SELECT min(since) AS since, max(until) AS until FROM span) times
-  JOIN ({from_events(*AS_OF)}) ON event.occurred_at >= times.since AND event.occurred_at < times.until
-  JOIN span ON span.organization = series.customer_id AND span.pool = series.pool_id AND span.meter = series.meter
-   AND span.unit = series.unit AND event.occurred_at >= span.since AND event.occurred_at < span.until
-   AND span.is_peak = (event.gauge IS NOT NULL)"""
+  FROM ({from_events(*AS_OF)})
+  JOIN span ON span.series = event.series_id AND event.occurred_at >= span.since AND event.occurred_at < span.until
+   AND span.is_peak = (event.gauge IS NOT NULL)
+ WHERE event.occurred_at >= %(first)s AND event.occurred_at < %(last)s AND event.series_id = ANY(%(series)s)"""
+# Events are joined by key. Left to itself PostgreSQL may take a month of events for a few, and read them once per span: 200
+# customers with 300,000 events took 35 seconds.
+KEYED: Final = "SELECT set_config('enable_nestloop', %(on)s, true)"
 
 
 def _occupied(seconds: str) -> str:

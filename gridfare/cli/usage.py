@@ -131,6 +131,74 @@ def show_taken(out: Output, taken: UsageTaken) -> None:
         raise typer.Exit(1)
 
 
+@usage_app.command("reconcile")
+def reconcile(
+    ctx: typer.Context,
+    file: Annotated[
+        Path | None, typer.Argument(help="CSV with pool,meter,unit,from,to,quantity[,customer], or JSON like it, a line each.")
+    ] = None,
+    again: Annotated[int | None, typer.Option("--again", min=1, help="Instead of a file: this one, as of now.")] = None,
+    relative: Annotated[str, typer.Option(help="How far off is within, as a part of the platform's: 0.01.")] = "0",
+    absolute: Annotated[str, typer.Option(help="The same as a quantity; the larger of the two counts.")] = "0",
+    name: Annotated[str, typer.Option(help="What to call it.")] = "",
+    zone: Annotated[str | None, typer.Option(help="Time zone of days in the file.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare your pools' own counters with what the platform knows; exit code 1 where they are off or missing."""
+    if (file is None) == (again is None):
+        raise typer.BadParameter("give a FILE, or --again NUMBER")
+    client = open_client(ctx)
+    if again is not None:
+        client.reconcile_again(again)
+        made = client.reconciliation(again)
+    else:
+        made = client.reconcile_usage(_counters(file or Path()), relative=relative, absolute=absolute, name=name, zone=zone)
+    _show_report(Output(as_json), made, list(client.reconciliation_rows(made["number"])))
+
+
+def _counters(file: Path) -> Any:
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise typer.BadParameter(f"{file} cannot be read: {error}") from None
+    return list(events_of(text)) if text.lstrip()[:1] in {"{", "["} else text
+
+
+@usage_app.command("reconciliations")
+def reconciliations(ctx: typer.Context, as_json: AsJson = False) -> None:
+    """Reconciliations of your counters, newest first."""
+    found = list(open_client(ctx).reconciliations())
+    rows = [(one["number"], one["name"], local(one["created_at"]), len(one["runs"]), _counts(one)) for one in found]
+    lines = table(["number", "name", "at", "runs", "last"], rows, right=["number", "runs"])
+    Output(as_json).show(found, lines if rows else "nothing was reconciled")
+
+
+@usage_app.command("reconciliation")
+def reconciliation(
+    ctx: typer.Context,
+    number: Annotated[int, typer.Argument(min=1)],
+    status: Annotated[str | None, typer.Option(help="matched, within, off, missing_here or missing_there.")] = None,
+    run: Annotated[int | None, typer.Option(min=1, help="By default the last.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """The report of one of them."""
+    client = open_client(ctx)
+    _show_report(Output(as_json), client.reconciliation(number), list(client.reconciliation_rows(number, status=status, run=run)))
+
+
+def _counts(made: dict[str, Any]) -> str:
+    return ", ".join(f"{count} {status}" for status, count in made["runs"][-1]["counts"].items() if count) or "nothing"
+
+
+def _show_report(out: Output, made: dict[str, Any], found: list[dict[str, Any]]) -> None:
+    names = ("status", "pool", "customer", "meter", "unit", "from", "to", "theirs", "ours", "difference")
+    rows = [[local(row[name]) if name in {"from", "to"} else row[name] for name in names] for row in found]
+    lines = table(list(names), rows, right=["theirs", "ours", "difference"])
+    out.show(made | {"rows": found}, f"reconciliation {made['number']}: {_counts(made)}", *([lines] if rows else []))
+    if any(row["status"] not in {"matched", "within"} for row in found):
+        raise typer.Exit(1)
+
+
 @usage_app.command("quarantine")
 def quarantine(
     ctx: typer.Context,

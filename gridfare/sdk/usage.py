@@ -90,6 +90,45 @@ class UsageCalls(Calls):
             done += len(batch)
         return taken
 
+    def reconcile_usage(
+        self,
+        counters: str | Sequence[dict[str, Any]],
+        *,
+        relative: str = "0",
+        absolute: str = "0",
+        name: str = "",
+        zone: str | None = None,
+    ) -> dict[str, Any]:
+        """Compare counters of your pools with what the platform knows: CSV text, or `{pool, meter, unit, from, to, quantity}` each.
+
+        relative, absolute  how far off is within, as a part of ours and as a quantity; the larger counts
+        """
+        kind = "text/csv" if isinstance(counters, str) else "application/json"
+        content = counters.encode() if isinstance(counters, str) else json.dumps(list(counters)).encode()
+        params = {"relative": relative, "absolute": absolute, "name": name} | ({"zone": zone} if zone else {})
+        answer: dict[str, Any] = self.http.json(
+            "POST", "/usage/reconciliations", params=params, content=content, headers={"Content-Type": kind}
+        )
+        return answer
+
+    def reconciliations(self, *, most: int | None = None) -> Iterator[dict[str, Any]]:
+        """Reconciliations of your counters with their runs, newest first."""
+        return self.http.pages("/usage/reconciliations", most=most)
+
+    def reconciliation(self, number: int) -> dict[str, Any]:
+        """One of them."""
+        answer: dict[str, Any] = self.http.get(f"/usage/reconciliations/{number}")
+        return answer
+
+    def reconciliation_rows(self, number: int, *, status: str | None = None, run: int | None = None) -> Iterator[dict[str, Any]]:
+        """The report of a run, by default the last. `status` is matched, within, off, missing_here or missing_there."""
+        return self.http.pages(f"/usage/reconciliations/{number}/rows", status=status, run=run)
+
+    def reconcile_again(self, number: int) -> dict[str, Any]:
+        """Compare the same counters with what the platform knows now."""
+        answer: dict[str, Any] = self.http.post(f"/usage/reconciliations/{number}/runs")
+        return answer
+
     def usage_quarantine(self, state: str | None = None) -> Iterator[QuarantinedEvent]:
         """Events that were not counted, newest first. `state` is open, accepted or refused."""
         return self.http.pages("/usage/quarantine", state=state)

@@ -1,5 +1,5 @@
 """Metering in the operators' pages."""
 
-from metering.admin import events, records
+from metering.admin import events, reconciliations, records
 
-__all__ = ["events", "records"]
+__all__ = ["events", "reconciliations", "records"]

@@ -1,5 +1,5 @@
-"""Usage's doors: events in, decisions on what was kept apart, usage out."""
+"""Usage's doors: events in, decisions on what was kept apart, counters compared, usage out."""
 
-from metering.api import events, usage
+from metering.api import events, reconciliations, usage
 
-urlpatterns = [*events.urlpatterns, *usage.urlpatterns]
+urlpatterns = [*events.urlpatterns, *reconciliations.urlpatterns, *usage.urlpatterns]

@@ -10,15 +10,19 @@ def from_events(accepted: str = "true", earlier_accepted: str = "true", fix_acce
 
     accepted, earlier_accepted, fix_accepted  conditions on `event`, `earlier` and `fix`, where facts are asked for as of a moment
 
+    Both are looked up event by event: however wrong the planner's guess of how many there are, each costs one look at an index,
+    and nothing where there is no correction at all.
+
     A counter's reading counts the difference to the one before it in its boot; without one before it, all of it. What went
     backwards counts nothing.
     """
     return f"""
   metering_usageevent event
   JOIN metering_usageseries series ON series.id = event.series_id AND {accepted}
-  LEFT JOIN (SELECT DISTINCT ON (fix.event_id) fix.event_id, fix.revision, fix.quantity, fix.gauge, fix.digest, fix.accepted_at
-               FROM metering_usagecorrection fix WHERE {fix_accepted}
-              ORDER BY fix.event_id, fix.revision DESC) fix ON fix.event_id = event.key
+  LEFT JOIN LATERAL (
+       SELECT fix.revision, fix.quantity, fix.gauge, fix.digest, fix.accepted_at FROM metering_usagecorrection fix
+        WHERE EXISTS (SELECT FROM metering_usagecorrection) AND fix.event_id = event.key AND {fix_accepted}
+        ORDER BY fix.revision DESC LIMIT 1) fix ON true
   LEFT JOIN LATERAL (
        SELECT earlier.value, earlier.seq FROM metering_usageevent earlier
         WHERE event.value IS NOT NULL AND earlier.value IS NOT NULL AND earlier.series_id = event.series_id

@@ -73,6 +73,27 @@ SELECT asked.place, 'events', series.provider_id, series.pool_id, NULL::bigint, 
  WHERE event.gauge IS NULL AND series.meter <> 'heartbeat'
  GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9"""
 
+# What a provider's pools did, by customer: (place of the period from 1, pool, customer, meter, unit, quantity, facts).
+POOL_SUMS: Final = f"""
+WITH asked AS MATERIALIZED (
+  SELECT place, begins, ends FROM unnest(%(begins)s::timestamptz[], %(ends)s::timestamptz[]) WITH ORDINALITY
+                                  AS asked (begins, ends, place)
+)
+SELECT added.place, added.pool_id, added.organization_id, meters.meter, meters.unit, meters.quantity, added.facts
+  FROM (SELECT asked.place, usage.pool_id, usage.organization_id, {_SUMS}, count(*) AS facts
+          FROM asked JOIN metering_usagerecord usage ON usage.ended_at >= asked.begins AND usage.ended_at < asked.ends
+         WHERE usage.provider_id = %(provider)s AND usage.measured_at < %(cutoff)s AND {STANDS}
+         GROUP BY 1, 2, 3) added
+ CROSS JOIN LATERAL (VALUES {_ROWS}) AS meters (meter, unit, quantity)
+ WHERE meters.meter = ANY(%(meters)s)
+ UNION ALL
+SELECT asked.place, series.pool_id, series.customer_id, series.meter, series.unit, sum({QUANTITY}), count(*)
+  FROM asked
+  JOIN ({from_events(*AS_OF)}) ON event.occurred_at >= asked.begins AND event.occurred_at < asked.ends
+ WHERE event.gauge IS NULL AND series.meter <> 'heartbeat' AND series.provider_id = %(provider)s AND series.meter = ANY(%(meters)s)
+ GROUP BY 1, 2, 3, 4, 5
+"""
+
 QUANTITIES: Final = f"""
 WITH asked AS MATERIALIZED (
   SELECT place, organization, begins, ends

@@ -85,7 +85,7 @@ from tests.builders_periods import MARCH, at, close, period_market, used
 from tests.builders_settlement import a_payout
 from tests.builders_storage import a_replica
 from tests.builders_tasks import FakeAgent, a_task, a_version, run_to_end
-from tests.builders_usage import a_kept_event, an_event, sent
+from tests.builders_usage import a_kept_event, a_reconciliation, an_event, sent
 from tests.builders_wallet import give, owe
 from tests.builders_webhooks import Receiver, an_endpoint, tell
 
@@ -148,6 +148,7 @@ def everything() -> Task:
     sent(metering, an_event(metering, alice().organization))
     rebuild()
     a_kept_event(metering, alice().organization)
+    a_reconciliation(metering)
     event = UsageEvent.objects.latest("accepted_at")
     right = {"source": event.series.source, "id": event.external_id, "name": f"fix-{next(_serial)}", "quantity": "2"}
     correct_events(metering.organization, [right])

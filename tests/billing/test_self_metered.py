@@ -7,8 +7,9 @@ from decimal import Decimal
 from typing import Any, Final
 
 import pytest
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, connection, transaction
 from django.db.backends.postgresql.psycopg_any import DateTimeTZRange
+from django.test.utils import CaptureQueriesContext
 
 from billing.invoices.months import rate_months
 from billing.models import ParkedPeriod, PeriodCharge, Subscription
@@ -193,6 +194,7 @@ def test_slots_that_nobody_vouches_for_park_the_charge() -> None:
 def test_a_price_that_changes_at_noon_takes_the_slots_of_its_own_half_of_the_day() -> None:
     days = [Day(date(2026, 3, 3), (1,) * 144 + (None,) + (7,) * 143), Day(date(2026, 3, 4), (9,) * 288)]
     market = peak_market("month_max")
+    report(market, "2026-03-03 10:00", type="bandwidth", unit="Mbit/s", gauge="5")
     noon = agreed_span(market, "2026-03-03 12:00", "2026-03-04 00:00")
     assert within(days, [noon], SHANGHAI) == [Day(date(2026, 3, 3), (0,) * 144 + (None,) + (7,) * 143)]
 
@@ -290,6 +292,16 @@ def test_a_preview_shows_what_is_reported_so_far_and_posts_nothing() -> None:
     report(market, "2026-03-03 10:00")
     assert rate_periods([market.alice.pk], MARCH, safe_cutoff(), final=False).charges == 1
     assert not PeriodCharge.objects.exists()
+
+
+def test_events_are_read_once_however_many_subscribers_there_are() -> None:
+    """Left to itself PostgreSQL read all events of the month once per span."""
+    market = metered_market()
+    report(market, "2026-03-03 10:00")
+    with CaptureQueriesContext(connection) as told:
+        close(market)
+    asked = [query["sql"] for query in told if "enable_nestloop" in query["sql"] or "sum(coalesce(fix.quantity" in query["sql"]]
+    assert ["'off'" in asked[0], "sum(" in asked[1], "'on'" in asked[2]] == [True, True, True]
 
 
 def test_any_number_of_subscribers_takes_the_same_statements(django_assert_max_num_queries: Any) -> None:

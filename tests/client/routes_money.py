@@ -187,6 +187,41 @@ def correct_events(handler: Handler, _: Json) -> Json:
     return {"counts": {status: 1}, "rows": [row]}
 
 
+COUNTS = {"matched": 1, "within": 0, "off": 1, "missing_here": 0, "missing_there": 0}
+RECONCILED = {
+    "number": 6, "provider": "bobs", "name": "June", "relative": "0.01", "absolute": "0", "created_at": "2026-07-01T00:00:00Z",
+    "runs": [{"run": 1, "cutoff": "2026-07-01T00:00:00Z", "counts": COUNTS}],
+}  # fmt: skip
+
+
+@route("POST", "/usage/reconciliations")
+def begin_reconciliation(handler: Handler, _: Json) -> Json:
+    return RECONCILED | {"name": handler.query.get("name", "")}
+
+
+@route("GET", "/usage/reconciliations")
+def list_reconciliations(handler: Handler, _: Json) -> Json:
+    return handler.page([RECONCILED])
+
+
+@route("GET", "/usage/reconciliations/(?P<number>[0-9]+)")
+def read_reconciliation(handler: Handler, _: Json) -> Json:
+    return RECONCILED
+
+
+@route("GET", "/usage/reconciliations/(?P<number>[0-9]+)/rows")
+def reconciliation_rows(handler: Handler, _: Json) -> Json:
+    row = {"run": 1, "pool": POOL, "customer": None, "meter": "gpu_hour", "unit": "hour", "from": "2026-06-01T00:00:00Z",
+           "to": "2026-07-01T00:00:00Z", "theirs": "10", "ours": "12", "difference": "-2", "facts": 3}  # fmt: skip
+    rows = [row | {"status": status} for status in ("off", "matched")]
+    return handler.page([one for one in rows if handler.query.get("status") in {None, one["status"]}])
+
+
+@route("POST", "/usage/reconciliations/(?P<number>[0-9]+)/runs")
+def reconcile_again(handler: Handler, _: Json) -> Json:
+    return {"run": 2, "cutoff": "2026-07-02T00:00:00Z", "counts": COUNTS}
+
+
 @route("GET", "/subscriptions")
 def subscriptions(handler: Handler, _: Json) -> Json:
     return handler.page([SUBSCRIPTION | {"to": None}])

@@ -66,3 +66,17 @@ def test_an_event_is_put_right_by_name(run: Run) -> None:
     refused = run("usage", "correct", "/slurm", "e1", "--name", "c1", "--gauge", "2")
     assert (refused.code, "no gauge" in refused.out) == (1, True)
     assert run("usage", "correct", "/slurm", "e1", "--name", "c1").code == 2
+
+
+def test_counters_are_reconciled_shown_and_compared_again(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "june.csv"
+    file.write_text("pool,meter,unit,from,to,quantity\nP,gpu_hour,hour,2026-06-01,2026-07-01,10\n")
+    done = run("usage", "reconcile", str(file), "--relative", "0.01", "--name", "June")
+    assert (done.code, "1 matched, 1 off" in done.out, "-2" in done.out) == (1, True, True)
+    file.write_text('{"pool": "P", "meter": "gpu_hour"}\n')
+    assert run("usage", "reconcile", str(file), "--json").json["rows"][0]["status"] == "off"
+    assert run("usage", "reconcile", "--again", "6").code == 1
+    assert run("usage", "reconcile").code == 2
+    assert run("usage", "reconcile", str(tmp_path / "none")).code == 2
+    assert "June" in run("usage", "reconciliations").out
+    assert run("usage", "reconciliation", "6", "--status", "matched").code == 0

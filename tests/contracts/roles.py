@@ -157,6 +157,11 @@ GET usage.csv                                                  alice 401 401 200
 GET usage/days                                                 alice 401 401 200 403 200 200 200 200
 POST usage/corrections                                         bob   401 401 200 403 403 200 200 200
 POST usage/events                                              bob   401 401 200 403 403 200 200 200
+GET usage/reconciliations                                      bob   401 401 200 200 200 200 200 200
+POST usage/reconciliations                                     bob   401 401 422 403 403 201 201 422
+GET usage/reconciliations/<number>                             bob   401 401 404 200 200 200 200 200
+GET usage/reconciliations/<number>/rows                        bob   401 401 404 200 200 200 200 200
+POST usage/reconciliations/<number>/runs                       bob   401 401 404 403 403 201 201 201
 GET usage/quarantine                                           bob   401 401 200 200 200 200 200 200
 POST usage/quarantine/<number>/accept                          bob   401 401 403 403 403 403 403 200
 POST usage/quarantine/<number>/refuse                          bob   401 401 403 403 403 403 403 200

@@ -42,7 +42,7 @@ from tests.builders_periods import at, close, period_offer, used
 from tests.builders_settlement import a_payout
 from tests.builders_storage import a_replica
 from tests.builders_tasks import FakeAgent, a_task, a_version, run_to_end
-from tests.builders_usage import a_kept_event
+from tests.builders_usage import COUNTER, a_kept_event, a_reconciliation
 from tests.builders_webhooks import an_endpoint, caller_for
 from tests.contracts.roles import ROLES, TABLE
 from tests.contracts.test_routes_guarded import methods_of, patterns, routes
@@ -66,6 +66,7 @@ BODIES: Final[dict[str, Any]] = {
     "POST capabilities": {"manifest": a_manifest(name="another")},
     "POST artifacts/<id>/replicate": {"regions": ["guizhou"]},
     "POST artifacts/<id>/pin": {"until": (timezone.now() + timedelta(days=3)).isoformat()},
+    "POST usage/reconciliations": [COUNTER | {"pool": "<identifier>"}],
     "POST usage/corrections": {"corrections": [{"id": "unreadable"}]},
     "POST usage/events": [{"id": "unreadable"}],
     "POST contracts": {"organization": "acme"},
@@ -115,7 +116,7 @@ BODIES: Final[dict[str, Any]] = {
 # what the number in a path is of
 NUMBERS: Final = {
     "usage/quarantine": "kept", "usage/records": "usage", " charges/": "charge", "period-charges": "month", "parked": "parked",
-    "subscriptions": "subscription",
+    "subscriptions": "subscription", "usage/reconciliations": "reconciliation",
     " /charges/": "charge",
 }  # fmt: skip
 QUERIES: Final = {
@@ -189,6 +190,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
         "charge": str(Charge.objects.get(usage=usage).pk),
         "month": str(charged.pk),
         "parked": str(parked.pk),
+        "reconciliation": str(a_reconciliation(pool).reconciliation_id),
         "subscription": str(subscribe(alice.organization, build.a_pool().identifier, None).pk),
         "invoice": str(make_invoice(make_period(alice.organization)).pk),
         "billing_period": str(a_parked_month(alice.organization).pk),
