@@ -10,6 +10,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from billing.credit import admin as _credit  # noqa: F401
+from billing.disputes import admin as _disputes  # noqa: F401  registers its pages
 from billing.exports import admin as _exports  # noqa: F401
 from billing.invoices import admin as _invoices  # noqa: F401  registers its pages
 from billing.invoices import tax_admin as _taxes  # noqa: F401
@@ -134,12 +135,12 @@ def _totals(task: Task) -> tuple[Any, ...]:
 
 @panel(UsageRecord)
 def charge_of_usage(usage: UsageRecord) -> Panel | None:
-    return table("Charge 结算", _CHARGES, _charge_lines(Charge.objects.filter(usage=usage)))
+    return table("Charge 结算", _CHARGES, _charge_lines(Charge.objects.filter(task=usage.task_id, usage=usage)))
 
 
 @panel(UsageRecord)
 def postings_of_usage(usage: UsageRecord) -> Panel | None:
-    entries = list(Charge.objects.filter(usage=usage, entry__isnull=False).values_list("entry", flat=True))
+    entries = list(Charge.objects.filter(task=usage.task_id, usage=usage, entry__isnull=False).values_list("entry", flat=True))
     return _postings("Postings of its entry", JournalEntry.objects.filter(pk__in=entries))
 
 

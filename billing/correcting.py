@@ -30,12 +30,12 @@ DUE: Final = f"""
 SELECT revised.id, first.id, sums.amount, sums.provider, sums.publisher, sums.platform, spent.micros
   FROM metering_usagerecord revised
   JOIN metering_usagerecord base ON base.attempt_id = revised.attempt_id AND base.revision = 0
-  JOIN billing_charge first ON first.usage_id = base.id
+  JOIN billing_charge first ON first.usage_id = base.id AND first.kind = 'usage'
   CROSS JOIN LATERAL (
        SELECT sum(amount_micros)::bigint AS amount, sum(provider_micros)::bigint AS provider,
               sum(publisher_micros)::bigint AS publisher, sum(platform_micros)::bigint AS platform
          FROM billing_charge charge JOIN metering_usagerecord usage ON usage.id = charge.usage_id
-        WHERE charge.task_id = revised.task_id AND usage.attempt_id = revised.attempt_id) sums
+        WHERE charge.task_id = revised.task_id AND usage.attempt_id = revised.attempt_id AND charge.kind <> 'refund') sums
   CROSS JOIN LATERAL (
        SELECT coalesce(sum(amount_micros), 0)::bigint AS micros FROM billing_charge charge
         WHERE charge.task_id = revised.task_id AND charge.payer = 'user') spent
@@ -67,7 +67,7 @@ def correct_usage(number: int, changes: dict[str, int]) -> UsageRecord:
     """Write a correction of a usage record and charge the difference; one by period is charged with its month.
 
     changes  column -> its right value (metering.services.CORRECTABLE)
-    Raises NotFound `usage_unknown`, Conflict `usage_corrected | task_not_settled`, Invalid `usage_invalid`.
+    Raises NotFound `usage_unknown`, Conflict `usage_corrected | task_not_settled | usage_refunded`, Invalid `usage_invalid`.
     """
     with transaction.atomic():
         with connection.cursor() as cursor:
@@ -78,6 +78,8 @@ def correct_usage(number: int, changes: dict[str, int]) -> UsageRecord:
         task = Task.objects.select_for_update().get(pk=base.task_id)
         if task.settled_at is None:
             raise Conflict("task_not_settled", "the task is not charged yet: correct it afterwards")
+        if Charge.objects.filter(task=task, kind="refund", usage__attempt=base.attempt_id).exists():
+            raise Conflict("usage_refunded", "a dispute about this attempt was decided: nothing of it is charged anew")
         made = revise(base, changes)
         charge_corrections([made.pk])
     return made

@@ -12,6 +12,7 @@ from billing.credit.proving import prove_credit
 from billing.credit.settling import settle_from_wallet
 from billing.credit.wallet import expire_grants
 from billing.credit.watching import watch_credit
+from billing.disputes.deciding import time_out
 from billing.exports.requesting import JOB as EXPORT
 from billing.exports.running import run_waiting, sweep_exports
 from billing.invoices.closing import close_all
@@ -92,6 +93,12 @@ def export_job() -> None:
     awake(EXPORT)
     sweep_exports()
     run_waiting(SECONDS)
+
+
+@shared_task(name="billing.disputes")
+def disputes_job() -> None:
+    """Every hour: decide for the customer what nobody answered in time."""
+    time_out()
 
 
 @shared_task(name="billing.preview")

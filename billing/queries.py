@@ -57,8 +57,8 @@ _KEYS: Final = {
     "month": "to_char(charge.charged_at AT TIME ZONE %(zone)s, 'YYYY-MM')",
     "organization": "customer.slug",
 }
-# A corrected record counts as it was charged first; what the correction changes in money has a line of its own.
-_ONCE: Final = "charge.kind <> 'delta'"
+# A record that was corrected or disputed counts as it was charged first; what that changes in money has a line of its own.
+_ONCE: Final = "charge.kind NOT IN ('delta', 'refund')"
 
 
 def _sum(quantity: str, size: str) -> str:

@@ -1,4 +1,4 @@
-"""What billing tells those who listen (docs/webhooks.md): invoices, payments, payouts, budgets. Set-based.
+"""What billing tells those who listen (docs/webhooks.md): invoices, payments, payouts, disputes, budgets. Set-based.
 
 Called in the transaction of the fact, whose rows the caller holds locked. Where no endpoint listens, nothing is read.
 """
@@ -13,7 +13,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from billing.credit.watching import Alert
-from billing.models import Export, Invoice, Payment, Payout
+from billing.models import Dispute, Export, Invoice, Payment, Payout
 from core.money import text_of
 from marketplace.models import Budget, WebhookEndpoint
 from marketplace.webhooks.outbox import Event, publish
@@ -41,6 +41,21 @@ _PAYMENT: Final = {
     "received_on": "2026-06-12",
 }
 _PAYOUT: Final = {"id": 9, "state": "paid", "amount": "57.780000", "currency": "CNY", "reason": ""}
+_DISPUTE: Final = {
+    "id": 12,
+    "state": "open",
+    "reason": "wrong_result",
+    "customer": "acme",
+    "provider": "bobs-pools",
+    "publisher": "carols-programs",
+    "charges": 3,
+    "disputed": "12.840000",
+    "awarded": "0.000000",
+    "currency": "CNY",
+    "position": "",
+    "outcome": "",
+    "answer_until": "2026-06-26T08:04:11.250000Z",
+}
 _BUDGET: Final = {
     "id": 3,
     "name": "rendering",
@@ -68,6 +83,10 @@ _EXPORT: Final = {
 _NO_FILE: Final = {"bytes": None, "sha256": "", "expires_at": None}
 TYPES: Final = [
     EventType("budget.reached", "a budget's threshold was reached, once per period", _BUDGET),
+    EventType("dispute.answered", "its provider accepted or contested it", _DISPUTE | {"state": "answered", "position": "accepts"}),
+    EventType("dispute.decided", "it is upheld, partly or rejected", _DISPUTE | {"state": "decided", "outcome": "rejected"}),
+    EventType("dispute.opened", "a customer doubts charges; told to all its parties", _DISPUTE),
+    EventType("dispute.withdrawn", "the customer gave it up", _DISPUTE | {"state": "withdrawn"}),
     EventType("export.failed", "it cannot be written", _EXPORT | {"state": "failed", "reason": "number_too_large: …"} | _NO_FILE),
     EventType("export.ready", "its file can be fetched, until it expires", _EXPORT),
     EventType("invoice.finalized", "it is numbered and final", _INVOICE),
@@ -122,6 +141,16 @@ def tell_export(export: Export, at: datetime) -> int:
     return publish([_event(export, f"export.{export.state}", f"export/{export.pk}", data, at, export.state)])
 
 
+def tell_disputes(disputes: Iterable[int], told: str, at: datetime) -> int:
+    """Tell customer, provider and publisher what happened to disputes: opened, answered, decided or withdrawn."""
+    rows = Dispute.objects.filter(pk__in=list(disputes)).select_related("organization", "provider", "publisher").order_by("pk")
+    return publish(
+        Event(party, f"dispute.{told}", f"dispute/{one.pk}", _dispute(one), at, f"dispute/{one.pk}/{told}")
+        for one in rows
+        for party in sorted({one.organization_id, one.publisher_id, one.provider_id or one.publisher_id})
+    )
+
+
 def tell_alerts(alerts: Sequence[Alert]) -> None:
     """Tell of budgets' thresholds that were reached just now."""
     budgets = {one.pk: one for one in _heard(Budget.objects.filter(pk__in={alert.budget for alert in alerts}))}
@@ -145,6 +174,13 @@ def _invoice(one: Invoice) -> dict[str, Any]:
     data = {"id": one.pk, "number": one.number, "state": one.state, "from": one.period.starts_at, "to": one.period.ends_at}
     data |= {"zone": one.period.zone, "currency": one.currency, "due_at": one.due_at}
     return data | {name: text_of(micros) for name, micros in amounts.items()}
+
+
+def _dispute(one: Dispute) -> dict[str, Any]:
+    data = {"id": one.pk, "state": one.state, "reason": one.reason, "currency": one.currency, "charges": one.charges_count}
+    data |= {"customer": one.organization.slug, "provider": one.provider and one.provider.slug, "publisher": one.publisher.slug}
+    data |= {"position": one.position, "outcome": one.outcome, "answer_until": one.answer_until}
+    return data | {"disputed": text_of(one.disputed_micros), "awarded": text_of(one.awarded_micros)}
 
 
 def _alert(budget: Budget, alert: Alert) -> dict[str, Any]:

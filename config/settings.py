@@ -199,6 +199,8 @@ PAYOUT_HOLD_DAYS = env_int("GRIDFARE_PAYOUT_HOLD_DAYS", 7)  # shares wait so lon
 PAYOUT_MINIMUM = env_int("GRIDFARE_PAYOUT_MINIMUM", 10)  # in whole units of the currency; less waits for the next run
 PAYOUT_GUARANTEED = env_bool("GRIDFARE_PAYOUT_GUARANTEED", False)  # payees do not wait for customers to pay
 PAYOUT_GATEWAY = "sandbox"
+DISPUTE_DAYS = env_int("GRIDFARE_DISPUTE_DAYS", 60)  # so long after it was made a charge can be disputed
+DISPUTE_ANSWER_DAYS = env_int("GRIDFARE_DISPUTE_ANSWER_DAYS", 14)  # a dispute nobody answers is then decided for the customer
 SANDBOX_REFUSES = frozenset((env("GRIDFARE_SANDBOX_REFUSES") or "").split())  # payees to whom the sandbox sends nothing
 INVOICE_ISSUER = env("GRIDFARE_INVOICE_ISSUER") or "GF"  # begins the numbers of invoices: GF-2026-000001
 LOOK_BACK_MONTHS = env_int("GRIDFARE_LOOK_BACK_MONTHS", 2)  # late usage of older months waits for an operator's word
@@ -245,6 +247,7 @@ CELERY_BEAT_SCHEDULE = {
     "seal": {"task": "billing.seal", "schedule": timedelta(seconds=30), "options": {"expires": 30}},
     "close": {"task": "billing.close", "schedule": crontab(minute=10), "options": {"expires": 3000}},
     "payout": {"task": "billing.payout", "schedule": timedelta(hours=1), "options": {"expires": 3000}},
+    "disputes": {"task": "billing.disputes", "schedule": crontab(minute=40), "options": {"expires": 3000}},
     "prove": {"task": "billing.prove", "schedule": crontab(hour=3, minute=0), "options": {"expires": 3600}},
     "export": {"task": "billing.export", "schedule": timedelta(seconds=10), "options": {"expires": 10}},
     "preview": {"task": "billing.preview", "schedule": crontab(hour=2, minute=0), "options": {"expires": 3600}},
@@ -299,6 +302,11 @@ SPECTACULAR_SETTINGS = {
         "GatewayPaymentStateEnum": "billing.models.GatewayPayment.State",
         "PayoutStateEnum": "billing.models.Payout.State",
         "PayoutAttemptStateEnum": "billing.models.PayoutAttempt.State",
+        "DisputeStateEnum": "billing.models.Dispute.State",
+        "DisputeReasonEnum": "billing.models.Dispute.Reason",
+        "DisputeOutcomeEnum": "billing.models.Dispute.Outcome",
+        "DisputePositionEnum": "billing.models.Dispute.Position",
+        "DisputedChargeStateEnum": "billing.models.DisputedCharge.State",
         "VersionStateEnum": "marketplace.models.CapabilityVersion.State",
     },
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],

@@ -38,6 +38,7 @@ urlpatterns = [
     path("api/v1/", include("billing.invoices.freed_api")),
     path("api/v1/", include("billing.invoices.tax_api")),
     path("api/v1/", include("billing.settlement.api")),
+    path("api/v1/", include("billing.disputes.api")),
     path("api/v1/", include("billing.ledger.api")),
     path("api/v1/", include("billing.credit.api")),
     path("api/v1/", include("billing.credit.budget_api")),

@@ -23,6 +23,7 @@ from marketplace.scopes import BILLING_READ
 
 ROLES: Final = ("provider", "publisher")
 MEANING: Final = {
+    "disputed": "the customer doubts it: it waits for a decision",
     "unpaid": "the customer has not paid yet",
     "held_back": "paid by the customer, goes out after the hold-back days",
     "due": "goes out with the next run",

@@ -21,6 +21,7 @@ from gridfare.sdk.accounts import AccountCalls
 from gridfare.sdk.capabilities import CapabilityCalls
 from gridfare.sdk.charges import ChargeCalls
 from gridfare.sdk.credit import CreditCalls
+from gridfare.sdk.disputes import DisputeCalls
 from gridfare.sdk.errors import NotLoggedIn
 from gridfare.sdk.exports import ExportCalls
 from gridfare.sdk.http import Http, Retry
@@ -47,6 +48,7 @@ class Client(
     AccountCalls,
     ChargeCalls,
     CreditCalls,
+    DisputeCalls,
     ExportCalls,
     InvoiceCalls,
     LedgerCalls,

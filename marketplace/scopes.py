@@ -14,6 +14,7 @@ PROVIDERS_WRITE: Final = "providers:write"
 CAPABILITIES_READ: Final = "capabilities:read"
 CAPABILITIES_WRITE: Final = "capabilities:write"
 BILLING_READ: Final = "billing:read"
+BILLING_WRITE: Final = "billing:write"
 ORGANIZATION_READ: Final = "organization:read"
 ORGANIZATION_WRITE: Final = "organization:write"
 EVERYTHING: Final = "*"
@@ -23,7 +24,7 @@ OPERATOR: Final = "operator"
 PUBLIC: Final = "public"
 
 _VIEWER: Final = frozenset({TASKS_READ, ARTIFACTS_READ, PROVIDERS_READ, CAPABILITIES_READ, ORGANIZATION_READ})
-_BILLING: Final = _VIEWER | {BILLING_READ}
+_BILLING: Final = _VIEWER | {BILLING_READ, BILLING_WRITE}
 _MEMBER: Final = _BILLING | {TASKS_WRITE, ARTIFACTS_WRITE, PROVIDERS_WRITE, CAPABILITIES_WRITE}
 ALL_SCOPES: Final = _MEMBER | {ORGANIZATION_WRITE}
 

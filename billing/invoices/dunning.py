@@ -2,7 +2,8 @@
 
     D+0 reminder   D+7 warning   D+14 block: no new tasks   D+30 propose: an operator may give it up
 
-Results of finished tasks are never withheld, on no step: nothing here touches them.
+Results of finished tasks are never withheld, on no step: nothing here touches them. What is disputed is not asked for: an
+invoice of which nothing else is open climbs no further, and its days count again from the last decision about it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from typing import Any, Final, NamedTuple
 from django.db import connection, transaction
 from django.utils import timezone
 
-from billing.models import DunningNotice
 from billing.telling import tell_invoices
 from marketplace.models import SpendBlock
 from marketplace.services.credit import block_organizations, unblock_organizations
@@ -29,16 +29,44 @@ class Step(NamedTuple):
 
 LADDER: Final = (Step(1, 0, "reminder"), Step(2, 7, "warning"), Step(3, 14, "block"), Step(4, 30, "propose_giving_up"))
 
-_OVERDUE: Final = "UPDATE billing_invoice SET state = 'overdue' WHERE state = 'finalized' AND due_at <= %(now)s RETURNING id"
-_NOTICES: Final = """
-INSERT INTO billing_dunningnotice (invoice_id, level, action, owed_micros, noticed_at)
-SELECT invoice.id, step.level, step.action, total_micros - paid_micros - credited_micros, %(now)s
+# What of each unpaid invoice nobody disputes, with its tax, and since when it is asked for: due_at, or the last decision.
+_ASKED: Final = """
+SELECT invoice.id, greatest(due_at, disputed.ended_at) AS due_at,
+       total_micros - paid_micros - credited_micros
+         - ceil(coalesce(disputed.micros, 0) / minor_micros)::bigint * minor_micros AS micros
   FROM billing_invoice invoice
+  LEFT JOIN LATERAL (
+       SELECT max(dispute.ended_at) AS ended_at,
+              sum(item.micros * (1 + line.tax_micros / line.amount_micros::numeric)) FILTER (WHERE item.state = 'open') AS micros
+         FROM billing_invoiceline line JOIN billing_invoicedcharge invoiced ON invoiced.line_id = line.id
+         JOIN billing_disputedcharge item ON item.charge_id = invoiced.charge_id
+         JOIN billing_dispute dispute ON dispute.id = item.dispute_id
+        WHERE line.invoice_id = invoice.id AND line.amount_micros > 0) disputed
+    ON EXISTS (SELECT FROM billing_dispute dispute WHERE dispute.organization_id = invoice.organization_id)
+ WHERE invoice.state IN ('finalized', 'overdue')"""
+_OVERDUE: Final = f"""
+WITH asked AS ({_ASKED})
+UPDATE billing_invoice invoice SET state = 'overdue' FROM asked
+ WHERE invoice.id = asked.id AND invoice.state = 'finalized' AND invoice.due_at <= %(now)s AND asked.due_at <= %(now)s
+   AND asked.micros > 0
+RETURNING invoice.id
+"""
+_NOTICES: Final = f"""
+WITH asked AS ({_ASKED})
+INSERT INTO billing_dunningnotice (invoice_id, level, action, owed_micros, noticed_at)
+SELECT invoice.id, step.level, step.action, asked.micros, %(now)s
+  FROM billing_invoice invoice JOIN asked ON asked.id = invoice.id
   JOIN unnest(%(levels)s::int[], %(days)s::int[], %(actions)s::text[]) AS step (level, days, action)
-    ON due_at + make_interval(days => step.days) <= %(now)s
- WHERE invoice.state = 'overdue'
+    ON asked.due_at + make_interval(days => step.days) <= %(now)s
+ WHERE invoice.state = 'overdue' AND invoice.due_at <= %(now)s AND asked.micros > 0
  ORDER BY invoice.id, step.level
 ON CONFLICT DO NOTHING
+"""
+_BLOCKING: Final = f"""
+WITH asked AS ({_ASKED})
+SELECT DISTINCT invoice.organization_id FROM billing_dunningnotice notice
+  JOIN billing_invoice invoice ON invoice.id = notice.invoice_id JOIN asked ON asked.id = invoice.id
+ WHERE notice.action = 'block' AND invoice.state = 'overdue' AND asked.micros > 0
 """
 BLOCK: Final = "dunning"  # why an organization is blocked
 
@@ -59,9 +87,13 @@ def climb(now: datetime | None = None) -> int:
 
 
 def to_be_blocked() -> set[int]:
-    """Organizations that may start no new tasks: one of their invoices has reached the step `block` and is still not paid."""
-    rows = DunningNotice.objects.filter(action="block", invoice__state="overdue")
-    return set(rows.values_list("invoice__organization", flat=True))
+    """Organizations that may start no new tasks: one of their invoices has reached the step `block` and is still not paid.
+
+    One of which nothing is open but what they dispute does not block them.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_BLOCKING)
+        return {organization for (organization,) in cursor.fetchall()}
 
 
 def follow_blocks() -> tuple[set[int], set[int]]:

@@ -124,9 +124,14 @@ def _payment(receipt: Receipt, left: int, at: datetime) -> Payment:
 
 
 def settle(invoice: Invoice, *, paid: int = 0, credited: int = 0, at: datetime) -> None:
+    """Count what was paid or credited, and write it down."""
+    count(invoice, paid=paid, credited=credited, at=at)
+    invoice.save(update_fields=["paid_micros", "credited_micros", "state", "ended_at"])
+
+
+def count(invoice: Invoice, *, paid: int = 0, credited: int = 0, at: datetime) -> None:
     """Count what was paid or credited; an invoice for which nothing is open any more is paid."""
     invoice.paid_micros += paid
     invoice.credited_micros += credited
     if not open_micros(invoice) and invoice.state in OWED:
         invoice.state, invoice.ended_at = Invoice.State.PAID, at
-    invoice.save(update_fields=["paid_micros", "credited_micros", "state", "ended_at"])

@@ -13,11 +13,12 @@ ROOM: Final = "SET LOCAL work_mem = '64MB'"
 # What users were charged and no invoice holds: when the service was, whose, how much.
 _UNBILLED: Final = """
   SELECT charge.id, charge.organization_id, charge.currency, charge.charged_at, charge.usage_id, charge.task_id,
-         CASE WHEN charge.kind = 'delta' THEN 'usage' ELSE charge.kind END AS kind, charge.kind = 'delta' AS corrects,
+         CASE WHEN charge.kind = 'delta' OR charge.kind = 'refund' AND charge.usage_id IS NOT NULL THEN 'usage'
+              WHEN charge.kind = 'refund' THEN 'fee' ELSE charge.kind END AS kind, charge.kind IN ('delta', 'refund') AS corrects,
          charge.amount_micros, coalesce(usage.ended_at, task.ended_at) AS service_at, usage.pool_id, usage.offer_id,
          coalesce(usage.capability_version_id, task.capability_version_id) AS version_id,
          usage.core_ms, usage.held_core_ms, usage.accelerator_ms, usage.fp32_gflop,
-         usage.bytes_in::numeric + usage.bytes_out AS bytes_moved
+         usage.bytes_in::numeric + usage.bytes_out AS bytes_moved, (charge.kind <> 'refund')::int AS counts
     FROM billing_charge charge
     JOIN marketplace_task task ON task.id = charge.task_id
     LEFT JOIN metering_usagerecord usage ON usage.id = charge.usage_id
@@ -131,11 +132,11 @@ WITH account AS MATERIALIZED (
                             ORDER BY service_from DESC, late, kind DESC, capability_id, pool_id, basis) AS number
     FROM (SELECT invoice_id, kind, late, service_from, min(service_to) AS service_to, capability_id, pool_id, basis,
                  count(*) AS many, CASE WHEN kind = 'usage' THEN jsonb_build_object(
-                   'core_second', trim_scale(sum(core_ms) * 0.001)::text,
-                   'occupancy_second', trim_scale(sum(held_core_ms) * 0.001)::text,
-                   'accelerator_second', trim_scale(sum(accelerator_ms) * 0.001)::text,
-                   'fp32_tflop', trim_scale(sum(fp32_gflop) * 0.001)::text,
-                   'gb_moved', trim_scale(sum(bytes_moved) * 0.000000001)::text) ELSE '{{}}' END AS quantities,
+                   'core_second', trim_scale(sum(core_ms * counts) * 0.001)::text,
+                   'occupancy_second', trim_scale(sum(held_core_ms * counts) * 0.001)::text,
+                   'accelerator_second', trim_scale(sum(accelerator_ms * counts) * 0.001)::text,
+                   'fp32_tflop', trim_scale(sum(fp32_gflop * counts) * 0.001)::text,
+                   'gb_moved', trim_scale(sum(bytes_moved * counts) * 0.000000001)::text) ELSE '{{}}' END AS quantities,
                  sum(amount_micros)::bigint AS exact, min(minor_micros) AS minor, array_agg(id) AS charges
             FROM charge GROUP BY invoice_id, service_from, late, kind, capability_id, pool_id, basis) grouped
 ), drawn AS (

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from billing.models.charges import Charge, CostSoFar
+from billing.models.disputes import Dispute, DisputedCharge, DisputeMessage
 from billing.models.exports import Export
 from billing.models.grants import Grant, GrantMove
 from billing.models.invoices import (
@@ -39,6 +40,9 @@ __all__ = [
     "CostSoFar",
     "CreditNote",
     "CreditNoteLine",
+    "Dispute",
+    "DisputeMessage",
+    "DisputedCharge",
     "DunningNotice",
     "Export",
     "FreedPeriod",

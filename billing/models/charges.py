@@ -22,6 +22,7 @@ class Charge(models.Model):
     kind usage   one per usage record; amounts may be zero, then `reason` says why nothing is charged
     kind fee     the publisher's fee for a delivered task, one per task
     kind delta   what a corrected usage record changes: its lines are of the whole, its amounts the difference, maybe negative
+    kind refund  what a dispute takes back of a charge, which `DisputedCharge` names: of the same usage record, below zero
     payer user or platform: the platform pays what the reason table lays on it
     """
 
@@ -29,16 +30,15 @@ class Charge(models.Model):
         USAGE = "usage"
         FEE = "fee"
         DELTA = "delta"
+        REFUND = "refund"
 
     class Payer(models.TextChoices):
         USER = "user"
         PLATFORM = "platform"
         NOBODY = "nobody"
 
-    kind = models.CharField(max_length=5, choices=Kind.choices)
-    usage = models.OneToOneField(
-        "metering.UsageRecord", models.PROTECT, null=True, blank=True, db_constraint=False
-    )
+    kind = models.CharField(max_length=6, choices=Kind.choices)
+    usage = models.ForeignKey("metering.UsageRecord", models.PROTECT, null=True, blank=True, **_HELD)
     task = models.ForeignKey("marketplace.Task", models.PROTECT, **_HELD)
     organization = models.ForeignKey("marketplace.Organization", models.PROTECT, related_name="+", **_HELD)
     provider = models.ForeignKey(
@@ -61,6 +61,7 @@ class Charge(models.Model):
             models.UniqueConstraint(
                 fields=["task"], condition=Q(kind="fee"), name="charge_fee_once_per_task"
             ),
+            models.UniqueConstraint(fields=["usage"], condition=~Q(kind="refund"), name="charge_once_per_usage"),
             models.CheckConstraint(
                 condition=Q(
                     amount_micros=F("provider_micros") + F("publisher_micros") + F("platform_micros")
@@ -68,14 +69,17 @@ class Charge(models.Model):
                 name="charge_split_adds_up",
             ),
             models.CheckConstraint(
-                condition=Q(kind__in=["usage", "delta"], usage__isnull=False) | Q(kind="fee", usage__isnull=True),
+                condition=Q(kind__in=["usage", "delta"], usage__isnull=False)
+                | Q(kind="fee", usage__isnull=True)
+                | Q(kind="refund"),
                 name="charge_of_usage_names_it",
             ),
             models.CheckConstraint(
                 condition=Q(payer="nobody", amount_micros=0)
-                | ~Q(payer="nobody") & (Q(amount_micros__gte=0) | Q(kind="delta")),
+                | ~Q(payer="nobody") & (Q(amount_micros__gte=0) | Q(kind__in=["delta", "refund"])),
                 name="charge_of_nobody_is_zero",
             ),
+            models.CheckConstraint(condition=~Q(kind="refund") | Q(amount_micros__lt=0), name="refund_is_below_zero"),
             models.CheckConstraint(
                 condition=Q(amount_micros=0) | Q(entry__isnull=False), name="charge_with_money_is_posted"
             ),

@@ -38,7 +38,7 @@ REASONS: Final[dict[str, tuple[str, str]]] = {
         """SELECT count(*), min(usage.ended_at), NULL::bigint
              FROM marketplace_task task JOIN metering_usagerecord usage ON usage.task_id = task.id AND usage.revision = 0
             WHERE task.ended_at IS NOT NULL AND task.settled_at IS NULL AND {task}
-              AND NOT EXISTS (SELECT FROM billing_charge charge WHERE charge.usage_id = usage.id)""",
+              AND NOT EXISTS (SELECT FROM billing_charge charge WHERE charge.usage_id = usage.id AND charge.kind <> 'refund')""",
     ),
     "by_period": (
         "its price needs a whole month: it is charged when the month closes; the amount is last night's preview",

@@ -13,7 +13,7 @@ from django.db import connection
 from django.db.models import Prefetch, QuerySet
 from django.utils import timezone
 
-from billing.models import Charge, Payout, PayoutLine
+from billing.models import Charge, DisputedCharge, Payout, PayoutLine
 from billing.settlement import sql
 from billing.settlement.payables import Share, due_at, standing
 from core.money import text_of
@@ -24,7 +24,7 @@ COLUMNS: Final = (
     "charge", "kind", "task", "attempt", "capability", "pool", "units", "core_seconds", "currency", "amount", "share", "state",
     "due_at", "payout", "charged_at",
 )  # fmt: skip
-STANDINGS: Final = ("unpaid", "held_back", "due", "in_payout", "paid")
+STANDINGS: Final = ("disputed", "unpaid", "held_back", "due", "in_payout", "paid")
 _ROWS: Final = 2000
 
 
@@ -39,7 +39,7 @@ ALWAYS: Final = Period()
 
 
 def shares_of(organization: Organization, role: str, period: Period = ALWAYS) -> QuerySet[Charge]:
-    """The charges of which a payee has a share, with all that a line of a statement shows; one query more for payouts."""
+    """The charges of which a payee has a share, with what a statement shows of it; a query more each for payouts and disputes."""
     rows = Charge.objects.filter(**{role: organization}).exclude(**{f"{role}_micros": 0})
     if period.start is not None:
         rows = rows.filter(charged_at__gte=period.start)
@@ -48,19 +48,24 @@ def shares_of(organization: Organization, role: str, period: Period = ALWAYS) ->
     taken = PayoutLine.objects.filter(role=role).select_related("payout")
     return rows.select_related(
         "usage__pool", "task__capability_version__capability__organization", "invoiced__line__invoice"
-    ).prefetch_related(Prefetch("payout_lines", taken, to_attr="taken"))
+    ).prefetch_related(
+        Prefetch("payout_lines", taken, to_attr="taken"),
+        Prefetch("disputed", DisputedCharge.objects.filter(state="open"), to_attr="doubts"),
+        Prefetch("takes_back", DisputedCharge.objects.select_related("charge__invoiced__line__invoice")),
+    )
 
 
 def line_of(charge: Charge, role: str, now: datetime) -> dict[str, Any]:
     """One line of a payee's statement: a share of a charge, and how it stands. Amounts are decimal text."""
     micros = getattr(charge, f"{role}_micros")
     taken = next(iter(cast(Any, charge).taken), None)  # what Prefetch put there
+    back = next(iter(charge.takes_back.all()), None)
     due = due_at(
-        Share(micros, charge.payer, charge.charged_at, _paid_at(charge)),
+        Share(micros, charge.payer, charge.charged_at, _paid_at(back.charge if back else charge), back is not None),
         timedelta(days=settings.PAYOUT_HOLD_DAYS),
         guaranteed=settings.PAYOUT_GUARANTEED,
     )
-    state = standing(due, taken.payout.state if taken else None, now)
+    state = standing(due, taken.payout.state if taken else None, now, disputed=bool(cast(Any, charge).doubts))
     return _facts(charge) | {
         "share": text_of(micros),
         "state": state,
@@ -91,6 +96,7 @@ def _paid_at(charge: Charge) -> datetime | None:
 
 def _facts(charge: Charge) -> dict[str, Any]:
     usage, version = charge.usage, charge.task.capability_version
+    counted = None if charge.kind == Charge.Kind.REFUND else usage  # a refund takes back money, no work
     return {
         "charge": charge.pk,
         "kind": charge.kind,
@@ -98,8 +104,8 @@ def _facts(charge: Charge) -> dict[str, Any]:
         "attempt": usage.attempt_id if usage else None,
         "capability": f"{version.capability.organization.slug}/{version.capability.name}@{version.version}",
         "pool": usage.pool.identifier if usage else None,
-        "units": int(usage is not None and usage.outcome == "valid" and usage.stage == 0),
-        "core_seconds": text_of(usage.core_ms * 1000) if usage else text_of(0),
+        "units": int(counted is not None and counted.outcome == "valid" and counted.stage == 0),
+        "core_seconds": text_of(counted.core_ms * 1000) if counted else text_of(0),
         "currency": charge.currency,
         "amount": text_of(charge.amount_micros),
         "charged_at": charge.charged_at,

@@ -12,18 +12,27 @@ _SHARES: Final = """
   SELECT id * 2 + 1, id, 'publisher', publisher_id, publisher_micros, currency, payer, charged_at
     FROM billing_charge WHERE publisher_micros <> 0"""
 
+# A share with its payout, if any, and its invoice once that is paid; what a dispute took back of a charge (back) goes by the
+# invoice of that charge.
+_STANDS: Final = f"""
+          FROM ({_SHARES}) share
+          LEFT JOIN billing_payoutline taken ON taken.share = share.share
+          LEFT JOIN billing_payout payout ON payout.id = taken.payout_id
+          LEFT JOIN billing_disputedcharge back ON back.refund_id = share.charge_id
+          LEFT JOIN billing_invoicedcharge invoiced ON invoiced.charge_id = coalesce(back.charge_id, share.charge_id)
+          LEFT JOIN billing_invoiceline line ON line.id = invoiced.line_id
+          LEFT JOIN billing_invoice invoice ON invoice.id = line.invoice_id AND invoice.state = 'paid'
+         CROSS JOIN LATERAL (
+               SELECT EXISTS (SELECT FROM billing_disputedcharge item
+                               WHERE item.charge_id = share.charge_id AND item.state = 'open') AS disputed,
+                      CASE WHEN share.micros < 0 AND (back.id IS NULL OR %(guaranteed)s) THEN share.charged_at
+                           WHEN share.payer = 'platform' AND back.id IS NULL OR %(guaranteed)s THEN share.charged_at + %(hold)s
+                           ELSE invoice.ended_at + %(hold)s END AS at) due"""
+
 # What may go out and does not yet: the same as payables.due_at.
 DUE: Final = f"""
-  SELECT share.* FROM ({_SHARES}) share
-    LEFT JOIN billing_payoutline taken ON taken.share = share.share
-    LEFT JOIN billing_payout before ON before.id = taken.payout_id
-    LEFT JOIN billing_invoicedcharge invoiced ON invoiced.charge_id = share.charge_id
-    LEFT JOIN billing_invoiceline line ON line.id = invoiced.line_id
-    LEFT JOIN billing_invoice invoice ON invoice.id = line.invoice_id AND invoice.state = 'paid'
-   WHERE (before.id IS NULL OR before.state = 'cancelled')
-     AND CASE WHEN share.micros < 0 THEN share.charged_at
-              WHEN share.payer = 'platform' OR %(guaranteed)s THEN share.charged_at + %(hold)s
-              ELSE invoice.ended_at + %(hold)s END <= %(as_of)s"""
+  SELECT share.* {_STANDS}
+   WHERE (payout.id IS NULL OR payout.state = 'cancelled') AND NOT due.disputed AND due.at <= %(as_of)s"""
 
 # A payee's shares of charges made in [start, end), by how they stand: the same as payables.standing.
 STANDINGS: Final = f"""
@@ -31,18 +40,10 @@ SELECT state, currency, count(*), sum(micros)
   FROM (SELECT share.micros, share.currency,
                CASE WHEN payout.state = 'paid' THEN 'paid'
                     WHEN payout.state <> 'cancelled' THEN 'in_payout'
+                    WHEN due.disputed THEN 'disputed'
                     WHEN due.at IS NULL THEN 'unpaid'
                     WHEN due.at <= %(now)s THEN 'due'
-                    ELSE 'held_back' END AS state
-          FROM ({_SHARES}) share
-          LEFT JOIN billing_payoutline taken ON taken.share = share.share
-          LEFT JOIN billing_payout payout ON payout.id = taken.payout_id
-          LEFT JOIN billing_invoicedcharge invoiced ON invoiced.charge_id = share.charge_id
-          LEFT JOIN billing_invoiceline line ON line.id = invoiced.line_id
-          LEFT JOIN billing_invoice invoice ON invoice.id = line.invoice_id AND invoice.state = 'paid'
-         CROSS JOIN LATERAL (SELECT CASE WHEN share.micros < 0 THEN share.charged_at
-                                         WHEN share.payer = 'platform' OR %(guaranteed)s THEN share.charged_at + %(hold)s
-                                         ELSE invoice.ended_at + %(hold)s END AS at) due
+                    ELSE 'held_back' END AS state {_STANDS}
          WHERE share.role = %(role)s AND share.payee_id = %(payee)s
            AND share.charged_at >= %(start)s AND share.charged_at < %(end)s) stands
  GROUP BY state, currency

@@ -17,6 +17,7 @@ from gridfare.cli.budget import budget_app
 from gridfare.cli.capability import capability_app
 from gridfare.cli.charge import charge_app, contract_app
 from gridfare.cli.credit import credit_app
+from gridfare.cli.dispute import dispute_app
 from gridfare.cli.export import export_app
 from gridfare.cli.group import Doors
 from gridfare.cli.network import network_app
@@ -76,6 +77,7 @@ app.add_typer(budget_app, name="budget", rich_help_panel="Account")
 app.add_typer(charge_app, name="charge", rich_help_panel="Account")
 app.add_typer(contract_app, name="contract", rich_help_panel="Account")
 app.add_typer(credit_app, name="credit", rich_help_panel="Account")
+app.add_typer(dispute_app, name="dispute", rich_help_panel="Account")
 app.add_typer(ledger.ledger_app, name="ledger", rich_help_panel="Account")
 app.add_typer(invoices.invoice_app, name="invoice", rich_help_panel="Account")
 app.add_typer(payout_app, name="payout", rich_help_panel="Account")

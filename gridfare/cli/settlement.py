@@ -38,7 +38,7 @@ def lines(
     limit: Most = 100,
     as_json: AsJson = False,
 ) -> None:
-    """Your shares of charges, and how each stands: unpaid by the customer, held_back, due, in_payout, paid."""
+    """Your shares of charges, and how each stands: disputed, unpaid by the customer, held_back, due, in_payout, paid."""
     found = list(open_client(ctx).payables(party.value, since=since, until=until, most=limit))
     rows = [
         (s["charge"], s["task"], s["attempt"] or "", s["pool"] or "", s["share"], s["currency"], s["state"], _day(s["due_at"]))

@@ -78,6 +78,7 @@ from tests.builders import (
     an_organization,
     olga,
 )
+from tests.builders_disputes import disputed
 from tests.builders_exports import an_export
 from tests.builders_invoices import make_everything, make_invoice, make_period
 from tests.builders_network import a_link, a_wish
@@ -201,10 +202,11 @@ def _credit(task: Task) -> None:
 
 
 def _payouts(task: Task) -> None:
-    """One that was paid."""
+    """One that was paid, and is disputed."""
     payout = a_payout(a_provider().organization, task=task)
     approve(payout, olga().user)
     send_payouts()
+    disputed(task.organization, payout.lines.get().charge)
 
 
 def _export() -> None:

@@ -159,6 +159,13 @@ def pay_out(given: dict[str, Any]) -> None:
     send_payouts(now)
 
 
+def decide(given: dict[str, Any]) -> None:
+    """What nobody answered in time."""
+    from billing.disputes.deciding import time_out
+
+    time_out(_now(given))
+
+
 WORKS: Final[dict[str, Callable[[dict[str, Any]], None]]] = {
     "hold": hold,
     "watch": watch,
@@ -172,6 +179,7 @@ WORKS: Final[dict[str, Callable[[dict[str, Any]], None]]] = {
     "wallet": wallet,
     "dun": dun,
     "payout": pay_out,
+    "decide": decide,
 }
 
 

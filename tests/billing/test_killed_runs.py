@@ -7,14 +7,16 @@ from typing import Any
 
 import pytest
 
+from billing.disputes.deciding import time_out
 from billing.invoices.closing import close_all
-from billing.models import Invoice, Leg, Payout, PayoutAttempt, PayoutLine, SandboxTransfer
+from billing.models import CreditNote, Dispute, Invoice, Leg, Payout, PayoutAttempt, PayoutLine, SandboxTransfer
 from billing.queries import is_balanced, trial_balance
 from marketplace.models import Organization
 from tests import builders as build
 from tests.billing.killed_run import pay_out
 from tests.billing.test_closing import CENT, DAY, LATER
 from tests.builders_billing import make_market
+from tests.builders_disputes import a_dispute
 from tests.builders_invoices import APRIL, MARCH, balance, make_charge, make_tax
 from tests.builders_killed import Victim, a_victim, ends
 from tests.builders_settlement import LATER as DUE
@@ -107,3 +109,49 @@ def test_a_payout_killed_before_any_statement_moves_the_money_once(victim: Victi
         killed += 1
     assert killed > 8
     assert is_balanced(trial_balance())
+
+
+def what_is_disputed() -> Dispute:
+    """Charges on a final invoice, with tax, and one on none; nobody answers."""
+    market = make_market()
+    make_tax(market.alice)
+    first = make_charge(market, 10 * UNIT + 1, MARCH + DAY)
+    close_all(LATER, [market.alice.pk])
+    return a_dispute(market, first, make_charge(market, 7 * UNIT, APRIL + DAY), at=LATER)
+
+
+def taken_back(dispute: Dispute) -> Any:
+    """What became of a dispute, without the numbers that differ from one to the next."""
+    dispute.refresh_from_db()
+    alice = dispute.organization
+    notes = CreditNote.objects.filter(invoice__organization=alice)
+    legs = Leg.objects.filter(account__organization__in=[alice, dispute.provider]).order_by("account__kind", "debit_micros", "credit_micros")
+    return (
+        (dispute.state, dispute.outcome, dispute.awarded_micros, dispute.messages.count()),
+        list(dispute.items.order_by("charge").values_list("state", "awarded_micros", "refund__amount_micros", "refund__payer")),
+        list(notes.values_list("net_micros", "tax_micros", "invoice__state")),
+        [(leg.account.kind, leg.debit_micros, leg.credit_micros) for leg in legs],
+    )
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_decision_killed_before_any_statement_takes_back_once(victim: Victim) -> None:
+    undisturbed, killed = what_is_disputed(), 0
+    late = undisturbed.answer_until
+    assert time_out(late) == 1
+    expected = taken_back(undisturbed)
+    assert expected[0] == ("decided", "upheld", 17 * UNIT + 1, 2)
+    assert expected[2] == [(10 * UNIT, 60 * CENT, "paid")]
+    while True:
+        dispute = what_is_disputed()
+        ended = ends(victim, "decide", {"now": late.isoformat()}, killed + 1)
+        time_out(late)
+        assert taken_back(dispute) == expected, f"killed before statement {killed + 1}"
+        if ended == 0:
+            break
+        assert ended == -9
+        killed += 1
+    assert killed > 10
+    assert is_balanced(trial_balance())
+    numbers = CreditNote.objects.order_by("sequence").values_list("sequence", flat=True)
+    assert list(numbers) == list(range(1, len(numbers) + 1))

@@ -183,7 +183,7 @@ def test_every_guard_of_payouts_is_kept_in_every_role() -> None:
             "WHERE NOT tgisinternal AND tgrelid::regclass::text = ANY(%s)",
             [[f"billing_{table}" for table in TABLES]],
         )
-        assert cursor.fetchone() == (16, 0)
+        assert cursor.fetchone() == (18, 0)
 
 
 def test_the_gathering_of_what_was_cancelled_passes_the_guards() -> None:

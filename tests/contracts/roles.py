@@ -35,6 +35,15 @@ POST tax-rates                                                 alice 401 401 403
 GET tax-assignments                                            alice 401 401 403 403 403 403 403 200
 POST tax-assignments                                           alice 401 401 403 403 403 403 403 201
 POST tax-assignments/<tax_assignment>/stop                     alice 401 401 403 403 403 403 403 200
+GET disputes                                                   alice 401 401 200 403 200 200 200 200
+POST disputes                                                  alice 401 401 404 403 404 404 404 404
+POST disputes/answer                                           bob   401 401 404 403 404 404 404 404
+POST disputes/decide                                           alice 401 401 403 403 403 403 403 404
+POST disputes/withdraw                                         alice 401 401 404 403 404 404 404 404
+GET disputes/<dispute>                                         alice 401 401 404 403 200 200 200 200
+GET disputes/<dispute>/bundle                                  alice 401 401 404 403 200 200 200 200
+GET disputes/<dispute>/charges                                 bob   401 401 404 403 200 200 200 200
+POST disputes/<dispute>/messages                               alice 401 401 404 403 201 201 201 201
 GET events                                                     alice 401 401 200 403 200 200 200 200
 GET charges/<number>/evidence                                  alice 401 401 404 403 200 200 200 200
 GET contracts                                                  alice 401 401 200 403 200 200 200 200

@@ -34,6 +34,7 @@ from scheduler.services.placing import run_round
 from tests import builders as build
 from tests.builders_billing import Market
 from tests.builders_capabilities import a_manifest, an_artifact, sha256_of
+from tests.builders_disputes import disputed
 from tests.builders_exports import an_export
 from tests.builders_http import HttpAgent, answer_in_this_thread
 from tests.builders_invoices import a_parked_month, a_queued_line, make_invoice, make_period, make_tax
@@ -85,6 +86,11 @@ BODIES: Final[dict[str, Any]] = {
     "POST tax-assignments": {"tax": "vat", "organization": "acme"},
     "POST invoices/<invoice>/void": {"reason": "wrong address"},
     "POST payouts/<payout>/cancel": {"reason": "wrong payee"},
+    "POST disputes": {"charges": [2**62], "reason": "other", "text": "why?"},
+    "POST disputes/answer": {"disputes": [2**62], "position": "accepts", "text": "sorry"},
+    "POST disputes/decide": {"decisions": [{"dispute": 2**62, "outcome": "upheld", "text": "so it is"}]},
+    "POST disputes/withdraw": {"disputes": [2**62]},
+    "POST disputes/<dispute>/messages": {"text": "well"},
     "POST uploads": {"name": "a", "sha256": sha256_of(b"new"), "bytes": 3},
     "PATCH uploads/<id>": b"bb",
     "POST budgets": BUDGET,
@@ -196,6 +202,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
         "billing_period": str(a_parked_month(alice.organization).pk),
         "tax_assignment": str(make_tax(alice.organization, code="vat").tax.assignments.get().pk),
         "payout": str(a_payout(build.bob().organization, task=done).pk),
+        "dispute": str(disputed(alice.organization, Charge.objects.get(payout_lines__isnull=False)).pk),
         "line": "1",
         "export": str(an_export(alice.organization, "ready").pk),
         "gateway": "sandbox",

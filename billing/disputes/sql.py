@@ -1,0 +1,69 @@
+"""The statements of disputes. Each works on any number of charges; amounts are micro-units."""
+
+from __future__ import annotations
+
+from typing import Final
+
+# What of each disputed charge can still be taken back: its amount, but together never more than corrections left of its attempt.
+LEFT: Final = """
+WITH item AS MATERIALIZED (
+  SELECT item.id, item.dispute_id, item.micros, charge.id AS charge_id, charge.task_id, charge.usage_id, usage.attempt_id,
+         charge.provider_micros, charge.publisher_micros, charge.platform_micros
+    FROM billing_disputedcharge item JOIN billing_charge charge ON charge.id = item.charge_id
+    LEFT JOIN metering_usagerecord usage ON usage.id = charge.usage_id
+   WHERE item.dispute_id = ANY(%(disputes)s) AND item.state = 'open'
+), charged AS MATERIALIZED (
+  SELECT usage.attempt_id, sum(charge.amount_micros) AS micros
+    FROM billing_charge charge JOIN metering_usagerecord usage ON usage.id = charge.usage_id
+   WHERE charge.task_id IN (SELECT task_id FROM item) GROUP BY usage.attempt_id
+)
+SELECT item.id, item.dispute_id, item.charge_id, item.task_id, item.usage_id, item.provider_micros, item.publisher_micros,
+       item.platform_micros,
+       CASE WHEN item.attempt_id IS NULL THEN item.micros
+            ELSE least(item.micros, greatest(charged.micros - coalesce(sum(item.micros) OVER (
+                   PARTITION BY item.attempt_id ORDER BY item.id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0), 0))
+       END::bigint,
+       line.id, invoice.id, invoice.number IS NOT NULL
+  FROM item LEFT JOIN charged ON charged.attempt_id = item.attempt_id
+  LEFT JOIN billing_invoicedcharge invoiced ON invoiced.charge_id = item.charge_id
+  LEFT JOIN billing_invoiceline line ON line.id = invoiced.line_id
+  LEFT JOIN billing_invoice invoice ON invoice.id = line.invoice_id
+ ORDER BY item.dispute_id, item.id
+"""
+
+# Who closes months leaves these accounts alone until commit, so that a charge stays where it stands.
+LOCK_ACCOUNTS: Final = """
+SELECT pg_advisory_xact_lock(%(key)s, organization_id) FROM (
+  SELECT DISTINCT organization_id::int AS organization_id FROM billing_dispute WHERE id = ANY(%(disputes)s)
+   ORDER BY 1) account
+"""
+# Corrections of their usage wait too.
+LOCK_TASKS: Final = """
+SELECT id FROM marketplace_task
+ WHERE id IN (SELECT charge.task_id FROM billing_disputedcharge item JOIN billing_charge charge ON charge.id = item.charge_id
+               WHERE item.dispute_id = ANY(%(disputes)s))
+ ORDER BY id FOR NO KEY UPDATE
+"""
+# In the order in which payments lock them.
+LOCK_INVOICES: Final = """
+SELECT id FROM billing_invoice
+ WHERE id IN (SELECT line.invoice_id FROM billing_disputedcharge item
+                JOIN billing_invoicedcharge invoiced ON invoiced.charge_id = item.charge_id
+                JOIN billing_invoiceline line ON line.id = invoiced.line_id
+               WHERE item.dispute_id = ANY(%(disputes)s))
+ ORDER BY due_at, id FOR UPDATE
+"""
+
+DECIDE_ITEMS: Final = """
+UPDATE billing_disputedcharge item
+   SET state = 'decided', awarded_micros = told.awarded, refund_id = told.refund, note_id = told.note
+  FROM unnest(%(items)s::bigint[], %(awarded)s::bigint[], %(refunds)s::bigint[], %(notes)s::bigint[])
+    AS told (id, awarded, refund, note)
+ WHERE item.id = told.id AND item.state = 'open'
+"""
+DECIDE: Final = """
+UPDATE billing_dispute dispute
+   SET state = 'decided', outcome = told.outcome, awarded_micros = told.awarded, ended_at = %(now)s, decided_by_id = %(by)s
+  FROM unnest(%(disputes)s::bigint[], %(outcomes)s::text[], %(awarded)s::bigint[]) AS told (id, outcome, awarded)
+ WHERE dispute.id = told.id AND dispute.state IN ('open', 'answered')
+"""

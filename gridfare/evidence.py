@@ -1,0 +1,97 @@
+"""`check`: an evidence bundle of a dispute, checked without the platform: its digest, and every sum that stands in it.
+
+docs/billing/disputes.md describes the file. Written a second time on purpose, so that a check does not trust the platform's code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+Json = dict[str, Any]
+MICRO = Decimal("0.000001")
+
+
+class Refuted(Exception):
+    """The file does not prove what it says; the sentence names the first thing that is wrong."""
+
+
+class Checked(NamedTuple):
+    """What a bundle shows: the dispute, how many charges, the sums, and the digest that one compares with another copy's."""
+
+    dispute: int
+    state: str
+    charges: int
+    disputed: Decimal
+    awarded: Decimal
+    digest: str
+
+
+def check(content: bytes) -> Checked:
+    """Check a bundle. Raises Refuted."""
+    try:
+        told = json.loads(content)
+        bundle, digest = told["bundle"], told["digest"]
+        if bundle["format"] != "gridfare-dispute-1":
+            raise Refuted(f"the format {bundle['format']!r} is not known here")
+        if hashlib.sha256(canonical(bundle)).hexdigest() != digest:
+            raise Refuted("the digest is not that of the bundle: something in it was changed")
+        return _checked(bundle, digest)
+    except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError, RecursionError) as error:
+        raise Refuted(f"not as the format has it ({type(error).__name__}: {error})") from None
+
+
+def canonical(value: Any) -> bytes:
+    """The bytes that are hashed: members sorted by name, no white space, UTF-8."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def _checked(bundle: Json, digest: str) -> Checked:
+    dispute, charges = bundle["dispute"], bundle["charges"]
+    for charge in charges:
+        for wrong in _wrong(charge):
+            raise Refuted(f"charge {charge['disputed']['charge']}: {wrong}")
+    disputed = sum((Decimal(one["disputed"]["amount"]) for one in charges), Decimal(0))
+    awarded = sum((Decimal(one["disputed"]["awarded"]) for one in charges), Decimal(0))
+    if (len(charges), disputed, awarded) != (dispute["charges"], Decimal(dispute["disputed"]), Decimal(dispute["awarded"])):
+        raise Refuted("the dispute is not the sum of its charges")
+    return Checked(dispute["id"], dispute["state"], len(charges), disputed, awarded, digest)
+
+
+def _wrong(charge: Json) -> Iterator[str]:
+    """What does not follow from what stands beside it."""
+    evidence, item, refund = charge["evidence"], charge["disputed"], charge["refund"]
+    amount, back = Decimal(evidence["amount"]), Decimal(item["awarded"])
+    if Decimal(item["amount"]) != amount:
+        yield "the disputed amount is not that of the charge"
+    if _split(evidence) != amount:
+        yield "its split does not add up to it"
+    yield from _lines(evidence, amount)
+    if not 0 <= back <= amount:
+        yield "more is taken back than was charged"
+    if (refund is not None) != (back > 0) or (refund and (Decimal(refund["amount"]) != -back or _split(refund) != -back)):
+        yield "the refund is not what was awarded"
+
+
+def _lines(evidence: Json, amount: Decimal) -> Iterator[str]:
+    """Quantity x price = amount, line by line; prices and quantities are those of the offer and of the usage record."""
+    meters, prices = evidence["meters"] or {}, (evidence["price"] or {}).get("rates", {})
+    total = Decimal(0)
+    for line in evidence["lines"]:
+        meter, quantity, price = line["meter"], Decimal(line["quantity"]), Decimal(line["unit_price"])
+        total += Decimal(line["amount"])
+        if quantity * price != Decimal(line["amount"]):
+            yield f"{meter}: {line['quantity']} x {line['unit_price']} is not {line['amount']}"
+        if meter in meters and Decimal(meters[meter]) != quantity:
+            yield f"{meter}: the usage record says {meters[meter]}"
+        if isinstance(prices.get(meter), str) and Decimal(prices[meter]) != price:
+            yield f"{meter}: the offer says {prices[meter]}"
+    if evidence["kind"] != "delta" and evidence["lines"] and abs(total - amount) > MICRO * len(evidence["lines"]):
+        yield f"its lines come to {total}"
+
+
+def _split(told: Json) -> Decimal:
+    return sum((Decimal(told["split"][party]) for party in ("provider", "publisher", "platform")), Decimal(0))
