@@ -125,12 +125,12 @@ def taken_back(dispute: Dispute) -> Any:
     dispute.refresh_from_db()
     alice = dispute.organization
     notes = CreditNote.objects.filter(invoice__organization=alice)
-    legs = Leg.objects.filter(account__organization__in=[alice, dispute.provider]).order_by("account__kind", "debit_micros", "credit_micros")
+    legs = Leg.objects.filter(account__organization__in=[alice, dispute.provider])
     return (
         (dispute.state, dispute.outcome, dispute.awarded_micros, dispute.messages.count()),
         list(dispute.items.order_by("charge").values_list("state", "awarded_micros", "refund__amount_micros", "refund__payer")),
         list(notes.values_list("net_micros", "tax_micros", "invoice__state")),
-        [(leg.account.kind, leg.debit_micros, leg.credit_micros) for leg in legs],
+        sorted((leg.account.kind, leg.debit_micros, leg.credit_micros) for leg in legs),
     )
 
 
