@@ -16,7 +16,7 @@ from django.db import connection
 
 from billing.exports.tables import ACCELERATORS, APEL, CHARGES, LEDGER, USAGE, Table
 from marketplace.models import Organization
-from metering.events.quantities import FROM_EVENTS, QUANTITY
+from metering.events.quantities import FROM_EVENTS, GAUGE, QUANTITY
 
 Row = dict[str, Any]
 PORTION: Final = 2000
@@ -83,10 +83,10 @@ SELECT 'record', usage.id::text, customer.slug, provider.slug, pool.identifier, 
    AND usage.ended_at >= %(start)s AND usage.ended_at < %(end)s"""
 _EVENTS: Final = f"""
 SELECT CASE WHEN event.gauge IS NULL THEN 'event' ELSE 'sample' END, event.key::text, customer.slug, provider.slug,
-       pool.identifier, region.code, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+       pool.identifier, region.code, NULL, NULL, NULL, coalesce(fix.revision, 0), NULL, NULL, NULL, NULL, NULL,
        event.occurred_at, event.occurred_at, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
-       NULL, series.meter, series.unit, coalesce(event.gauge, {QUANTITY}), series.source, event.external_id, event.labels::text,
-       event.accepted_at
+       NULL, series.meter, series.unit, coalesce({GAUGE}, {QUANTITY}), series.source, event.external_id, event.labels::text,
+       coalesce(fix.accepted_at, event.accepted_at)
   FROM {FROM_EVENTS}
   JOIN marketplace_organization customer ON customer.id = series.customer_id
   JOIN marketplace_organization provider ON provider.id = series.provider_id

@@ -54,7 +54,7 @@ region                text!    where the pool is
 capability            text     publisher/name@version
 task                  text     the task
 attempt               integer  the attempt
-revision              integer  0, or the number of the correction
+revision              integer  0, or the number of the correction: an event is as it was corrected last
 corrects              text     the record that this one puts right
 stage                 integer  of the task
 api_key               text     the prefix of the key that submitted the task; not shown to providers

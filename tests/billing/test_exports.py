@@ -18,6 +18,7 @@ from billing.exports.sources import PORTION, SOURCES, Question, rows_of
 from billing.exports.tables import TABLES
 from billing.models import Charge, Export, Leg
 from marketplace.models import Organization
+from metering.events.correcting import correct_events
 from tests import builders as build
 from tests.builders_billing import START, Market
 from tests.builders_exports import a_charged_task, asked, fetched, rows_in, the_casts_market
@@ -104,6 +105,16 @@ def test_usage_is_what_attempts_took_and_pools_reported(market: Market) -> None:
     theirs = rows_in(fetched(build.bob(), asked(build.bob(), "usage", party="provider")))
     assert {(row["fact"], row["api_key"]) for row in theirs} == {("record", ""), ("event", "")}
     assert next(row for row in theirs if row["fact"] == "record")["labels"] == ""
+
+
+def test_an_event_is_one_row_as_it_was_corrected_last(market: Market) -> None:
+    sent(market.pool, an_event(market.pool, market.alice, id="one"), an_event(market.pool, market.alice, id="two", gauge="3"))
+    for number, value in enumerate(("7", "5")):
+        for event, member in (("one", "quantity"), ("two", "gauge")):
+            correct_events(market.bob, [{"source": "/bob/meter", "id": event, "name": f"fix-{number}", member: value}])
+    rows = rows_in(fetched(build.alice(), asked(build.alice(), "usage")))
+    found = sorted((row["fact"], row["quantity"], row["revision"]) for row in rows)
+    assert found == [("event", "5.0", "2"), ("sample", "5.0", "2")]
 
 
 @pytest.mark.parametrize(
