@@ -139,6 +139,8 @@ def _notes(
     notes = []
     for place, (invoice, taking, mine) in enumerate(zip(invoices, takings, parts, strict=True), last - len(takings) + 1):
         net, tax = sum(part.net for part in mine), sum(part.tax for part in mine)
+        if net + tax > invoice.total_micros - invoice.credited_micros:  # lines below zero took some of it back already
+            raise Invalid("credit_invalid", "no more is taken back than the invoice asks for", field="lines")
         prepaid = max(net + tax - open_micros(invoice), 0)
         count(invoice, paid=-prepaid, credited=net + tax, at=at)
         number = f"{settings.INVOICE_ISSUER}-C-{year}-{place:06d}"

@@ -18,7 +18,7 @@ from core.errors import Conflict, DomainError, Invalid, NotAllowed
 from marketplace.models import SpendBlock
 from tests.billing.test_closing import CENT, DAY, LATER
 from tests.builders_billing import make_market
-from tests.builders_invoices import MARCH, balance, make_charge, make_tax
+from tests.builders_invoices import MARCH, balance, make_charge, make_invoice, make_line, make_period, make_tax, move_to
 
 MONEY = 100 * CENT
 OWED = Owed(1, "GF-2026-000001", "finalized", "CNY", MONEY, "Alice")
@@ -203,6 +203,19 @@ def test_a_credit_note_takes_back_with_its_tax_and_never_more_than_a_line() -> N
     assert balance("platform_tax_payable") == 0
     assert CreditNote.objects.count() == 2
     assert is_balanced(trial_balance())
+
+
+@pytest.mark.django_db
+def test_a_credit_note_takes_back_no_more_than_an_invoice_asks_for() -> None:
+    market = make_market()
+    invoice = make_invoice(make_period(market.alice), "grace", cents=1000)
+    make_line(invoice, -900 * CENT)
+    Invoice.objects.filter(pk=invoice.pk).update(net_micros=100 * CENT, exact_micros=100 * CENT, total_micros=100 * CENT)
+    move_to(invoice, "finalized")
+    with pytest.raises(Invalid, match="than the invoice asks for"):
+        issue_credit_note(invoice, {1: 101 * CENT}, "slow", "case-1")
+    assert issue_credit_note(invoice, {1: 100 * CENT}, "slow", "case-1").prepaid_micros == 0
+    assert fresh(invoice).state == "paid"
 
 
 @pytest.mark.django_db
