@@ -112,3 +112,9 @@ def test_an_unknown_page_is_a_problem_document(client: Client) -> None:
     answer: Any = client.get("/no/such/page")
     assert (answer.status_code, answer["Content-Type"]) == (404, "application/problem+json")
     assert answer.json()["code"] == "not_found"
+
+
+def test_a_request_for_a_host_that_is_not_ours_is_a_problem_and_no_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    answer = Client(headers={"host": "scanner.example"}).get("/api/v1/me")
+    assert (answer.status_code, answer["Content-Type"]) == (400, "application/problem+json")
+    assert caplog.records == []
