@@ -31,6 +31,10 @@ CORES: Final = 4
 HOURS: Final = 2
 HELD: Final = {"cores": CORES, "memory_mib": 4096, "disk_mib": 4096, "accelerators": []}
 NEED: Final = {"stage": 0, "need": HELD, "tflop": "40", "run_s": 7200}
+PLAN: Final[dict[str, Any]] = {
+    "units": 2 * UNITS, "split": {"by": "range"}, "run": ["transcode"], "outputs": [], "need": HELD, "limits": {}, "tflop": "40",
+    "merge_stage": None,
+}  # fmt: skip
 TERMS: Final = {"platform_basis_points": 500, "fee_per_unit": "0.30", "fee_per_task": "0", "currency": "CNY"}
 
 
@@ -72,7 +76,7 @@ def _task(customer: Organization, publisher: Organization, start: datetime) -> T
         name="东方快车 4K, cancelled half-way",
         labels={"project": "orient express"},
         request_digest="0" * 64,
-        plan={},
+        plan=PLAN,
         terms=TERMS,
         priced_at=start,
         state=Task.State.CANCELLED,

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import admin
-from django.contrib.admin.widgets import AdminSplitDateTime
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -17,8 +16,12 @@ from billing.models import Tax, TaxAssignment, TaxRate
 from core.admin import Page, ServicePage, carry_out_all, exact
 
 if TYPE_CHECKING:
+    from django.contrib.admin.widgets import AdminSplitDateTime
+
     _Form = forms.ModelForm[Any]
 else:
+    from unfold.widgets import UnfoldAdminSplitDateTimeWidget as AdminSplitDateTime
+
     _Form = forms.ModelForm
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 from django.db.models import Count, Sum
+from django.test import Client
 from django.utils import timezone
 
 from billing.invoices.payments import Receipt, record_payment
@@ -16,7 +17,7 @@ from billing.models import Invoice, Payout
 from billing.queries import is_balanced, trial_balance
 from billing.settlement.payouts import gather
 from config.demo_month import UNITS
-from marketplace.models import Pool
+from marketplace.models import Pool, Task, User
 from metering.models import UsageRecord
 from scheduler.models import NetworkLink, NetworkNode
 
@@ -52,5 +53,9 @@ def test_last_month_is_billed_once_whenever_it_is_asked_for(settings: Any) -> No
     record_payment(receipt)
     gather()
     assert set(Payout.objects.values_list("organization__slug", flat=True)) == {"western-power", "bund-edge", "gridfare"}
+    client = Client()
+    client.force_login(User.objects.get(username="alice"))
+    pages = ("/tasks/", f"/tasks/{Task.objects.get().pk}/", "/invoices/", f"/invoices/{invoice.pk}/", "/usage/?by=project")
+    assert [client.get(page).status_code for page in pages] == [200] * 5
     seeded("--month")
     assert (Invoice.objects.filter(number__isnull=False).count(), UsageRecord.objects.count()) == (1, UNITS)
