@@ -12,7 +12,8 @@ from django.db import connection, transaction
 
 from billing.periods import Outcome, correct_periods, rate_periods, safe_cutoff
 
-# Customers who have used something before their open month began that came, or was put right, after their last rating.
+# Customers who have used something before their open month began that came, or was put right, after the last rating of the month
+# before it: an earlier one that an operator rates, or lets be posted, says nothing of this one.
 _TO_RATE: Final = """
 SELECT DISTINCT organization.id, ((%(now)s AT TIME ZONE zone.name)::date - interval '1 month')::date
   FROM (SELECT charge.organization_id, charge.charged_at AS came_at, usage.ended_at - usage.wall_ms * interval '1 ms' AS began_at
@@ -34,7 +35,9 @@ SELECT DISTINCT organization.id, ((%(now)s AT TIME ZONE zone.name)::date - inter
  CROSS JOIN LATERAL (SELECT coalesce(nullif(organization.zone, ''), %(zone)s) AS name) zone
  WHERE (%(organizations)s::bigint[] IS NULL OR organization.id = ANY(%(organizations)s))
    AND came.began_at < date_trunc('month', %(now)s AT TIME ZONE zone.name) AT TIME ZONE zone.name
-   AND came.came_at >= coalesce((SELECT max(cutoff) FROM billing_periodcharge last WHERE last.organization_id = organization.id),
+   AND came.came_at >= coalesce((SELECT max(cutoff) FROM billing_periodcharge last WHERE last.organization_id = organization.id
+                                    AND last.period @> ((date_trunc('month', %(now)s AT TIME ZONE zone.name) - interval '15 days')
+                                                        AT TIME ZONE zone.name)),
                                 '-infinity')
 """
 

@@ -11,6 +11,7 @@ from django.utils import timezone
 from billing.exports.focus import focus_rows
 from billing.invoices.closing import close_all, void_invoice
 from billing.models import Invoice, InvoicedPeriod, InvoiceLine, PeriodCharge
+from billing.periods import rate_periods, safe_cutoff
 from billing.queries import is_balanced, trial_balance
 from marketplace.models import Contract
 from tests.builders_billing import Market
@@ -58,6 +59,16 @@ def test_a_second_run_adds_nothing() -> None:
     counts = (PeriodCharge.objects.count(), InvoiceLine.objects.count(), InvoicedPeriod.objects.count())
     assert close_all() == (0, 0, 0, 0)
     assert (PeriodCharge.objects.count(), InvoiceLine.objects.count(), InvoicedPeriod.objects.count()) == counts == (1, 1, 1)
+
+
+def test_an_earlier_month_that_was_rated_by_hand_leaves_the_last_one_to_the_close() -> None:
+    market = a_market()
+    used(market, BEFORE - 3 * DAY, 600, 2)
+    used(market, BEFORE + DAY, 600, 4)
+    rate_periods([market.alice.pk], (BEFORE - DAY).date(), safe_cutoff(), final=True)
+    close_all()
+    totals = Invoice.objects.filter(number__isnull=False).order_by("period__starts_at").values_list("total_micros", flat=True)
+    assert list(totals) == [amount("20"), amount("40")]
 
 
 def test_usage_that_comes_in_the_grace_is_on_the_same_invoice() -> None:
