@@ -22,6 +22,7 @@ from marketplace.permissions import Scopes
 from marketplace.scopes import BILLING_READ
 
 ROLES: Final = ("provider", "publisher")
+SHOWN: Final = 500  # charges by period: a few for each customer, price list and meter
 MEANING: Final = {
     "disputed": "the customer doubts it: it waits for a decision",
     "unpaid": "the customer has not paid yet",
@@ -45,9 +46,11 @@ class Payables(Page):
         start, end = month_of(request.GET.get("month", ""), now)
         found, before = newest(request, queries.shares_of(organization, role, Period(start, end)))
         lines = [queries.line_of(one, role, now) for one in found]
+        months = queries.period_shares_of(organization, Period(start, end)).order_by("-pk")[:SHOWN] if role == "provider" else []
         told = queries.standings_of(organization, role, Period(start, end), now)
         standings = [one | {"amount": text_of(one["micros"]), "meaning": MEANING[one["state"]]} for one in told]
         context: dict[str, Any] = {"roles": roles, "party": role, "standings": standings, "lines": lines, "before": before}
+        context |= {"months": [queries.period_line_of(one, now) for one in months]}
         context |= {"start": start, "month": f"{start:%Y-%m}", "earlier": f"{start - timedelta(days=1):%Y-%m}"}
         csv = urlencode({"party": role, "from": start.isoformat(), "to": end.isoformat()})
         return self.show(context | {"later": later_than(start), "csv": csv})
@@ -78,7 +81,7 @@ class OnePayout(Page):
         found = api.shown_to(self.caller).filter(pk=payout).first()
         if found is None:
             raise NotFound("not_found", "no such payout")
-        lines: QuerySet[Any] = found.lines.select_related("charge__usage__pool")
+        lines: QuerySet[Any] = found.lines.select_related("charge__usage__pool", "period_charge__offer__pool")
         shown, before = newest(request, lines, by="share")
         rows = [(one, text_of(one.amount_micros)) for one in shown]
         return self.show({"payout": api.document(found) | {"payee": found.organization.name}, "lines": rows, "before": before})

@@ -97,5 +97,5 @@ def _payouts(items: list[DisputedCharge]) -> dict[int, list[dict[str, Any]]]:
     found: dict[int, list[dict[str, Any]]] = {}
     for line in PayoutLine.objects.filter(share__in=shares).select_related("payout").order_by("share"):
         told = {"charge": line.charge_id, "role": line.role, "payout": line.payout_id, "state": line.payout.state}
-        found.setdefault(of[line.charge_id], []).append(told | {"amount": text_of(line.amount_micros)})
+        found.setdefault(of[line.charge_id or 0], []).append(told | {"amount": text_of(line.amount_micros)})
     return found

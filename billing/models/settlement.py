@@ -2,7 +2,7 @@
 
 PayoutRun
   `- Payout             one per payee and currency; `billing/settlement/states.py` draws its states
-       |- PayoutLine    a share of a charge, and so of a task and an attempt; its primary key is why none is paid twice
+       |- PayoutLine    a share of a charge (of a task and an attempt, or of a month); its primary key is why none is paid twice
        `- PayoutAttempt one order to the gateway, under a key of its own
 """
 
@@ -16,6 +16,7 @@ from django.db.models.functions import Mod
 
 from billing.models.charges import Charge
 from billing.models.journal import JournalEntry
+from billing.models.periods import PeriodCharge
 
 
 class PayoutRun(models.Model):
@@ -93,8 +94,9 @@ class Payout(models.Model):
 class PayoutLine(models.Model):
     """A share of a charge in a payout: one, or none. A cancelled payout gives its lines to the next one.
 
-    `share` is twice the charge's number, plus one for the publisher's; a CHECK keeps it so. No foreign key to the charge in
-    PostgreSQL: charges cannot go away, and a trigger compares every line with its charge.
+    `share` is twice the charge's number, plus one for the publisher's; of a charge by period, of which only the provider has a
+    share, it is that charge's number, negative. A CHECK keeps it so. No foreign keys to the charges in PostgreSQL: they cannot
+    go away, and a trigger compares every line with its charge.
     """
 
     class Role(models.TextChoices):
@@ -102,7 +104,12 @@ class PayoutLine(models.Model):
         PUBLISHER = "publisher"
 
     share = models.BigIntegerField(primary_key=True)
-    charge = models.ForeignKey(Charge, models.PROTECT, related_name="payout_lines", db_constraint=False, db_index=False)
+    charge = models.ForeignKey(
+        Charge, models.PROTECT, null=True, blank=True, related_name="payout_lines", db_constraint=False, db_index=False
+    )
+    period_charge = models.ForeignKey(
+        PeriodCharge, models.PROTECT, null=True, blank=True, related_name="payout_lines", db_constraint=False, db_index=False
+    )
     role = models.CharField(max_length=9, choices=Role.choices)
     payout = models.ForeignKey(Payout, models.PROTECT, related_name="lines")
     amount_micros = models.BigIntegerField()
@@ -110,13 +117,16 @@ class PayoutLine(models.Model):
     class Meta:
         constraints: ClassVar = [
             models.CheckConstraint(
-                condition=Q(role="provider", share=F("charge_id") * 2) | Q(role="publisher", share=F("charge_id") * 2 + 1),
+                condition=Q(period_charge=None, role="provider", share=F("charge_id") * 2)
+                | Q(period_charge=None, role="publisher", share=F("charge_id") * 2 + 1)
+                | Q(charge=None, role="provider", share=-F("period_charge_id")),
                 name="payout_line_is_of_its_share",
             )
         ]
 
     def __str__(self) -> str:
-        return f"{self.role}'s share of charge {self.charge_id}"
+        charge = f"charge {self.charge_id}" if self.charge_id else f"period charge {self.period_charge_id}"
+        return f"{self.role}'s share of {charge}"
 
 
 class PayoutAttempt(models.Model):

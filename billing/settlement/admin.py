@@ -48,10 +48,10 @@ class PayoutPage(Page):
 
 @admin.register(PayoutLine)
 class PayoutLinePage(Page):
-    columns = ("share", "charge", "role", "payout", "amount_micros")
+    columns = ("share", "charge", "period_charge", "role", "payout", "amount_micros")
     chain = ("payout__run", "payout")
     list_filter = (exact("payout"),)
-    search_fields = ("=share", "=charge", "=payout")
+    search_fields = ("=share", "=charge", "=period_charge", "=payout")
     huge = True
 
 

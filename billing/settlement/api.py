@@ -25,6 +25,7 @@ from marketplace.api.artifacts import AnyAccept
 from marketplace.api.lists import ListView
 from marketplace.api.serializers import In, Out, valid
 from marketplace.auth import Caller, caller_of
+from marketplace.models import Organization
 from marketplace.permissions import Scopes
 from marketplace.ranges import Streamed
 from marketplace.scopes import BILLING_READ, OPERATOR
@@ -67,10 +68,30 @@ class PayableOut(Out):
     charged_at = serializers.DateTimeField()
 
 
-def _shares(request: Request) -> tuple[str, QuerySet[Any]]:
+class PeriodPayableOut(Out):
+    """A provider's share of a charge by period, and how it stands."""
+
+    period_charge = serializers.IntegerField()
+    revision = serializers.IntegerField(help_text="0: the month's charge; others correct it")
+    pool = serializers.CharField()
+    meter = serializers.CharField()
+    to = serializers.DateTimeField()
+    currency = serializers.CharField()
+    amount = serializers.CharField(help_text="of the charge")
+    share = serializers.CharField(help_text="what the provider gets of it")
+    state = serializers.CharField(help_text=f"one of {', '.join(queries.STANDINGS)}")
+    due_at = serializers.DateTimeField(allow_null=True)
+    payout = serializers.IntegerField(allow_null=True)
+    charged_at = serializers.DateTimeField()
+
+    def get_fields(self) -> dict[str, Any]:
+        return super().get_fields() | {"from": serializers.DateTimeField()}  # a keyword cannot be an attribute
+
+
+def _asked(request: Request) -> tuple[Organization, str, Period]:
+    """Whose shares are asked for, as what, and of when."""
     given = valid(PayablesIn(data={key: value for key, value in request.query_params.items() if key in {"party", "from", "to"}}))
-    organization = caller_of(request).acting_for()
-    return given["party"], queries.shares_of(organization, given["party"], Period(given.get("from"), given.get("to")))
+    return caller_of(request).acting_for(), given["party"], Period(given.get("from"), given.get("to"))
 
 
 class PayablesView(ListView):
@@ -79,7 +100,7 @@ class PayablesView(ListView):
     pagination_class = ByKey
 
     def rows(self, caller: Caller) -> QuerySet[Any]:
-        return _shares(self.request)[1]
+        return queries.shares_of(*_asked(self.request))
 
     @extend_schema(operation_id="payables_list", parameters=ASKED)
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
@@ -87,6 +108,23 @@ class PayablesView(ListView):
         page = self.paginate_queryset(self.get_queryset()) or []
         role, now = request.query_params["party"], timezone.now()
         return self.get_paginated_response([queries.line_of(charge, role, now) for charge in page])
+
+
+class PeriodPayablesView(ListView):
+    scopes: ClassVar[Scopes] = {"GET": BILLING_READ}
+    serializer_class = PeriodPayableOut
+    pagination_class = ByKey
+
+    def rows(self, caller: Caller) -> QuerySet[Any]:
+        organization, role, period = _asked(self.request)
+        rows = queries.period_shares_of(organization, period)
+        return rows if role == PayoutLine.Role.PROVIDER else rows.none()
+
+    @extend_schema(operation_id="payables_periods_list", parameters=ASKED)
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """What a provider gets of charges by period, and when each share may go out. Publishers have none."""
+        page, now = self.paginate_queryset(self.get_queryset()) or [], timezone.now()
+        return self.get_paginated_response([queries.period_line_of(charge, now) for charge in page])
 
 
 class PayablesFileView(APIView):
@@ -99,9 +137,9 @@ class PayablesFileView(APIView):
         responses={(200, "text/csv"): OpenApiResponse(OpenApiTypes.STR, description="a header and the lines")},
     )
     def get(self, request: Request) -> Any:
-        """The same as CSV, streamed; text that a spreadsheet would run as a formula begins with an apostrophe."""
-        role, rows = _shares(request)
-        answer = Streamed(queries.csv_of(rows, role), content_type="text/csv; charset=utf-8")
+        """All shares, of tasks and of periods, as CSV; text that a spreadsheet would run as a formula begins with an apostrophe."""
+        organization, role, period = _asked(request)
+        answer = Streamed(queries.csv_of(organization, role, period), content_type="text/csv; charset=utf-8")
         answer["Content-Disposition"] = f'attachment; filename="payables-{role}.csv"'
         answer["Cache-Control"] = "no-store"
         return answer
@@ -140,9 +178,10 @@ class PayoutDocumentOut(PayoutOut):
 
 class PayoutLineOut(Out):
     share = serializers.IntegerField()
-    charge = serializers.IntegerField(source="charge_id")
+    charge = serializers.IntegerField(source="charge_id", allow_null=True, help_text="of a task; null: of a period")
+    period_charge = serializers.IntegerField(source="period_charge_id", allow_null=True)
     role = serializers.CharField(help_text="provider or publisher")
-    task = serializers.UUIDField(source="charge.task_id")
+    task = serializers.UUIDField(source="charge.task_id", allow_null=True, default=None)
     attempt = serializers.IntegerField(source="charge.usage.attempt_id", allow_null=True, default=None)
     amount = serializers.SerializerMethodField()
 
@@ -213,7 +252,7 @@ class PayoutLinesView(ListView):
 
     @extend_schema(operation_id="payouts_lines_list", parameters=[PAYOUT])
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """What a payout pays: each share with its charge, task and attempt."""
+        """What a payout pays: each share with its charge, be it of a task and an attempt or of a period."""
         return super().get(request, *args, **kwargs)
 
 
@@ -282,6 +321,7 @@ class CancelView(APIView):
 
 urlpatterns = [
     path("payables", PayablesView.as_view()),
+    path("payables/periods", PeriodPayablesView.as_view()),
     path("payables.csv", PayablesFileView.as_view()),
     path("payout-runs", PayoutRunsView.as_view()),
     path("payouts", PayoutsView.as_view()),

@@ -13,7 +13,7 @@ from django.db import connection
 from django.db.models import Prefetch, QuerySet
 from django.utils import timezone
 
-from billing.models import Charge, DisputedCharge, Payout, PayoutLine
+from billing.models import Charge, DisputedCharge, Payout, PayoutLine, PeriodCharge
 from billing.settlement import sql
 from billing.settlement.payables import Share, due_at, standing
 from core.money import text_of
@@ -22,7 +22,7 @@ from marketplace.models import Organization
 
 COLUMNS: Final = (
     "charge", "kind", "task", "attempt", "capability", "pool", "units", "core_seconds", "currency", "amount", "share", "state",
-    "due_at", "payout", "charged_at",
+    "due_at", "payout", "charged_at", "period_charge", "meter",
 )  # fmt: skip
 STANDINGS: Final = ("disputed", "unpaid", "held_back", "due", "in_payout", "paid")
 _ROWS: Final = 2000
@@ -60,18 +60,45 @@ def line_of(charge: Charge, role: str, now: datetime) -> dict[str, Any]:
     micros = getattr(charge, f"{role}_micros")
     taken = next(iter(cast(Any, charge).taken), None)  # what Prefetch put there
     back = next(iter(charge.takes_back.all()), None)
-    due = due_at(
-        Share(micros, charge.payer, charge.charged_at, _paid_at(back.charge if back else charge), back is not None),
-        timedelta(days=settings.PAYOUT_HOLD_DAYS),
-        guaranteed=settings.PAYOUT_GUARANTEED,
-    )
-    state = standing(due, taken.payout.state if taken else None, now, disputed=bool(cast(Any, charge).doubts))
-    return _facts(charge) | {
-        "share": text_of(micros),
-        "state": state,
-        "due_at": due,
-        "payout": taken.payout_id if taken and state in {"in_payout", "paid"} else None,
-    }
+    share = Share(micros, charge.payer, charge.charged_at, _paid_at(back.charge if back else charge), back is not None)
+    stands = _stands(share, taken, now, disputed=bool(cast(Any, charge).doubts))
+    return _facts(charge) | {"share": text_of(micros)} | stands
+
+
+def period_shares_of(organization: Organization, period: Period = ALWAYS) -> QuerySet[PeriodCharge]:
+    """The charges by period of which a provider has a share, as `shares_of` gives those of tasks; publishers have none."""
+    rows = PeriodCharge.objects.filter(provider=organization).exclude(provider_micros=0)
+    if period.start is not None:
+        rows = rows.filter(rated_at__gte=period.start)
+    if period.end is not None:
+        rows = rows.filter(rated_at__lt=period.end)
+    taken = PayoutLine.objects.select_related("payout")
+    joined = rows.select_related("offer__pool", "invoiced__line__invoice")
+    return joined.prefetch_related(Prefetch("payout_lines", taken, to_attr="taken"))
+
+
+def period_line_of(charge: PeriodCharge, now: datetime) -> dict[str, Any]:
+    """One line of a provider's statement: its share of a charge by period, and how it stands. Amounts are decimal text."""
+    share = Share(charge.provider_micros, charge.payer, charge.rated_at, _paid_at(charge))
+    return {
+        "period_charge": charge.pk,
+        "revision": charge.revision,
+        "pool": charge.offer.pool.identifier,
+        "meter": charge.meter,
+        "from": charge.period.lower,
+        "to": charge.period.upper,
+        "currency": charge.currency,
+        "amount": text_of(charge.amount_micros),
+        "share": text_of(share.micros),
+        "charged_at": charge.rated_at,
+    } | _stands(share, next(iter(cast(Any, charge).taken), None), now)
+
+
+def _stands(share: Share, taken: PayoutLine | None, now: datetime, *, disputed: bool = False) -> dict[str, Any]:
+    """How a share stands, when it may go out, and the payout that it is in."""
+    due = due_at(share, timedelta(days=settings.PAYOUT_HOLD_DAYS), guaranteed=settings.PAYOUT_GUARANTEED)
+    state = standing(due, taken.payout.state if taken else None, now, disputed=disputed)
+    return {"state": state, "due_at": due, "payout": taken.payout_id if taken and state in {"in_payout", "paid"} else None}
 
 
 def standings_of(organization: Organization, role: str, period: Period, now: datetime) -> list[dict[str, Any]]:
@@ -88,7 +115,7 @@ def standings_of(organization: Organization, role: str, period: Period, now: dat
     return sorted(found, key=lambda one: (one["currency"], STANDINGS.index(one["state"])))
 
 
-def _paid_at(charge: Charge) -> datetime | None:
+def _paid_at(charge: Charge | PeriodCharge) -> datetime | None:
     invoiced = getattr(charge, "invoiced", None)
     invoice = invoiced.line.invoice if invoiced else None
     return invoice.ended_at if invoice is not None and invoice.state == "paid" else None
@@ -112,13 +139,20 @@ def _facts(charge: Charge) -> dict[str, Any]:
     }
 
 
-def csv_of(rows: QuerySet[Charge], role: str) -> Iterator[bytes]:
-    """A payee's statement as CSV, oldest first, in pieces."""
+def csv_of(organization: Organization, role: str, period: Period) -> Iterator[bytes]:
+    """A payee's statement as CSV in pieces: shares of tasks' charges, then those of charges by period; each oldest first."""
     yield _csv([COLUMNS])
     now = timezone.now()
-    for charge in rows.order_by("pk").iterator(chunk_size=_ROWS):
-        line = line_of(charge, role, now)
-        yield _csv([[safe_cell("" if line[name] is None else line[name]) for name in COLUMNS]])
+    for charge in shares_of(organization, role, period).order_by("pk").iterator(chunk_size=_ROWS):
+        yield _csv([_cells(line_of(charge, role, now))])
+    if role == PayoutLine.Role.PROVIDER:
+        for month in period_shares_of(organization, period).order_by("pk").iterator(chunk_size=_ROWS):
+            yield _csv([_cells(period_line_of(month, now) | {"kind": "period"})])
+
+
+def _cells(line: dict[str, Any]) -> list[Any]:
+    values = [line.get(name) for name in COLUMNS]
+    return [safe_cell("" if value is None else value) for value in values]
 
 
 def _csv(rows: list[Any]) -> bytes:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Final
 
 _SHARES: Final = """
-  SELECT id * 2 AS share, id AS charge_id, 'provider' AS role, provider_id AS payee_id, provider_micros AS micros,
-         currency, payer, charged_at
+  SELECT id * 2 AS share, id AS charge_id, NULL::bigint AS period_id, 'provider' AS role, provider_id AS payee_id,
+         provider_micros AS micros, currency, payer, charged_at
     FROM billing_charge WHERE provider_micros <> 0
   UNION ALL
-  SELECT id * 2 + 1, id, 'publisher', publisher_id, publisher_micros, currency, payer, charged_at
-    FROM billing_charge WHERE publisher_micros <> 0"""
+  SELECT id * 2 + 1, id, NULL, 'publisher', publisher_id, publisher_micros, currency, payer, charged_at
+    FROM billing_charge WHERE publisher_micros <> 0
+  UNION ALL
+  SELECT -id, NULL, id, 'provider', provider_id, provider_micros, currency, payer, rated_at
+    FROM billing_periodcharge WHERE provider_micros <> 0"""
 
 # A share with its payout, if any, and its invoice once that is paid; what a dispute took back of a charge (back) goes by the
 # invoice of that charge.
@@ -20,7 +23,8 @@ _STANDS: Final = f"""
           LEFT JOIN billing_payout payout ON payout.id = taken.payout_id
           LEFT JOIN billing_disputedcharge back ON back.refund_id = share.charge_id
           LEFT JOIN billing_invoicedcharge invoiced ON invoiced.charge_id = coalesce(back.charge_id, share.charge_id)
-          LEFT JOIN billing_invoiceline line ON line.id = invoiced.line_id
+          LEFT JOIN billing_invoicedperiod month ON month.charge_id = share.period_id
+          LEFT JOIN billing_invoiceline line ON line.id = coalesce(invoiced.line_id, month.line_id)
           LEFT JOIN billing_invoice invoice ON invoice.id = line.invoice_id AND invoice.state = 'paid'
          CROSS JOIN LATERAL (
                SELECT EXISTS (SELECT FROM billing_disputedcharge item
@@ -69,8 +73,8 @@ WITH due AS MATERIALIZED ({DUE}
    ORDER BY payee_id, currency
   RETURNING id, organization_id, currency
 ), line AS (
-  INSERT INTO billing_payoutline (share, charge_id, role, payout_id, amount_micros)
-  SELECT share, charge_id, role, payout.id, micros
+  INSERT INTO billing_payoutline (share, charge_id, period_charge_id, role, payout_id, amount_micros)
+  SELECT share, charge_id, period_id, role, payout.id, micros
     FROM due JOIN payout ON payout.organization_id = due.payee_id AND payout.currency = due.currency
    ORDER BY share
   ON CONFLICT (share) DO UPDATE SET payout_id = excluded.payout_id

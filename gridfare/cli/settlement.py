@@ -48,6 +48,21 @@ def lines(
     Output(as_json).show(found, table(columns, rows, right=["charge", "attempt", "share"]) if rows else "no shares")
 
 
+@statement_app.command("periods")
+def periods(
+    ctx: typer.Context, since: Since = None, until: Until = None, limit: Most = 100, as_json: AsJson = False
+) -> None:
+    """Your shares, as a provider, of what is charged by month, and how each stands."""
+    found = list(open_client(ctx).period_payables(since=since, until=until, most=limit))
+    rows = [
+        (s["period_charge"], s["meter"], s["pool"], f"{s['from'][:10]} {s['to'][:10]}", s["share"], s["currency"], s["state"],
+         _day(s["due_at"]))
+        for s in found
+    ]  # fmt: skip
+    columns = ["charge", "meter", "pool", "from, to", "share", "currency", "state", "due"]
+    Output(as_json).show(found, table(columns, rows, right=["charge", "share"]) if rows else "no shares")
+
+
 def _day(moment: str | None) -> str:
     return local(moment) if moment else ""
 
@@ -87,7 +102,9 @@ def show(ctx: typer.Context, payout: Payout, as_json: AsJson = False) -> None:
 def payout_lines(ctx: typer.Context, payout: Payout, limit: Most = 100, as_json: AsJson = False) -> None:
     """What a payout pays: each share with its charge, task and attempt."""
     found = list(open_client(ctx).payout_lines(payout, most=limit))
-    rows = [(s["charge"], s["role"], s["task"], s["attempt"] or "", s["amount"]) for s in found]
+    rows = [
+        (s["charge"] or f"period {s['period_charge']}", s["role"], s["task"] or "", s["attempt"] or "", s["amount"]) for s in found
+    ]
     Output(as_json).show(found, table(["charge", "role", "task", "attempt", "amount"], rows, right=["charge", "attempt", "amount"]))
 
 

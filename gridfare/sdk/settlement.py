@@ -19,6 +19,12 @@ class SettlementCalls(Calls):
         """The organization's shares as a `provider` or `publisher`, charge by charge, and how each stands."""
         return self.http.pages("/payables", most=most, party=party, **{"from": since, "to": until})
 
+    def period_payables(
+        self, *, since: str | None = None, until: str | None = None, most: int | None = None
+    ) -> Iterator[Json]:
+        """The organization's shares, as a provider, of what is charged by period, and how each stands."""
+        return self.http.pages("/payables/periods", most=most, party="provider", **{"from": since, "to": until})
+
     def payables_csv(self, party: str = "provider", *, since: str | None = None, until: str | None = None) -> str:
         """The same as CSV."""
         asked = {"party": party, "from": since, "to": until}
@@ -35,7 +41,7 @@ class SettlementCalls(Calls):
         return answer
 
     def payout_lines(self, payout: int, *, most: int | None = None) -> Iterator[Json]:
-        """What a payout pays: shares with their charge, task and attempt."""
+        """What a payout pays: shares with their charge, of a task and attempt or of a period."""
         return self.http.pages(f"/payouts/{payout}/lines", most=most)
 
     def run_payouts(self) -> Json:

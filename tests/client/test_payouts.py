@@ -17,12 +17,18 @@ PAYOUT = {
 }  # fmt: skip
 ATTEMPT = {"number": 1, "key": "payout/7/1", "state": "failed", "reference": "r-1", "reason": "no such account"}
 DOCUMENT = PAYOUT | {"attempts": [ATTEMPT]}
+MONTH = {
+    "period_charge": 5, "meter": "held_cores", "pool": "640000-G-1", "from": "2026-03-01T00:00:00Z", "to": "2026-04-01T00:00:00Z",
+    "share": "38.000000", "currency": "CNY", "state": "due", "due_at": "2026-04-08T16:00:00Z",
+}  # fmt: skip
+OF_MONTH = {"charge": None, "period_charge": 5, "role": "provider", "task": None, "attempt": None, "amount": "38.000000"}
 LINE = {"charge": 3, "role": "provider", "task": "0198", "attempt": None, "amount": "1.200000"}
 ANSWERS = {
     "GET /payables": {"results": [SHARE], "next": None},
+    "GET /payables/periods": {"results": [MONTH], "next": None},
     "GET /payouts": {"results": [PAYOUT], "next": None},
     "GET /payouts/7": DOCUMENT,
-    "GET /payouts/7/lines": {"results": [LINE], "next": None},
+    "GET /payouts/7/lines": {"results": [LINE, OF_MONTH], "next": None},
     "POST /payout-runs": {"run": 1, "payouts": [PAYOUT]},
     "POST /payouts/send": {"paid": 1, "failed": 0, "pending": 2},
     "POST /payouts/7/approve": DOCUMENT,
@@ -42,11 +48,17 @@ def test_a_payees_shares_are_shown(run: Run) -> None:
     assert run("statement", "lines", "--json").json == [SHARE]
 
 
+def test_a_providers_shares_of_months_are_shown(run: Run) -> None:
+    shown = run("statement", "periods", "--from", "2026-04-01").out
+    assert all(word in shown for word in ("held_cores", "2026-03-01", "38.000000", "due"))
+    assert run("statement", "periods", "--json").json == [MONTH]
+
+
 def test_payouts_their_attempts_and_lines_are_shown(run: Run) -> None:
     assert "bobs-pools" in run("payout", "list").out
     assert "payout/7/1" in run("payout", "show", "7").out
     assert run("payout", "show", "7", "--json").json == DOCUMENT
-    assert "1.200000" in run("payout", "lines", "7").out
+    assert all(word in run("payout", "lines", "7").out for word in ("1.200000", "period 5"))
 
 
 @pytest.mark.parametrize("words", [("approve", "7"), ("retry", "7"), ("cancel", "7", "--reason", "wrong payee")])

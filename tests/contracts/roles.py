@@ -107,6 +107,7 @@ GET parked                                                     alice 401 401 403
 POST parked/<number>/approve                                   alice 401 401 403 403 403 403 403 200
 POST parked/<number>/refuse                                    alice 401 401 403 403 403 403 403 200
 GET payables                                                   alice 401 401 200 403 200 200 200 200
+GET payables/periods                                           alice 401 401 200 403 200 200 200 200
 GET payables.csv                                               alice 401 401 200 403 200 200 200 200
 POST payout-runs                                               alice 401 401 403 403 403 403 403 201
 GET payouts                                                    bob   401 401 200 403 200 200 200 200

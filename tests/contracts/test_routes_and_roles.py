@@ -127,7 +127,7 @@ NUMBERS: Final = {
 }  # fmt: skip
 QUERIES: Final = {
     "network/path": "?from=here&to=there", "statements": "?party=user", "statements.csv": "?party=user",
-    "payables": "?party=provider", "payables.csv": "?party=provider",
+    "payables": "?party=provider", "payables/periods": "?party=provider", "payables.csv": "?party=provider",
     "invoices/<int:invoice>/file": "?format=csv",
     "exports/focus": "?month=2026-03",
 }
