@@ -9,11 +9,11 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from django.db.models import QuerySet
+from django.db.models import Count, QuerySet
 from django.utils import timezone
 
 from billing.credit.watching import Alert
-from billing.models import Dispute, Export, Invoice, Payment, Payout
+from billing.models import Dispute, Export, Invoice, Payment, PaymentReversal, Payout
 from core.money import text_of
 from marketplace.models import Budget, WebhookEndpoint
 from marketplace.webhooks.outbox import Event, publish
@@ -40,6 +40,7 @@ _PAYMENT: Final = {
     "currency": "CNY",
     "received_on": "2026-06-12",
 }
+_REVERSED: Final = _PAYMENT | {"reason": "returned by the bank", "reversed_at": "2026-06-15T02:00:00.000000Z", "invoices": [4711]}
 _PAYOUT: Final = {"id": 9, "state": "paid", "amount": "57.780000", "currency": "CNY", "reason": ""}
 _DISPUTE: Final = {
     "id": 12,
@@ -95,28 +96,35 @@ TYPES: Final = [
     EventType("invoice.uncollectible", "what is open of it was given up", _INVOICE | {"state": "uncollectible"}),
     EventType("invoice.void", "it was taken back; another takes its place", _INVOICE | {"state": "void"}),
     EventType("payment.received", "money came in for invoices or the wallet", _PAYMENT),
+    EventType("payment.reversed", "it bounced, or was a mistake; the invoices are owed again", _REVERSED),
     EventType("payout.failed", "the gateway refused it; nothing was moved", _PAYOUT | {"state": "failed", "reason": "no account"}),
     EventType("payout.paid", "a provider's or publisher's share is out", _PAYOUT),
 ]
 
 
 def tell_invoices(invoices: Iterable[int], state: str, at: datetime) -> int:
-    """Tell of those of these invoices that are in a state now. Each is told of a state once."""
-    found = _heard(Invoice.objects.filter(pk__in=list(invoices), state=state).select_related("period").order_by("pk"))
-    return publish(_event(one, f"invoice.{state}", f"invoice/{one.pk}", _invoice(one), at, state) for one in found)
+    """Tell of those of these invoices that are in a state now. Each is told of a state once, and anew after a reversal."""
+    rows = Invoice.objects.filter(pk__in=list(invoices), state=state).annotate(again=Count("allocations__reversed"))
+    found = _heard(rows.select_related("period").order_by("pk"))
+    return publish(_event(one, f"invoice.{state}", f"invoice/{one.pk}", _invoice(one), at, _told(one, state)) for one in found)
+
+
+def _told(invoice: Invoice, state: str) -> str:
+    again: int = getattr(invoice, "again")  # noqa: B009  annotated: how often it came to be owed again
+    return f"{state}/{again}" if again else state
 
 
 def tell_payment(payment: Payment) -> int:
     """Tell of money that came in."""
-    data = {
-        "id": payment.pk,
-        "method": payment.method,
-        "amount": text_of(payment.amount_micros),
-        "prepaid": text_of(payment.prepaid_micros),
-        "currency": payment.currency,
-        "received_on": payment.received_on.isoformat(),
-    }
-    return publish([_event(payment, "payment.received", f"payment/{payment.pk}", data, payment.recorded_at, "received")])
+    subject = f"payment/{payment.pk}"
+    return publish([_event(payment, "payment.received", subject, _payment(payment), payment.recorded_at, "received")])
+
+
+def tell_reversal(reversal: PaymentReversal, invoices: Sequence[int]) -> int:
+    """Tell that a payment was taken back, and which invoices are owed again, those that the wallet had paid too."""
+    payment, at = reversal.payment, reversal.reversed_at
+    data = _payment(payment) | {"reason": reversal.reason, "reversed_at": at, "invoices": list(invoices)}
+    return publish([_event(payment, "payment.reversed", f"payment/{payment.pk}", data, at, "reversed")])
 
 
 def tell_payout(payout: Payout, at: datetime) -> int:
@@ -167,6 +175,11 @@ def _heard(rows: QuerySet[Any]) -> QuerySet[Any]:
 
 def _event(of: Any, kind: str, subject: str, data: dict[str, Any], at: datetime, told: str) -> Event:
     return Event(of.organization_id, kind, subject, data, at, f"{subject}/{told}")
+
+
+def _payment(one: Payment) -> dict[str, Any]:
+    amounts = {"amount": text_of(one.amount_micros), "prepaid": text_of(one.prepaid_micros), "currency": one.currency}
+    return {"id": one.pk, "method": one.method} | amounts | {"received_on": one.received_on.isoformat()}
 
 
 def _invoice(one: Invoice) -> dict[str, Any]:

@@ -70,6 +70,8 @@ GROUPS: Final = (
             ("Their lines", "billing_creditnoteline", "list"),
             ("Payments", "billing_payment", "payments"),
             ("What they paid", "billing_paymentallocation", "task_alt"),
+            ("Reversed payments", "billing_paymentreversal", "money_off"),
+            ("What they had paid", "billing_reversedallocation", "remove_done"),
             ("Grants", "billing_grant", "redeem"),
             ("What was taken of them", "billing_grantmove", "remove_circle_outline"),
             ("Bank statements", "billing_bankstatement", "upload_file"),

@@ -23,6 +23,7 @@ HOLDS: Final = 30
 MOVEMENTS: Final = 30
 KINDS: Final = {
     "payment": "paid in", "grant": "given", "settle": "paid an invoice", "expire": "grant ended", "credit_note": "credit note",
+    "reversal": "payment reversed",
 }  # fmt: skip
 SUMS: Final = (
     ("prepaid", "Wallet", "deposits and grants"),

@@ -27,6 +27,8 @@ from billing.models import (
     Leg,
     Payment,
     PaymentAllocation,
+    PaymentReversal,
+    ReversedAllocation,
     Series,
     Tax,
     TaxAssignment,
@@ -90,6 +92,9 @@ def move_to(invoice: Invoice, state: str) -> None:
         changes |= {"finalized_at": APRIL, "due_at": APRIL + timedelta(days=30)}
     if state in {"paid", "void", "uncollectible"}:
         changes |= {"ended_at": APRIL}
+    if invoice.state == "paid" and state in {"finalized", "overdue"}:
+        make_reversal(make_payment(invoice, invoice.total_micros))
+        changes = {"state": state, "paid_micros": 0, "ended_at": None}
     if state == "paid":
         changes |= {"paid_micros": invoice.total_micros}
     Invoice.objects.filter(pk=invoice.pk).update(**changes)
@@ -113,6 +118,14 @@ def make_payment(invoice: Invoice, micros: int) -> Payment:
     return payment
 
 
+def make_reversal(payment: Payment) -> PaymentReversal:
+    """The rows that say that a payment was taken back."""
+    reversal = PaymentReversal.objects.create(payment=payment, reason="bounced", reversed_at=APRIL, entry=make_entry())
+    for one in payment.allocations.all():
+        ReversedAllocation.objects.create(allocation=one, reversal=reversal, amount_micros=one.amount_micros)
+    return reversal
+
+
 def make_everything(organization: Organization) -> Invoice:
     """One row of every table of invoices but InvoicedCharge, which needs a charge."""
     number = next(_serial)
@@ -125,6 +138,7 @@ def make_everything(organization: Organization) -> Invoice:
     invoice = make_invoice(period, "grace")
     InvoiceTax.objects.create(invoice=invoice, rate=rate, percent=rate.percent, base_micros=0, amount_micros=0)
     move_to(invoice, "finalized")
+    make_reversal(make_payment(invoice, CENT))
     payment = make_payment(invoice, CENT)
     gone = {"gateway": "sandbox", "amount_micros": CENT, "created_at": APRIL}
     GatewayPayment.objects.create(key=f"gateway/{number}", invoice=invoice, **gone)

@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import Final, NamedTuple
 
 from django.db import connection, transaction
-from django.db.models import F, Q
+from django.db.models import Count, F, Q
 from django.utils import timezone
 
 from billing.credit.sources import Debt, Source, Use, in_order, spend
@@ -92,10 +92,14 @@ def _sources(organizations: Sequence[int]) -> dict[Wallet, list[Source]]:
 
 
 def _post(uses: Sequence[Use], invoices: dict[int, Invoice], at: datetime) -> None:
-    """An entry per invoice; a payment per source of it. Keys say from which paid amount on, so that each is made once."""
+    """An entry per invoice; a payment per source of it. Keys say from which paid amount on, and after how many reversals, so
+    that each is made once.
+    """
     parts = {number: list(group) for number, group in groupby(uses, key=lambda use: use.invoice)}
+    again = reversals_of(parts)
     made = JournalEntry.objects.bulk_create(
-        JournalEntry(key=f"wallet/{number}/{invoices[number].paid_micros}", kind="settle", posted_at=at) for number in parts
+        JournalEntry(key=f"wallet/{number}/{invoices[number].paid_micros}{again.get(number, '')}", kind="settle", posted_at=at)
+        for number in parts
     )
     entries = dict(zip(parts, made, strict=True))
     post_legs(side for use in uses for side in _sides(use, invoices[use.invoice], entries[use.invoice]))
@@ -112,6 +116,12 @@ def _post(uses: Sequence[Use], invoices: dict[int, Invoice], at: datetime) -> No
     with connection.cursor() as cursor:
         cursor.execute(_PAY, [at, [use.invoice for use in uses], [use.micros for use in uses]])
     tell_invoices(parts, "paid", at)
+
+
+def reversals_of(invoices: Iterable[int]) -> dict[int, str]:
+    """Of invoices whose payments were reversed: `/` and how many of them. Such an invoice comes to the same amounts again."""
+    rows = PaymentAllocation.objects.filter(invoice__in=list(invoices), reversed__isnull=False)
+    return {invoice: f"/{many}" for invoice, many in rows.values_list("invoice").annotate(Count("pk"))}
 
 
 def _sides(use: Use, invoice: Invoice, entry: JournalEntry) -> Iterable[Side]:

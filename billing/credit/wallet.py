@@ -4,6 +4,7 @@
     grant     dr platform_promotion   cr user_grant           given away until a moment
     settle    dr user_grant, user_prepaid   cr user_receivable    the wallet pays an invoice
     expire    dr user_grant           cr platform_promotion   what is left of a grant at its end
+    reversal  dr user_receivable, user_prepaid   cr platform_cash   money that bounced (reversing.py)
 
 Locks are taken in one order: invoices by due date, allowances by id, grants by id.
 """
@@ -19,6 +20,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from billing.credit.settling import settle_from_wallet
+from billing.invoices.payments import check_stands
 from billing.invoices.posting import Side, post, post_legs
 from billing.models import Grant, GrantMove, JournalEntry, Payment
 from billing.telling import tell_payment
@@ -58,7 +60,7 @@ class Gift:
 def top_up(wanted: TopUp, now: datetime | None = None) -> Payment:
     """Record money for a wallet; what is owed is paid from it at once. The same key again returns what there is.
 
-    Raises Invalid `amount_invalid`, Conflict `payment_conflict`.
+    Raises Invalid `amount_invalid`, Conflict `payment_conflict | payment_reversed`.
     """
     _check_amount(wanted.micros)
     at = now or timezone.now()
@@ -66,6 +68,7 @@ def top_up(wanted: TopUp, now: datetime | None = None) -> Payment:
         _lock_key(wanted.key)
         known = Payment.objects.filter(key=wanted.key).first()
         if known is not None:
+            check_stands(known)
             return _same(known, wanted, "payment_conflict")
         payment = _payment(wanted, at)
         tell_payment(payment)

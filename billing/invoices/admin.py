@@ -8,6 +8,7 @@ from django.contrib import admin
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
+from billing.credit.reversing import reverse_payment
 from billing.invoices.freeing import free_months
 from billing.models import (
     BankLine,
@@ -26,6 +27,8 @@ from billing.models import (
     InvoiceTax,
     Payment,
     PaymentAllocation,
+    PaymentReversal,
+    ReversedAllocation,
     Series,
 )
 from core.admin import Page, Panel, ServicePage, badge, exact, money, one_of, panel, table, to
@@ -192,6 +195,30 @@ class PaymentAllocationPage(Page):
     huge = True
 
 
+@admin.register(PaymentReversal)
+class PaymentReversalPage(ServicePage):
+    """Payments that were taken back. A new one needs a payment's number, and a reason."""
+
+    columns = ("id", "payment", "reason", "with_payment", "reversed_by", "reversed_at", "entry")
+    joins = ("payment", "with_payment", "reversed_by")
+    chain = ("payment",)
+    search_fields = ("=pk", "=payment", "=payment__key")
+    fields = ("payment", "reason")
+    raw_id_fields = ("payment",)
+
+    def make(self, given: dict[str, Any], user: Any) -> PaymentReversal:
+        return reverse_payment(given["payment"], given["reason"], user)
+
+
+@admin.register(ReversedAllocation)
+class ReversedAllocationPage(Page):
+    columns = ("id", "reversal", "allocation", "amount_micros")
+    chain = ("reversal",)
+    list_filter = (exact("reversal"),)
+    search_fields = ("=pk", "=reversal")
+    huge = True
+
+
 @admin.register(BankStatement)
 class BankStatementPage(Page):
     columns = ("id", "name", "format", "account", "imported_by", "imported_at")
@@ -258,6 +285,15 @@ def payments_of_invoice(invoice: Invoice) -> Panel | None:
         for one in PaymentAllocation.objects.filter(invoice=invoice).select_related("payment").order_by("pk")[:200]
     ]
     return table("Payments", ("payment", "method", "received", "#amount"), lines)
+
+
+@panel(Payment)
+def reversal_of_payment(payment: Payment) -> Panel | None:
+    rows = PaymentReversal.objects.filter(payment=payment).select_related("reversed_by")
+    lines = [
+        (to(PaymentReversal, one.pk), one.reason, str(one.reversed_by or ""), f"{one.reversed_at:%Y-%m-%d %H:%M}") for one in rows
+    ]
+    return table("Reversed", ("reversal", "why", "by", "when"), lines)
 
 
 @panel(Charge)

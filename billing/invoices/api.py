@@ -122,9 +122,11 @@ class CreditNoteOut(Out):
 
 
 class InvoicePaymentOut(Out):
+    payment = serializers.IntegerField(help_text="the payment's number")
     method = serializers.CharField()
     received_on = serializers.DateField()
     amount = serializers.CharField()
+    reversed_at = serializers.DateTimeField(allow_null=True, help_text="when it was taken back; null: it stands")
 
 
 class NoticeOut(Out):

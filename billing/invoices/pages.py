@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
+from django.db.models import F
 from django.template.loader import render_to_string
 from django.utils import timezone
 
@@ -23,6 +24,7 @@ from core.money import text_of
 from core.spreadsheets import safe_cell
 
 Json = dict[str, Any]
+REVERSED_AT: Final = F("payment__reversal__reversed_at")
 INSTANT: Final = timedelta(microseconds=1)  # before a midnight is the day that ends with it
 COLUMNS: Final = (
     "number", "kind", "service_from", "service_to", "is_correction", "capability", "pool", "basis", "charges",
@@ -83,8 +85,14 @@ def document(invoice: Invoice) -> Json:
             for note in invoice.credit_notes.order_by("pk")
         ],
         "payments": [
-            {"method": one.payment.method, "received_on": one.payment.received_on, "amount": text_of(one.amount_micros)}
-            for one in invoice.allocations.select_related("payment").order_by("pk")
+            {
+                "payment": one.payment_id,
+                "method": one.payment.method,
+                "received_on": one.payment.received_on,
+                "amount": text_of(one.amount_micros),
+                "reversed_at": one.reversed_at,
+            }
+            for one in invoice.allocations.select_related("payment").annotate(reversed_at=REVERSED_AT).order_by("pk")
         ],
         "notices": [
             {"level": one.level, "action": one.action, "owed": text_of(one.owed_micros), "noticed_at": one.noticed_at}

@@ -13,7 +13,7 @@ from django.utils import timezone
 from billing.invoices.dunning import follow_blocks
 from billing.invoices.posting import post
 from billing.invoices.states import OWED
-from billing.models import Invoice, Payment, PaymentAllocation
+from billing.models import Invoice, Payment, PaymentAllocation, PaymentReversal
 from billing.telling import tell_invoices, tell_payment
 from core.errors import Conflict, Invalid
 from marketplace.models import User
@@ -60,7 +60,7 @@ def open_micros(invoice: Invoice) -> int:
 def record_payment(receipt: Receipt, now: datetime | None = None) -> Payment:
     """Record a payment, pay invoices with it, post it. The same key again returns the payment that there is.
 
-    Raises Invalid `amount_invalid`, Conflict `payment_conflict | invoice_not_owed`.
+    Raises Invalid `amount_invalid`, Conflict `payment_conflict | payment_reversed | invoice_not_owed`.
     """
     if not 0 < receipt.micros <= MOST:
         raise Invalid("amount_invalid", "a payment is more than nothing", field="amount")
@@ -94,7 +94,14 @@ def _same(known: Payment, receipt: Receipt) -> Payment:
         raise Conflict(
             "payment_conflict", "this reference was recorded with another amount or for somebody else", field="reference"
         )
+    check_stands(known)
     return known
+
+
+def check_stands(known: Payment) -> None:
+    """Raises Conflict `payment_reversed`: under its reference nothing counts again."""
+    if PaymentReversal.objects.filter(payment=known).exists():
+        raise Conflict("payment_reversed", "this payment was reversed: money that came again has another name", field="reference")
 
 
 def _check(receipt: Receipt, invoices: Sequence[Invoice]) -> None:

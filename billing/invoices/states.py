@@ -1,10 +1,11 @@
-"""The states of an invoice. Pure; a trigger (migrations/sql/0012_invoice_guards.sql) keeps to the same moves.
+"""The states of an invoice. Pure; a trigger (migrations/sql/0028_reversals.sql) keeps to the same moves.
 
 gathering --> draft --> grace --> finalized --> paid
                                     |  |  `---> overdue --> paid
                                     |  |            |-----> uncollectible
                                     |  `--> void <--'
-                                    (a void invoice was never paid, not even in part; another takes its place, in grace)
+                                    (of a void invoice nothing stands paid, not even in part; another takes its place, in grace)
+paid --> overdue | finalized        what had paid it was reversed: it is owed again, overdue if `due_at` is past
 
 gathering      its month runs: what it will hold is only known when it is asked
 draft          the month is over, its lines are being drawn
@@ -27,7 +28,7 @@ MOVES: Final[Mapping[str, frozenset[str]]] = {
     "grace": frozenset({"finalized"}),
     "finalized": frozenset({"paid", "overdue", "void"}),
     "overdue": frozenset({"paid", "void", "uncollectible"}),
-    "paid": frozenset(),
+    "paid": frozenset({"finalized", "overdue"}),  # only together with a PaymentReversal
     "void": frozenset(),
     "uncollectible": frozenset(),
 }

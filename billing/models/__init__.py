@@ -22,7 +22,16 @@ from billing.models.invoices import (
     Series,
 )
 from billing.models.journal import Account, JournalEntry, Leg
-from billing.models.payments import BankLine, BankStatement, DunningNotice, GatewayPayment, Payment, PaymentAllocation
+from billing.models.payments import (
+    BankLine,
+    BankStatement,
+    DunningNotice,
+    GatewayPayment,
+    Payment,
+    PaymentAllocation,
+    PaymentReversal,
+    ReversedAllocation,
+)
 from billing.models.periods import BudgetedPeriod, ParkedPeriod, PeriodCharge, PeriodPreview, PeriodSubject
 from billing.models.seals import AccountBalance, LedgerAlarm, LedgerSeal, SealedEntry
 from billing.models.settlement import Payout, PayoutAttempt, PayoutLine, PayoutRun, SandboxTransfer
@@ -61,6 +70,7 @@ __all__ = [
     "ParkedPeriod",
     "Payment",
     "PaymentAllocation",
+    "PaymentReversal",
     "Payout",
     "PayoutAttempt",
     "PayoutLine",
@@ -68,6 +78,7 @@ __all__ = [
     "PeriodCharge",
     "PeriodPreview",
     "PeriodSubject",
+    "ReversedAllocation",
     "SandboxTransfer",
     "SealedEntry",
     "Series",

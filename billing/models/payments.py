@@ -64,6 +64,47 @@ class PaymentAllocation(models.Model):
         return f"of payment {self.payment_id} to invoice {self.invoice_id}"
 
 
+class PaymentReversal(models.Model):
+    """That a payment was taken back, and why: it bounced, or was recorded by mistake. Once per payment, never changed.
+
+    A payment from the wallet is only ever reversed with one whose money the wallet had used (`billing/credit/reversing.py`).
+    """
+
+    payment = models.OneToOneField(Payment, models.PROTECT, related_name="reversal")
+    reason = models.CharField(max_length=300)
+    reversed_at = models.DateTimeField()
+    reversed_by = models.ForeignKey("marketplace.User", models.PROTECT, null=True, blank=True, related_name="+", db_index=False)
+    with_payment = models.ForeignKey(
+        Payment, models.PROTECT, null=True, blank=True, related_name="+", db_index=False,
+        help_text="whose money the wallet had used for this one",
+    )  # fmt: skip
+    entry = models.ForeignKey(JournalEntry, models.PROTECT, related_name="+", db_index=False)
+
+    class Meta:
+        constraints: ClassVar = [models.CheckConstraint(condition=~Q(reason=""), name="payment_reversed_for_a_reason")]
+
+    def __str__(self) -> str:
+        return f"reversal of payment {self.payment_id}"
+
+
+class ReversedAllocation(models.Model):
+    """What of an invoice is not paid any more, as the payment was reversed. Less than was allocated where a credit note had
+    turned a part into prepaid balance. The invoice's `paid` falls by no more than these say: a trigger compares.
+    """
+
+    allocation = models.OneToOneField(PaymentAllocation, models.PROTECT, related_name="reversed")
+    reversal = models.ForeignKey(PaymentReversal, models.PROTECT, related_name="allocations")
+    amount_micros = models.BigIntegerField()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=Q(amount_micros__gt=0), name="reversed_allocation_is_positive"),
+        ]
+
+    def __str__(self) -> str:
+        return f"of allocation {self.allocation_id}"
+
+
 class BankStatement(models.Model):
     """A bank's file that was imported whole; its digest is why the same file counts once."""
 

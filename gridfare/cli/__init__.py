@@ -22,6 +22,7 @@ from gridfare.cli.export import export_app
 from gridfare.cli.group import Doors
 from gridfare.cli.network import network_app
 from gridfare.cli.output import AsJson
+from gridfare.cli.payment import payment_app
 from gridfare.cli.pool import pool_app
 from gridfare.cli.session import Session
 from gridfare.cli.settlement import payout_app, statement_app
@@ -80,6 +81,7 @@ app.add_typer(credit_app, name="credit", rich_help_panel="Account")
 app.add_typer(dispute_app, name="dispute", rich_help_panel="Account")
 app.add_typer(ledger.ledger_app, name="ledger", rich_help_panel="Account")
 app.add_typer(invoices.invoice_app, name="invoice", rich_help_panel="Account")
+app.add_typer(payment_app, name="payment", rich_help_panel="Account")
 app.add_typer(payout_app, name="payout", rich_help_panel="Account")
 app.add_typer(tax_app, name="tax", rich_help_panel="Account")
 app.add_typer(statement_app, name="statement", rich_help_panel="Account")

@@ -82,6 +82,15 @@ class InvoiceCalls(Calls):
         answer: Json = self.http.post(f"/bank-lines/{line}/settle", {"invoice": invoice})
         return answer
 
+    def payments(self, *, most: int | None = None) -> Iterator[Json]:
+        """The organization's payments (operators: all), newest first; `reversed_at` null: it stands."""
+        return self.http.pages("/payments", most=most)
+
+    def reverse_payment(self, payment: int, reason: str) -> Json:
+        """Operators: take back a payment that bounced or was a mistake, once; what it had paid is owed again."""
+        answer: Json = self.http.post(f"/payments/{payment}/reverse", {"reason": reason}, repeatable=True)
+        return answer
+
     def billing_periods(self, *, state: str | None = None, most: int | None = None) -> Iterator[Json]:
         """Operators only: months of accounts, newest first; `state` open, closed, or parked, which wait for an operator."""
         return self.http.pages("/billing-periods", most=most, state=state)

@@ -132,6 +132,13 @@ def pay(given: dict[str, Any]) -> None:
     record_payment(receipt, _now(given))
 
 
+def reverse(given: dict[str, Any]) -> None:
+    from billing.credit.reversing import reverse_payment
+    from billing.models import Payment
+
+    reverse_payment(Payment.objects.get(pk=given["payment"]), "returned by the bank", now=_now(given))
+
+
 def wallet(given: dict[str, Any]) -> None:
     from billing.credit.settling import settle_from_wallet
 
@@ -177,6 +184,7 @@ WORKS: Final[dict[str, Callable[[dict[str, Any]], None]]] = {
     "credit": credit,
     "pay": pay,
     "wallet": wallet,
+    "reverse": reverse,
     "dun": dun,
     "payout": pay_out,
     "decide": decide,

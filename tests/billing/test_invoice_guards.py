@@ -21,16 +21,31 @@ from billing.models import (
     InvoiceLine,
     InvoiceTax,
     Payment,
+    PaymentReversal,
+    ReversedAllocation,
     Series,
 )
 from billing.services import charge_task
 from tests.builders_billing import make_attempt, make_market, make_need, make_organization, make_task, make_usage
-from tests.builders_invoices import APRIL, CENT, MARCH, make_everything, make_invoice, make_line, make_period, make_tax, move_to
+from tests.builders_invoices import (
+    APRIL,
+    CENT,
+    MARCH,
+    make_everything,
+    make_invoice,
+    make_line,
+    make_payment,
+    make_period,
+    make_reversal,
+    make_tax,
+    move_to,
+)
 
 pytestmark = pytest.mark.django_db
 TABLES = (
     "billingperiod", "series", "invoice", "invoiceline", "invoicetax", "invoicedcharge", "creditnote", "creditnoteline", "payment",
     "paymentallocation", "bankstatement", "bankline", "gatewaypayment", "dunningnotice",
+    "paymentreversal", "reversedallocation",
 )  # fmt: skip
 
 
@@ -161,6 +176,18 @@ def test_no_more_is_paid_than_is_owed_and_what_was_paid_only_turns_into_credit()
     assert refused(lambda: row.update(credited_micros=0, paid_micros=5 * CENT), "refused")
 
 
+def test_what_is_paid_falls_by_exactly_what_is_reversed_and_a_paid_invoice_is_owed_again_only_so() -> None:
+    invoice = make_invoice(make_period(make_organization("alice")))
+    row, payment = Invoice.objects.filter(pk=invoice.pk), make_payment(invoice, invoice.total_micros)
+    row.update(state="paid", paid_micros=invoice.total_micros, ended_at=APRIL)
+    owed_again = {"state": "overdue", "ended_at": None}
+    assert refused(lambda: row.update(**owed_again, paid_micros=0), "refused")
+    make_reversal(payment)
+    assert refused(lambda: row.update(**owed_again), "may not go")
+    assert refused(lambda: row.update(**owed_again, paid_micros=CENT), "refused")
+    assert row.update(**owed_again, paid_micros=0) == 1
+
+
 def test_an_invoice_has_no_number_before_it_is_final_and_one_lives_per_month() -> None:
     period = make_period(make_organization("alice"))
     draft = make_invoice(period, "grace")
@@ -173,11 +200,11 @@ def test_numbers_only_grow() -> None:
     assert refused(lambda: Series.objects.filter(pk=series.pk).update(last=4), "only grows")
 
 
-@pytest.mark.parametrize("model", [CreditNote, Payment])
+@pytest.mark.parametrize("model", [CreditNote, Payment, PaymentReversal, ReversedAllocation])
 def test_documents_never_change(model: Any) -> None:
     make_everything(make_organization("alice"))
     row = model.objects.latest("pk")
-    assert refused(lambda: model.objects.filter(pk=row.pk).update(key="other"), "append-only")
+    assert refused(lambda: model.objects.filter(pk=row.pk).update(id=0), "append-only")
     assert refused(lambda: model.objects.filter(pk=row.pk)._raw_delete("default"))
 
 

@@ -100,6 +100,16 @@ def a_wallet_and_two_debts() -> Given:
     return told(organization=market.alice.pk)
 
 
+def money_that_bounced_and_was_spent() -> Given:
+    market = make_market()
+    payment = pay_in(market.alice, 900, key=f"bounced/{market.alice.pk}")
+    for cents in (500, 300):
+        owe(market.alice, cents)
+    WORKS["wallet"](told(organization=market.alice.pk))
+    give(market.alice, 200, 30, key=f"consolation/{market.alice.pk}")  # it pays what is owed again
+    return told(payment=payment.pk)
+
+
 def an_invoice_long_overdue() -> Given:
     owe(make_market().alice, 900)
     return told(APRIL + 70 * DAY)
@@ -115,6 +125,7 @@ STORIES: dict[str, tuple[Callable[[], Given], int]] = {  # and how many statemen
     "credit": (an_owed_and_a_paid_invoice, 8),
     "pay": (two_overdue_invoices, 6),
     "wallet": (a_wallet_and_two_debts, 6),
+    "reverse": (money_that_bounced_and_was_spent, 12),
     "dun": (an_invoice_long_overdue, 2),
 }
 

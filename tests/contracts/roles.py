@@ -26,6 +26,8 @@ POST capabilities/<org>/<name>/versions/<version>/deprecate    carol 401 401 404
 POST capabilities/<org>/<name>/versions/<version>/publish      carol 401 401 404 403 403 202 202 202
 POST capabilities/<org>/<name>/versions/<version>/trust        carol 401 401 403 403 403 403 403 200
 POST capabilities/<org>/<name>/versions/<version>/withdraw     carol 401 401 404 403 403 200 200 200
+GET payments                                                   alice 401 401 200 403 200 200 200 200
+POST payments/<payment>/reverse                                alice 401 401 403 403 403 403 403 200
 GET billing-periods                                            alice 401 401 403 403 403 403 403 200
 POST billing-periods/<billing_period>/free                     alice 401 401 403 403 403 403 403 200
 GET taxes                                                      alice 401 401 403 403 403 403 403 200

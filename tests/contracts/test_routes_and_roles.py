@@ -44,6 +44,7 @@ from tests.builders_settlement import a_payout
 from tests.builders_storage import a_replica
 from tests.builders_tasks import FakeAgent, a_task, a_version, run_to_end
 from tests.builders_usage import COUNTER, a_kept_event, a_reconciliation
+from tests.builders_wallet import pay_in
 from tests.builders_webhooks import an_endpoint, caller_for
 from tests.contracts.roles import ROLES, TABLE
 from tests.contracts.test_routes_guarded import methods_of, patterns, routes
@@ -80,6 +81,7 @@ BODIES: Final[dict[str, Any]] = {
     "POST invoices/<invoice>/credit-notes": {"lines": [{"line": 1, "net": "0.01"}], "reason": "slow", "reference": "1"},
     "POST invoices/<invoice>/give-up": {"reason": "gone"},
     "POST invoices/<invoice>/payments": {"amount": "0.01", "reference": "1"},
+    "POST payments/<payment>/reverse": {"reason": "bounced"},
     "POST billing-periods/<billing_period>/free": {"reason": "the price was put right"},
     "POST taxes": {"code": "gst", "name": "GST"},
     "POST tax-rates": {"tax": "vat", "percent": "6"},
@@ -199,6 +201,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
         "reconciliation": str(a_reconciliation(pool).reconciliation_id),
         "subscription": str(subscribe(alice.organization, build.a_pool().identifier, None).pk),
         "invoice": str(make_invoice(make_period(alice.organization)).pk),
+        "payment": str(pay_in(alice.organization, 100, "dollars", currency="USD").pk),
         "billing_period": str(a_parked_month(alice.organization).pk),
         "tax_assignment": str(make_tax(alice.organization, code="vat").tax.assignments.get().pk),
         "payout": str(a_payout(build.bob().organization, task=done).pk),

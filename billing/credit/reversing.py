@@ -1,0 +1,184 @@
+"""Reversal: a payment that bounced, or was recorded by mistake, is taken back. What it had paid is owed again.
+
+    the payment                    dr user_receivable (what it had paid), user_prepaid (the rest)   cr platform_cash
+    payments from the wallet       dr user_receivable   cr user_prepaid
+
+The rest (what no invoice took, and what credit notes took of those that it had paid) is asked from the wallet. Has the wallet
+spent it, then its newest payments are reversed first, until it has enough: all of it in one transaction. What the wallet holds
+afterwards pays what is owed again, as always. Locks: final invoices by due date, then allowances (wallet.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+from django.db import connection, transaction
+from django.db.models import Q, Sum
+from django.utils import timezone
+
+from billing.credit.settling import settle_from_wallet
+from billing.invoices.dunning import follow_blocks
+from billing.invoices.posting import Side, post_legs
+from billing.invoices.states import OWED
+from billing.models import Grant, Invoice, JournalEntry, Payment, PaymentAllocation, PaymentReversal, ReversedAllocation
+from billing.telling import tell_invoices, tell_reversal
+from core.errors import Conflict
+from marketplace.models import Allowance, User
+from marketplace.services.credit import lock_allowances
+
+FROM_WALLET: Final = frozenset({Payment.Method.PREPAID, Payment.Method.GRANT})
+# Guarded: who is not owed or paid stays as it is, and the trigger compares `paid` with what the rows say.
+_UNPAY: Final = """
+UPDATE billing_invoice invoice
+   SET paid_micros = invoice.paid_micros - taken.micros,
+       state = CASE WHEN state <> 'paid' THEN state WHEN due_at <= %(now)s THEN 'overdue' ELSE 'finalized' END,
+       ended_at = NULL
+  FROM (SELECT invoice, sum(micros) AS micros FROM unnest(%(invoices)s::bigint[], %(micros)s::bigint[]) AS one (invoice, micros)
+         GROUP BY 1) taken
+ WHERE invoice.id = taken.invoice AND invoice.state IN ('finalized', 'overdue', 'paid')
+"""
+
+
+class Part(NamedTuple):
+    """What a payment paid of an invoice, in micros."""
+
+    allocation: int
+    payment: int
+    invoice: int
+    micros: int
+
+
+def plan(
+    amount: int, mine: Sequence[Part], wallets: Sequence[Part], paid: Mapping[int, int], prepaid: int
+) -> tuple[list[Part], int]:
+    """What invoices lose when a payment of `amount` is reversed, and how much the wallet lacks all the same (0: nothing). Pure.
+
+    mine      what the payment had paid; what credit notes took of it since (`paid` is less) is asked from the wallet
+    wallets   what the wallet paid, the newest first: as many as the wallet needs to have enough
+    paid      invoice -> what of it is paid now        prepaid   what the wallet holds, without grants
+
+    >>> plan(10, [Part(1, 7, 70, 6)], [Part(2, 8, 71, 3), Part(3, 9, 72, 5)], {70: 6, 71: 3, 72: 5}, 0)
+    ([Part(allocation=1, payment=7, invoice=70, micros=6), Part(allocation=2, payment=8, invoice=71, micros=3), \
+Part(allocation=3, payment=9, invoice=72, micros=5)], 0)
+    >>> plan(10, [Part(1, 7, 70, 6)], [Part(2, 8, 71, 3)], {70: 4, 71: 3}, 2)
+    ([Part(allocation=1, payment=7, invoice=70, micros=4), Part(allocation=2, payment=8, invoice=71, micros=3)], 1)
+    """
+    left, taken = dict(paid), list[Part]()
+
+    def take(part: Part) -> int:
+        micros = min(part.micros, left[part.invoice])
+        left[part.invoice] -= micros
+        if micros:
+            taken.append(part._replace(micros=micros))
+        return micros
+
+    missing = amount - sum(take(part) for part in mine) - prepaid
+    for part in wallets:
+        if missing > 0:
+            missing -= take(part)
+    return taken, max(missing, 0)
+
+
+def reverse_payment(payment: Payment, reason: str, by: User | None = None, now: datetime | None = None) -> PaymentReversal:
+    """Take a payment back, whole. Repeated, the reversal that there is is returned. A constant number of statements.
+
+    Raises Conflict `payment_from_wallet | invoice_over | wallet_short`.
+    """
+    if payment.method in FROM_WALLET:
+        raise Conflict("payment_from_wallet", "the wallet made this payment: reverse the money that came into it")
+    at = now or timezone.now()
+    with transaction.atomic():
+        invoices = _lock(payment)
+        known = PaymentReversal.objects.filter(payment=payment).first()
+        reversal = known or _take_back(payment, invoices, PaymentReversal(reason=reason, reversed_by=by, reversed_at=at))
+    settle_from_wallet([payment.organization_id], at)  # grants, and what was taken back beyond what was needed
+    return reversal
+
+
+def _take_back(payment: Payment, invoices: Mapping[int, Invoice], wanted: PaymentReversal) -> PaymentReversal:
+    at = wanted.reversed_at
+    parts = _plan(payment, invoices)
+    reversal = _post(payment, parts, wanted)
+    _unpay(parts, at)
+    owed = sorted({part.invoice for part in parts})
+    tell_reversal(reversal, owed)
+    tell_invoices([one for one in owed if invoices[one].state == Invoice.State.PAID], "overdue", at)
+    follow_blocks()
+    return reversal
+
+
+def _lock(payment: Payment) -> dict[int, Invoice]:
+    """Lock all that the reversal may touch; two reversals of one payment come after each other here."""
+    rows = Invoice.objects.filter(organization=payment.organization_id, currency=payment.currency)
+    rows = rows.filter(state__in=[*OWED, Invoice.State.PAID]).order_by("due_at", "pk")
+    invoices = {one.pk: one for one in rows.select_for_update()}
+    lock_allowances([payment.organization_id])
+    return invoices
+
+
+def _plan(payment: Payment, invoices: Mapping[int, Invoice]) -> list[Part]:
+    mine = _parts(Q(payment=payment))
+    if any(part.invoice not in invoices for part in mine):
+        raise Conflict("invoice_over", "an invoice that this payment paid a part of was given up: that part stays paid")
+    from_wallet = Q(invoice__in=list(invoices), payment__method=Payment.Method.PREPAID, payment__reversal=None)
+    theirs = _parts(from_wallet)
+    paid = {number: one.paid_micros for number, one in invoices.items()}
+    parts, missing = plan(payment.amount_micros, mine, theirs, paid, _prepaid(payment))
+    if missing:
+        raise Conflict("wallet_short", "the wallet has spent this money on invoices that are over")
+    return parts
+
+
+def _parts(payments: Q) -> list[Part]:
+    """What payments paid, the newest first."""
+    rows = PaymentAllocation.objects.filter(payments)
+    return [Part(*row) for row in rows.order_by("-payment", "-pk").values_list("pk", "payment", "invoice", "amount_micros")]
+
+
+def _prepaid(payment: Payment) -> int:
+    """What the wallet holds of this currency in no grant. Its allowance is locked."""
+    mine = {"organization": payment.organization_id, "currency": payment.currency}
+    holds = Allowance.objects.filter(**mine).values_list("prepaid_micros", flat=True).first() or 0
+    grants = Grant.objects.filter(**mine, left_micros__gt=0).aggregate(left=Sum("left_micros"))["left"] or 0
+    return int(holds) - int(grants)
+
+
+def _post(payment: Payment, parts: Sequence[Part], wanted: PaymentReversal) -> PaymentReversal:
+    """An entry and a reversal per payment; the one that was asked for is returned."""
+    by, at = wanted.reversed_by, wanted.reversed_at
+    causes = {payment.pk: None} | {part.payment: payment for part in parts if part.payment != payment.pk}
+    made = JournalEntry.objects.bulk_create(JournalEntry(key=f"reversal/{one}", kind="reversal", posted_at=at) for one in causes)
+    entries = dict(zip(causes, made, strict=True))
+    post_legs(_sides(payment, parts, entries))
+    kept = PaymentReversal.objects.bulk_create(
+        PaymentReversal(
+            payment_id=one, reason=wanted.reason, reversed_at=at, reversed_by=by, with_payment=cause, entry=entries[one]
+        )
+        for one, cause in causes.items()
+    )
+    reversals = dict(zip(causes, kept, strict=True))
+    ReversedAllocation.objects.bulk_create(
+        ReversedAllocation(allocation_id=part.allocation, reversal=reversals[part.payment], amount_micros=part.micros)
+        for part in parts
+    )
+    reversals[payment.pk].payment = payment
+    return reversals[payment.pk]
+
+
+def _sides(payment: Payment, parts: Sequence[Part], entries: Mapping[int, JournalEntry]) -> Iterable[Side]:
+    party, currency = payment.organization_id, payment.currency
+    rest = payment.amount_micros - sum(part.micros for part in parts if part.payment == payment.pk)
+    for part in parts:
+        yield Side(entries[part.payment].pk, "user_receivable", party, currency, part.micros)
+        if part.payment != payment.pk:
+            yield Side(entries[part.payment].pk, "user_prepaid", party, currency, -part.micros)
+    yield Side(entries[payment.pk].pk, "user_prepaid", party, currency, rest)
+    yield Side(entries[payment.pk].pk, "platform_cash", None, currency, -payment.amount_micros)
+
+
+def _unpay(parts: Sequence[Part], at: datetime) -> None:
+    with connection.cursor() as cursor:
+        given: dict[str, Any] = {"invoices": [part.invoice for part in parts], "micros": [part.micros for part in parts]}
+        cursor.execute(_UNPAY, given | {"now": at})
