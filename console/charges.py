@@ -7,8 +7,11 @@ from typing import Any, ClassVar, Final
 from zoneinfo import ZoneInfo
 
 from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
 
-from billing.models import PeriodCharge, PeriodPreview
+from billing.disputes.opening import can_be_disputed
+from billing.disputes.queries import dispute_about
+from billing.models import Charge, Dispute, PeriodCharge, PeriodPreview
 from billing.periods.api import PeriodChargeOut, PreviewOut, charges_shown_to, periods_of
 from billing.periods.evidence import evidence_of_charge, evidence_of_period
 from billing.periods.unbilled import unbilled_of
@@ -17,7 +20,7 @@ from console.pages import Page
 from console.peaks import drawn
 from core.errors import NotFound
 from marketplace.permissions import Scopes
-from marketplace.scopes import BILLING_READ
+from marketplace.scopes import BILLING_READ, BILLING_WRITE
 from metering.periods import zone_of
 
 MOST: Final = 200  # previews that a page shows
@@ -60,11 +63,21 @@ class OneCharge(Page):
     template_name = "console/charge.html"
 
     def get(self, request: HttpRequest, number: int) -> HttpResponse:
+        return self.show(self.facts(self.own(number)))
+
+    def own(self, number: int) -> Charge:
+        """The charge, if this caller may see it; a stranger's is NotFound."""
         charge = charges_shown_to(self.caller).filter(pk=number).first()
         if charge is None:
             raise NotFound("not_found", "no such charge")
-        mine = self.caller.is_operator or charge.organization_id == self.caller.acting_for().pk
-        return self.show({"proof": evidence_of_charge(charge), "charge": charge, "mine": mine})
+        return charge
+
+    def facts(self, charge: Charge) -> dict[str, Any]:
+        own = charge.organization == self.caller.organization
+        told = {"proof": evidence_of_charge(charge), "charge": charge, "mine": self.caller.is_operator or own}
+        dispute = dispute_about(charge.pk)
+        doubts = own and BILLING_WRITE in self.caller.scopes and dispute is None and can_be_disputed(charge, timezone.now())
+        return told | {"dispute": dispute, "reasons": Dispute.Reason.values if doubts else ()}
 
 
 class OnePeriodCharge(Page):

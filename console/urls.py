@@ -10,6 +10,7 @@ from console.artifacts import ArtifactList, DropCopy, OneArtifact, PinIt, Replic
 from console.bills import Bill
 from console.charges import ChargeList, OneCharge, OnePeriodCharge
 from console.credit import CreditPage
+from console.disputes import Answer, Decide, DisputeList, OneDispute, OpenDispute, Say, Withdraw
 from console.invoices import InvoiceList, OneInvoice, OneLine
 from console.market import JoinToken, Market, Pools
 from console.network import Network
@@ -44,6 +45,13 @@ urlpatterns = [
     path("invoices/<int:invoice>/lines/<int:line>/", OneLine.as_view(), name="invoice-line"),
     path("charges/", ChargeList.as_view(), name="charges"),
     path("charges/<int:number>/", OneCharge.as_view(), name="charge"),
+    path("charges/<int:number>/dispute/", OpenDispute.as_view(), name="open-dispute"),
+    path("disputes/", DisputeList.as_view(), name="disputes"),
+    path("disputes/<int:dispute>/", OneDispute.as_view(), name="dispute"),
+    path("disputes/<int:dispute>/answer/", Answer.as_view(), name="answer-dispute"),
+    path("disputes/<int:dispute>/decide/", Decide.as_view(), name="decide-dispute"),
+    path("disputes/<int:dispute>/say/", Say.as_view(), name="say-in-dispute"),
+    path("disputes/<int:dispute>/withdraw/", Withdraw.as_view(), name="withdraw-dispute"),
     path("period-charges/<int:number>/", OnePeriodCharge.as_view(), name="period-charge"),
     path("usage/", UsagePage.as_view(), name="usage"),
     path("payables/", Payables.as_view(), name="payables"),

@@ -27,6 +27,7 @@ from core.money import to_micros
 from marketplace.api.lists import ListView
 from marketplace.api.serializers import DecimalText, In, Out, valid
 from marketplace.auth import Caller, caller_of
+from marketplace.models import Organization
 from marketplace.permissions import Scopes
 from marketplace.scopes import BILLING_READ, BILLING_WRITE, OPERATOR
 
@@ -144,14 +145,30 @@ class BundleOut(Out):
 
 
 def shown_to(caller: Caller) -> QuerySet[Dispute]:
-    return queries.disputes_shown(None if caller.is_operator else caller.acting_for())
+    return queries.disputes_shown(organization_speaking(caller))
 
 
-def dispute_of(request: Request, number: int) -> Dispute:
-    found = shown_to(caller_of(request)).filter(pk=number).first()
+def dispute_for(caller: Caller, number: int) -> Dispute:
+    """The dispute with this number, if the caller may see it."""
+    found = shown_to(caller).filter(pk=number).first()
     if found is None:
         raise NotFound("not_found", "no such dispute")
     return found
+
+
+def dispute_of(request: Request, number: int) -> Dispute:
+    return dispute_for(caller_of(request), number)
+
+
+def decision_of(given: dict[str, Any]) -> Decision:
+    """What a valid DecisionIn says."""
+    micros = to_micros(Decimal(given["amount"])) if "amount" in given else None
+    return Decision(given["dispute"], given["outcome"], given["text"], micros)
+
+
+def organization_speaking(caller: Caller) -> Organization | None:
+    """For whom a caller speaks in a dispute; None: for the platform."""
+    return None if caller.is_operator else caller.acting_for()
 
 
 def listed(disputes: list[Dispute]) -> dict[str, Any]:
@@ -241,7 +258,7 @@ class MessagesView(APIView):
         """Say something in a dispute that is not decided yet; all its parties read it."""
         text, caller = valid(MessageIn(data=request.data))["text"], caller_of(request)
         found = dispute_of(request, dispute)
-        say(found, None if caller.is_operator else caller.acting_for(), text, caller.user)
+        say(found, organization_speaking(caller), text, caller.user)
         return Response(document(found), status=201)
 
 
@@ -272,12 +289,7 @@ class DecideView(APIView):
     @extend_schema(operation_id="disputes_decide", request=DecideIn, responses=DisputesOut)
     def post(self, request: Request) -> Response:
         """Decide disputes: upheld, partly with an amount, or rejected. All or none; the same decision again changes nothing."""
-        decisions = [
-            Decision(
-                one["dispute"], one["outcome"], one["text"], to_micros(Decimal(one["amount"])) if "amount" in one else None
-            )
-            for one in valid(DecideIn(data=request.data))["decisions"]
-        ]
+        decisions = [decision_of(one) for one in valid(DecideIn(data=request.data))["decisions"]]
         return Response(listed(decide(decisions, caller_of(request).user)))
 
 

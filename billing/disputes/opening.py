@@ -46,7 +46,7 @@ def open_disputes(opening: Opening, charges: Sequence[int], now: datetime | None
     found = list(Charge.objects.filter(pk__in=wanted, organization=opening.organization).order_by("pk"))
     if len(found) != len(wanted):
         raise NotFound("not_found", "no such charge")
-    if any(not _can_be_disputed(one) for one in found):
+    if any(not _has_to_be_paid(one) for one in found):
         raise Invalid("charge_not_disputable", "only what you were charged and have to pay is disputed", field="charges")
     return _open(opening, found, now or timezone.now())
 
@@ -64,12 +64,21 @@ def open_by_lines(opening: Opening, invoice: Invoice, lines: Sequence[int], now:
     return _open(opening, found, now or timezone.now())
 
 
-def _can_be_disputed(charge: Charge) -> bool:
+def can_be_disputed(charge: Charge, now: datetime) -> bool:
+    """Whether its customer may open a dispute about a charge that is in none."""
+    return _has_to_be_paid(charge) and charge.charged_at >= _since(now)
+
+
+def _has_to_be_paid(charge: Charge) -> bool:
     return charge.payer == Charge.Payer.USER and charge.amount_micros > 0
 
 
+def _since(now: datetime) -> datetime:
+    return now - timedelta(days=settings.DISPUTE_DAYS)
+
+
 def _open(opening: Opening, charges: Sequence[Charge], at: datetime) -> list[Dispute]:
-    if min(charge.charged_at for charge in charges) < at - timedelta(days=settings.DISPUTE_DAYS):
+    if min(charge.charged_at for charge in charges) < _since(at):
         raise Conflict("dispute_too_late", f"a charge can be disputed for {settings.DISPUTE_DAYS} days", field="charges")
     parties: dict[tuple[int | None, int, str], list[Charge]] = defaultdict(list)
     for charge in charges:

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.db.models import Q, QuerySet
 
+from billing.disputes.states import LIVE, may_move
 from billing.models import Dispute, DisputedCharge
 from core.money import text_of
 from marketplace.models import Organization
@@ -22,6 +23,24 @@ def disputes_shown(organization: Organization | None) -> QuerySet[Dispute]:
 def items_of(dispute: Dispute) -> QuerySet[DisputedCharge]:
     """A dispute's charges with what their documents show."""
     return dispute.items.select_related("charge__usage__pool", "refund", "note", "charge__invoiced__line__invoice")
+
+
+def open_to(dispute: Dispute, organization: Organization | None, *, operator: bool = False) -> frozenset[str]:
+    """What an organization (with none, or as an operator too: the platform) may do about a dispute now. Pure."""
+    mine = organization.pk if organization else None
+    may = {
+        "answer": mine == dispute.respondent_id and may_move(dispute.state, "answered"),
+        "withdraw": mine == dispute.organization_id and may_move(dispute.state, "withdrawn"),
+        "decide": operator and may_move(dispute.state, "decided"),
+        "say": dispute.state in LIVE,
+    }
+    return frozenset(name for name, can in may.items() if can)
+
+
+def dispute_about(charge: int) -> int | None:
+    """The dispute that a charge is, or was decided, in; None while there is none or it was withdrawn."""
+    held = DisputedCharge.objects.filter(charge=charge).exclude(state="withdrawn")  # what the unique index holds
+    return held.values_list("dispute_id", flat=True).first()
 
 
 def summary(dispute: Dispute) -> dict[str, Any]:
