@@ -207,6 +207,11 @@ LOOK_BACK_MONTHS = env_int("GRIDFARE_LOOK_BACK_MONTHS", 2)  # late usage of olde
 EXPORT_DAYS = env_int("GRIDFARE_EXPORT_DAYS", 7)  # an export's file is kept so long
 EXPORT_AT_ONCE_ROWS = env_int("GRIDFARE_EXPORT_AT_ONCE_ROWS", 5_000)  # up to so many, the request that asks writes the file itself
 ISSUER_NAME = env("GRIDFARE_ISSUER_NAME") or "Gridfare"  # who invoices, in exports; ASCII
+ISSUER = {  # as it stands on invoices, in the language of their readers
+    "name": env("GRIDFARE_ISSUER_LEGAL_NAME") or ISSUER_NAME,
+    "address": env("GRIDFARE_ISSUER_ADDRESS") or "",
+    "tax_number": env("GRIDFARE_ISSUER_TAX_NUMBER") or "",
+}
 USAGE_ZONE = env("GRIDFARE_USAGE_ZONE") or "Asia/Shanghai"  # whose days the rollups of usage are of
 STORE_REGION = env("GRIDFARE_STORE_REGION") or ""  # where the market's store is; transfers are then counted from there
 PLANNER_TIME_BOX_S = float(env("GRIDFARE_PLANNER_TIME_BOX_S") or 2.0)  # for the optimum; then greedy

@@ -53,6 +53,12 @@ def invoice_of(request: Request, number: int) -> Invoice:
     return invoice_for(caller_of(request), number)
 
 
+class InvoiceIssuerOut(Out):
+    name = serializers.CharField()
+    address = serializers.CharField()
+    tax_number = serializers.CharField()
+
+
 class InvoicePeriodOut(Out):
     to = serializers.DateTimeField()
     zone = serializers.CharField()
@@ -77,6 +83,7 @@ class InvoiceOut(Out):
     reason = serializers.CharField()
     replaces = serializers.IntegerField(allow_null=True)
     bill_to = serializers.CharField()
+    issuer = InvoiceIssuerOut(help_text="who issued it; empty until it is final")
     exact = serializers.CharField()
     carried_in = serializers.CharField()
     carried_out = serializers.CharField()

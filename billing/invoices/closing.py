@@ -7,6 +7,7 @@ An account for which PostgreSQL refuses what came out (a negative total, a sum b
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
@@ -163,7 +164,8 @@ def _finalise(run: Run, invoices: list[int]) -> int:
             _run(statement, {"invoices": stale})
         draw(run, stale)
     year = timezone.localtime(run.now, ZoneInfo(settings.USAGE_ZONE)).year
-    numbered = _fetch(sql.ISSUE, run.arguments(invoices=invoices, issuer=settings.INVOICE_ISSUER, year=year))
+    given = {"issuer": settings.INVOICE_ISSUER, "by": json.dumps(settings.ISSUER), "year": year}
+    numbered = _fetch(sql.ISSUE, run.arguments(invoices=invoices) | given)
     post_legs(side for row in numbered for side in _sides(*row[1:]))
     issued = [row[0] for row in numbered]
     tell_invoices(issued, "finalized", run.now)

@@ -32,7 +32,8 @@ COLUMNS: Final = (
 )  # fmt: skip
 WORDS: Final[Mapping[str, Mapping[str, str]]] = {
     "en": {
-        "invoice": "Invoice", "draft": "Draft, not an invoice yet", "bill_to": "Bill to", "issued": "Issued", "due": "Pay by",
+        "invoice": "Invoice", "draft": "Draft, not an invoice yet", "bill_to": "Bill to", "issuer": "From",
+        "tax_number": "Tax no.", "issued": "Issued", "due": "Pay by",
         "period": "Service period", "line": "Line", "what": "Service", "charges": "Charges", "amount": "Amount", "tax": "Tax",
         "net": "Net", "total": "Total", "paid": "Paid", "credited": "Credited", "open": "To be paid", "void": "Void",
         "usage": "Compute", "whole": "Compute by the month", "fee": "Capability fees",
@@ -44,7 +45,8 @@ WORDS: Final[Mapping[str, Mapping[str, str]]] = {
         "held_cores": "cores held", "held_accelerators": "accelerators held", "surcharge": "surcharge",
     },
     "zh": {
-        "invoice": "账单", "draft": "草稿（尚未出账）", "bill_to": "客户", "issued": "出账日期", "due": "最迟付款",
+        "invoice": "账单", "draft": "草稿（尚未出账）", "bill_to": "客户", "issuer": "销售方",
+        "tax_number": "税号", "issued": "出账日期", "due": "最迟付款",
         "period": "服务周期", "line": "行", "what": "服务", "charges": "计费笔数", "amount": "金额",
         "tax": "税额", "net": "不含税金额", "total": "合计", "paid": "已付", "credited": "已冲减",
         "open": "应付余额", "void": "已作废", "usage": "算力资源", "whole": "包月计费资源",
@@ -119,6 +121,7 @@ def summary(invoice: Invoice) -> Json:
         "reason": invoice.reason,
         "replaces": invoice.replaces_id,
         "bill_to": invoice.bill_to.get("name", invoice.organization.name),
+        "issuer": {name: invoice.issuer.get(name, "") for name in ("name", "address", "tax_number")},
         "open": text_of(open_micros(invoice) if invoice.state in {"finalized", "overdue"} else 0),
     } | {name: text_of(getattr(invoice, f"{name}_micros")) for name in amounts}
 

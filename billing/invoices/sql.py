@@ -60,8 +60,8 @@ WITH opened AS (
 )
 INSERT INTO billing_invoice (period_id, organization_id, currency, minor_micros, state, due_days, carries_remainder, exact_micros,
   carried_in_micros, carried_out_micros, dropped_micros, net_micros, tax_micros, total_micros, paid_micros, credited_micros,
-  bill_to, reason)
-SELECT opened.id, organization_id, opened.currency, minor, 'gathering', 0, true, 0, 0, 0, 0, 0, 0, 0, 0, 0, '{}', ''
+  bill_to, issuer, reason)
+SELECT opened.id, organization_id, opened.currency, minor, 'gathering', 0, true, 0, 0, 0, 0, 0, 0, 0, 0, 0, '{}', '{}', ''
   FROM opened JOIN unnest(%s::text[], %s::int[]) AS unit (currency, minor) ON unit.currency = opened.currency
 """
 
@@ -310,7 +310,7 @@ WITH mine AS MATERIALIZED (
          finalized_at = %(now)s,
          due_at = ((%(now)s::timestamptz AT TIME ZONE zone)::date + numbered.due_days + 1)::timestamp AT TIME ZONE zone,
          cutoff = greatest(invoice.cutoff, %(now)s), entry_id = entry.id,
-         bill_to = jsonb_build_object('name', billed_name, 'slug', slug)
+         bill_to = jsonb_build_object('name', billed_name, 'slug', slug), issuer = %(by)s::jsonb
     FROM numbered LEFT JOIN entry ON entry.key = 'invoice/' || name
    WHERE invoice.id = numbered.id
 )

@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import io
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from django.db import DatabaseError, transaction
 from pypdfium2 import PdfDocument
 
 from billing.invoices.closing import close_all
-from billing.invoices.pages import csv_of, html_of, pdf_of
+from billing.invoices.pages import csv_of, document, html_of, pdf_of
 from billing.models import Invoice
 from marketplace.models import Capability, Organization
 from tests import builders as build
@@ -96,6 +98,17 @@ def test_a_pdf_says_what_the_invoice_says_in_both_languages(invoice: Invoice, la
     for text in [*said, str(invoice.number), "1.55", "2026-03-01", "2026-03-31"]:
         assert text in " ".join(pages).replace("\r\n", " "), text
     assert "core_second" not in " ".join(pages)
+
+
+def test_an_invoice_names_who_issued_it_as_it_was_then(settings: Any) -> None:
+    settings.ISSUER = {"name": "算网运营有限公司", "address": "银川市 1 号", "tax_number": "91640100MA"}
+    invoice = billed()
+    settings.ISSUER = {"name": "Somebody else", "address": "", "tax_number": ""}
+    assert document(invoice)["issuer"] == {"name": "算网运营有限公司", "address": "银川市 1 号", "tax_number": "91640100MA"}
+    page = html_of(invoice, "zh")
+    assert all(text in page for text in ("销售方", "算网运营有限公司", "银川市 1 号", "税号 91640100MA"))
+    with pytest.raises(DatabaseError), transaction.atomic():
+        Invoice.objects.filter(pk=invoice.pk).update(issuer={})
 
 
 def test_a_page_escapes_names(invoice: Invoice) -> None:
