@@ -184,12 +184,35 @@ STEPS: Final = (
         order="ends_at",
     ),
     Step(
+        "dispute",
+        "dispute 争议",
+        "disputes that nobody answered in time, or that nobody decides",
+        # What was answered waits for an operator, who should see it after some days.
+        """SELECT answer_until AS since FROM billing_dispute WHERE state = 'open' AND answer_until <= now()
+        UNION ALL SELECT answered_at + interval '3 days' FROM billing_dispute
+        WHERE state = 'answered' AND answered_at <= now() - interval '3 days'""",
+        timedelta(hours=3),
+        "billing/dispute/?state=open",
+        order="since",
+    ),
+    Step(
         "payout",
         "payout 打款",
         "payouts that were approved and are not out",
         "SELECT approved_at AS since FROM billing_payout WHERE state IN ('approved', 'sent')",
         timedelta(hours=3),
         "billing/payout/?state=approved",
+        order="id",
+    ),
+    Step(
+        "export",
+        "export 导出",
+        "exports that nobody writes, or that stand still",
+        # One that is written renews its lease of five minutes with every piece of progress.
+        """SELECT CASE state WHEN 'running' THEN lease_until - interval '5 minutes' ELSE requested_at END AS since
+        FROM billing_export WHERE state IN ('requested', 'running')""",
+        timedelta(minutes=15),
+        "billing/export/?state=requested",
         order="id",
     ),
 )

@@ -10,6 +10,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from billing.disputes.answering import answer
 from config import river
 from config.dashboard import ledger
 from core.admin import limited
@@ -17,7 +18,11 @@ from marketplace.models import Agent, Task
 from scheduler.models import Attempt, Round, Unit, Unjudged
 from scheduler.services.placing import run_round
 from tests.admin.market import a_settled_task, an_open_task, everything, operator
-from tests.builders import a_pool
+from tests.builders import a_pool, a_user, alice
+from tests.builders_billing import make_market
+from tests.builders_disputes import a_dispute, decided
+from tests.builders_exports import an_export
+from tests.builders_settlement import DAY, a_share
 from tests.builders_tasks import FakeAgent, a_task
 
 pytestmark = pytest.mark.django_db
@@ -105,6 +110,29 @@ def test_ended_tasks_without_their_bill_are_seen() -> None:
     assert standing()["charge"] == ("1", "busy")
 
 
+def test_disputes_without_an_answer_or_a_decision_are_seen() -> None:
+    market, now = make_market(), timezone.now()
+    charges = [a_share(market, 1_000_000, at=now - 16 * DAY) for _ in range(3)]
+    a_dispute(market, charges[0], at=now - DAY)
+    assert standing()["dispute"] == ("0", "ok")
+    answered = a_dispute(market, charges[1], at=now - 5 * DAY)
+    answer([answered.pk], market.bob, "contests", "no", a_user("bobs"), now - 4 * DAY)
+    assert standing()["dispute"] == ("1", "late"), "it waits a day too long for an operator"
+    decided(answered, "rejected", at=now)
+    assert standing()["dispute"] == ("0", "ok")
+    a_dispute(market, charges[2], at=now - 14 * DAY - timedelta(minutes=1))
+    assert standing()["dispute"] == ("1", "busy"), "nobody answered"
+
+
+def test_exports_that_stand_still_are_seen() -> None:
+    organization, now = alice().organization, timezone.now()
+    an_export(organization)
+    an_export(organization, "running", now, kind="usage")
+    assert standing()["export"] == ("2", "busy")
+    an_export(organization, "running", now - timedelta(minutes=20), kind="ledger")
+    assert standing()["export"] == ("3", "late")
+
+
 def test_counting_stops(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(river, "COUNTED", 3)
     a_pool()
@@ -132,7 +160,7 @@ def test_the_first_page_asks_no_more_for_more_rows() -> None:
     before = counted()
     everything()
     an_open_task()
-    assert counted() == before <= 81
+    assert counted() == before <= 91
 
 
 def test_the_ledger_balances() -> None:
