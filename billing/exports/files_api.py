@@ -97,7 +97,15 @@ def _wanted(given: dict[str, Any], caller: Caller) -> Wanted:
     return Wanted(given["kind"], start, end, *asked, is_operator=caller.is_operator)
 
 
-def _seen_by(caller: Caller) -> QuerySet[Export]:
+def ask(caller: Caller, data: Any) -> Export:
+    """The export that an ExportIn asks for; a small one is written here and now."""
+    export, is_new = request_export(caller.organization, caller.user, _wanted(valid(ExportIn(data=data)), caller))
+    if is_new and export.estimated is not None and export.estimated <= settings.EXPORT_AT_ONCE_ROWS:
+        return run_now(export)
+    return export
+
+
+def seen_by(caller: Caller) -> QuerySet[Export]:
     return shown_to(_reader(caller), operator=caller.is_operator)
 
 
@@ -106,7 +114,7 @@ def _reader(caller: Caller) -> Organization | None:
 
 
 def export_of(request: Request, export: UUID) -> Export:
-    found = _seen_by(caller_of(request)).filter(pk=export).first()
+    found = seen_by(caller_of(request)).filter(pk=export).first()
     if found is None:
         raise NotFound("not_found", "no such export")
     return found
@@ -118,7 +126,7 @@ class ExportsView(ListView):
     pagination_class = KeysetPages
 
     def rows(self, caller: Caller) -> QuerySet[Any]:
-        return _seen_by(caller)
+        return seen_by(caller)
 
     @extend_schema(operation_id="exports_list")
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
@@ -131,10 +139,7 @@ class ExportsView(ListView):
 
         While the same question is open, it is the same export.
         """
-        caller = caller_of(request)
-        export, is_new = request_export(caller.organization, caller.user, _wanted(valid(ExportIn(data=request.data)), caller))
-        if is_new and export.estimated is not None and export.estimated <= settings.EXPORT_AT_ONCE_ROWS:
-            export = run_now(export)
+        export = ask(caller_of(request), request.data)
         return Response(ExportOut(export).data, status=201 if export.state == "ready" else 202)
 
 

@@ -21,10 +21,10 @@ from marketplace.stages import MERGE, stage_name
 
 register = template.Library()
 _TONES: Final = {
-    "good": "delivered done valid active published owner online held paid decided",
+    "good": "delivered done valid active published owner online held paid decided ready",
     "busy": "running leased placed verified open copying finalized approved sent in_payout due",
     "wait": "queued waiting blocked later draining testing registered enrolled reported wanted grace draft unpaid held_back "
-    "disputed answered",
+    "disputed answered requested",
     "bad": "failed lost invalid suspended expired offline quarantine overdue uncollectible",
 }
 _TONE_OF: Final = {word: tone for tone, words in _TONES.items() for word in words.split()}

@@ -45,6 +45,7 @@ PAGES: dict[str, dict[str, int]] = {
     "/invoices/": EVERYBODY | {VIEWER: 403},
     "/charges/": EVERYBODY | {VIEWER: 403},
     "/disputes/": EVERYBODY | {VIEWER: 403},
+    "/exports/": EVERYBODY | {VIEWER: 403},
     "/usage/": EVERYBODY | {VIEWER: 403},
     "/payables/": EVERYBODY | {VIEWER: 403},
     "/payouts/": EVERYBODY | {VIEWER: 403},
