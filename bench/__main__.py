@@ -14,6 +14,7 @@ NAMES = {
     "fused": "placement with the network beside placement without",
     "charge": "measuring and charging alone, beside a plain copy",
     "s5": "usage events with repetitions and contradictions, beside COPY of the same rows",
+    "s6": "rating: a million usage records at twenty prices, beside CloudKitty's hashmap",
     "s7": "a billing run: months of 10,000 accounts closed and finalised, beside COPY of the same rows",
     "s3": "the planner: a round of 200 classes over 1,000 pools, beside HiGHS on the whole program",
     "s8": "every peak policy over 4.3 million samples, beside DuckDB and pandas",
