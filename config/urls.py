@@ -35,6 +35,7 @@ urlpatterns = [
     path("api/v1/", include("billing.periods.api")),
     path("api/v1/", include("billing.periods.subscription_api")),
     path("api/v1/", include("billing.invoices.api")),
+    path("api/v1/", include("billing.invoices.payments_api")),
     path("api/v1/", include("billing.invoices.freed_api")),
     path("api/v1/", include("billing.credit.payment_api")),
     path("api/v1/", include("billing.invoices.tax_api")),
