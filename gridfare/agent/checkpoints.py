@@ -117,9 +117,11 @@ class Saver:
     async def finish(self, task: asyncio.Task[None], last: bool) -> None:
         """The program has ended. ``last``: store what it left, in bounded time; otherwise let everything go at once."""
         self.given_up = not last
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        while not task.done():  # once is not always enough: a wait that ends in the same moment keeps a cancellation to itself
+            task.cancel()
+            await asyncio.wait({task}, timeout=1)
+        if not task.cancelled():
+            task.result()
         if last:
             try:
                 await asyncio.wait_for(self.save(), FINISH_S)

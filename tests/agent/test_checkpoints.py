@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from gridfare.agent import give_back, reclaim
+from gridfare.agent.checkpoints import Saver
 from gridfare.agent.model import SpecError, read_lease, read_spec
 from gridfare.agent.notice import Notice, read_wish, write_wish
 
@@ -195,3 +198,21 @@ def test_the_earlier_of_two_notices_counts(platform_s: float | None, wish: float
     notice.hear(platform_s)
     found = notice.left_s()
     assert found == left if left is None else found == pytest.approx(left, abs=0.1)
+
+
+def test_its_watch_ends_although_a_wait_that_ends_in_the_same_moment_keeps_the_cancellation_to_itself() -> None:
+    lease: Any = SimpleNamespace(spec=SimpleNamespace(checkpoint=SimpleNamespace(every_s=300)))
+    nothing: Any = None
+
+    async def ends() -> bool:
+        saver = Saver(lease, "/nowhere", nothing, nothing, dict)
+        watch = asyncio.create_task(saver.run())
+        await asyncio.sleep(0.001)
+        saver.wake.set()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        async with asyncio.timeout(5):
+            await saver.finish(watch, last=False)
+        return watch.done()
+
+    assert asyncio.run(ends())
