@@ -25,7 +25,8 @@ WRITTEN: Final = (
 _ORGANIZATIONS: Final = """
 WITH made AS (INSERT INTO marketplace_organization (slug, name, {columns}) SELECT 'account-' || n, 'Account ' || n, {columns}
                 FROM generate_series(1, %(accounts)s) n, marketplace_organization WHERE id = %(alice)s RETURNING id)
-INSERT INTO billing_taxassignment (tax_id, organization_id, valid) SELECT %(tax)s, id, tstzrange('2026-01-01', NULL) FROM made
+INSERT INTO billing_taxassignment (tax_id, organization_id, category, valid)
+SELECT %(tax)s, id, 'standard', tstzrange('2026-01-01', NULL) FROM made
 """
 _USAGE: Final = """
 INSERT INTO metering_usagerecord ({columns}, attempt_id, organization_id, pool_id, ended_at, started_at)

@@ -224,14 +224,18 @@ WITH mine AS MATERIALIZED (
   SELECT invoice.id, invoice.organization_id, net_micros, minor_micros, period.ends_at - interval '1 microsecond' AS at
     FROM billing_invoice invoice JOIN billing_billingperiod period ON period.id = invoice.period_id
    WHERE invoice.id = ANY(%(invoices)s)
-), taxed AS MATERIALIZED (
-  SELECT DISTINCT ON (mine.id, assigned.tax_id) mine.id AS invoice_id, rate.id, rate.percent
-    FROM mine
-    JOIN billing_taxassignment assigned ON assigned.organization_id = mine.organization_id AND assigned.valid @> mine.at
-    JOIN marketplace_organization customer ON customer.id = mine.organization_id
-    JOIN billing_taxrate rate ON rate.tax_id = assigned.tax_id AND rate.category = assigned.category AND rate.valid @> mine.at
+), assigned AS MATERIALIZED (
+  SELECT assignment.organization_id, assignment.tax_id, assignment.valid * rate.valid AS valid, rate.id, rate.percent,
+         rate.region_id
+    FROM billing_taxassignment assignment
+    JOIN marketplace_organization customer ON customer.id = assignment.organization_id
+    JOIN billing_taxrate rate ON rate.tax_id = assignment.tax_id AND rate.category = assignment.category
      AND (rate.region_id IS NULL OR rate.region_id = customer.region_id)
-   ORDER BY mine.id, assigned.tax_id, rate.region_id
+   WHERE assignment.organization_id IN (SELECT organization_id FROM mine)
+), taxed AS MATERIALIZED (
+  SELECT DISTINCT ON (mine.id, tax_id) mine.id AS invoice_id, assigned.id, percent
+    FROM mine JOIN assigned ON assigned.organization_id = mine.organization_id AND assigned.valid @> mine.at
+   ORDER BY mine.id, tax_id, region_id
 ), tax AS (
   INSERT INTO billing_invoicetax (invoice_id, rate_id, percent, base_micros, amount_micros)
   SELECT mine.id, taxed.id, percent, net_micros, round(net_micros * percent / 100 / minor_micros) * minor_micros
