@@ -266,9 +266,8 @@ class OperatorPage(Page):
 class ServicePage(Page):
     """A page whose new rows a service makes, from a form that every operator may fill in; what is there is only looked at."""
 
-    def make(self, given: dict[str, Any], user: Any) -> Any:
-        """The row that the service made of the form's values. Its refusals are shown in its own words."""
-        raise NotImplementedError
+    # (the form's values, who sent them) -> the row that the service made; its refusals are shown in its own words
+    make: Callable[[dict[str, Any], Any], Any]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return self.has_operate_permission(request)

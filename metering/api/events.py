@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, ClassVar
 
-from django.conf import settings
-from django.core.exceptions import RequestDataTooBig
 from django.db.models import QuerySet
 from django.urls import path
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
-from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -26,6 +22,7 @@ from marketplace.api.serializers import In, Out, valid
 from marketplace.auth import Caller, caller_of
 from marketplace.permissions import Scopes
 from marketplace.scopes import OPERATOR, PROVIDERS_READ, PROVIDERS_WRITE
+from metering.api.bodies import BodyParser
 from metering.events.correcting import MOST, correct_events
 from metering.events.deciding import accept_event, refuse_event
 from metering.events.parsing import either, lines, one, several
@@ -35,37 +32,24 @@ from metering.models import QuarantinedEvent
 STATUSES = ("accepted", "duplicate", "conflict", "quarantined", "invalid")
 
 
-class EventParser(BaseParser):
-    """The bytes of a body, no more than a request may have, as a list of documents."""
-
-    documents: Callable[[bytes], list[Any]]
-
-    def parse(self, stream: Any, media_type: Any = None, parser_context: Any = None) -> Any:
-        most = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
-        body = stream.read(most + 1)
-        if len(body) > most:
-            raise RequestDataTooBig
-        return type(self).documents(body)
-
-
-class BatchParser(EventParser):
+class BatchParser(BodyParser):
     media_type = "application/cloudevents-batch+json"
-    documents = staticmethod(several)
+    read = staticmethod(several)
 
 
-class OneParser(EventParser):
+class OneParser(BodyParser):
     media_type = "application/cloudevents+json"
-    documents = staticmethod(one)
+    read = staticmethod(one)
 
 
-class LinesParser(EventParser):
+class LinesParser(BodyParser):
     media_type = "application/x-ndjson"
-    documents = staticmethod(lines)
+    read = staticmethod(lines)
 
 
-class EitherParser(EventParser):
+class EitherParser(BodyParser):
     media_type = "application/json"
-    documents = staticmethod(either)
+    read = staticmethod(either)
 
 
 class EventRowOut(Out):

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, ClassVar, Final
 
-from django.conf import settings
-from django.core.exceptions import RequestDataTooBig
 from django.db.models import QuerySet
 from django.urls import path
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field
 from rest_framework import serializers
-from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -25,6 +21,7 @@ from marketplace.api.serializers import DecimalText, In, Out, valid
 from marketplace.auth import Caller, caller_of
 from marketplace.permissions import Scopes
 from marketplace.scopes import PROVIDERS_READ, PROVIDERS_WRITE
+from metering.api.bodies import BodyParser
 from metering.models import Reconciliation, ReconciliationRow, ReconciliationRun
 from metering.periods import zone_of
 from metering.reconciling.comparing import Tolerance
@@ -36,32 +33,19 @@ NUMBER: Final = OpenApiParameter("number", OpenApiTypes.INT, OpenApiParameter.PA
 MOST_TOLERANCE: Final = Decimal(10) ** 18
 
 
-class CountersParser(BaseParser):
-    """The bytes of a body, no more than a request may have, as rows."""
-
-    rows: Callable[[bytes], list[Any]]
-
-    def parse(self, stream: Any, media_type: Any = None, parser_context: Any = None) -> Any:
-        most = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
-        body = stream.read(most + 1)
-        if len(body) > most:
-            raise RequestDataTooBig
-        return type(self).rows(body)
-
-
-class CsvParser(CountersParser):
+class CsvParser(BodyParser):
     media_type = "text/csv"
-    rows = staticmethod(rows_of_csv)
+    read = staticmethod(rows_of_csv)
 
 
-class LinesParser(CountersParser):
+class LinesParser(BodyParser):
     media_type = "application/x-ndjson"
-    rows = staticmethod(rows_of_lines)
+    read = staticmethod(rows_of_lines)
 
 
-class JsonParser(CountersParser):
+class JsonParser(BodyParser):
     media_type = "application/json"
-    rows = staticmethod(rows_of_json)
+    read = staticmethod(rows_of_json)
 
 
 class ToleranceIn(In):
