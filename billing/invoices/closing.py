@@ -147,12 +147,11 @@ def _close(run: Run, invoices: list[int]) -> int:
     given |= {"due": [t.due_days for t in terms], "carries": [t.carries_remainder for t in terms]}
     begun = [row for (row,) in _fetch(sql.BEGIN, run.arguments(invoices=invoices) | given)]
     draw(run, begun)
-    _run(sql.GRACE, {"invoices": begun})
     return len(begun)
 
 
 def draw(run: Run, invoices: list[int]) -> None:
-    """Lines from the charges that no invoice holds, the rounding line, taxes and totals."""
+    """Lines from the charges that no invoice holds, the rounding line, taxes and totals. A draft is in grace then."""
     arguments = run.arguments(invoices=invoices)
     for statement in (sql.DRAW, sql.DRAW_PERIODS, sql.ROUND, sql.TAX):
         _run(statement, arguments)

@@ -44,10 +44,10 @@ SELECT unbilled.organization_id, unbilled.currency, last.ends_at,
   FROM (SELECT organization_id, currency, service_at, charged_at FROM ({_UNBILLED}{_MINE}) of_tasks
         UNION ALL
         SELECT organization_id, currency, service_at, charged_at FROM ({_UNBILLED_PERIODS}{_MINE}) of_periods) unbilled
-  LEFT JOIN LATERAL (SELECT max(ends_at) AS ends_at FROM billing_billingperiod period
-                      WHERE period.organization_id = unbilled.organization_id AND period.currency = unbilled.currency) last ON true
- WHERE NOT EXISTS (SELECT FROM billing_billingperiod period WHERE period.organization_id = unbilled.organization_id
-                    AND period.currency = unbilled.currency AND period.state <> 'closed')
+  LEFT JOIN (SELECT organization_id, currency, max(ends_at) AS ends_at, bool_or(state <> 'closed') AS runs
+               FROM billing_billingperiod charge WHERE true{_MINE} GROUP BY organization_id, currency) last
+    ON last.organization_id = unbilled.organization_id AND last.currency = unbilled.currency
+ WHERE last.runs IS NOT TRUE
  GROUP BY unbilled.organization_id, unbilled.currency, last.ends_at
  ORDER BY unbilled.organization_id, unbilled.currency
 """
@@ -106,16 +106,15 @@ UPDATE billing_invoice invoice SET state = 'draft', cutoff = %(cutoff)s, due_day
 RETURNING invoice.id
 """
 
-# Charges -> numbered lines, and which charge stands in which.
+# Charges -> numbered lines, and which charge stands in which. They are added up before their capability and basis are looked up:
+# there are far fewer sums than charges.
 DRAW: Final = f"""
 WITH account AS MATERIALIZED (
   SELECT invoice.id AS invoice_id, invoice.organization_id, invoice.currency, invoice.minor_micros, starts_at, ends_at, zone
     FROM billing_invoice invoice JOIN billing_billingperiod period ON period.id = invoice.period_id
    WHERE invoice.id = ANY(%(invoices)s)
 ), charge AS (
-  SELECT unbilled.*, account.invoice_id, minor_micros, version.capability_id,
-         CASE WHEN unbilled.kind = 'usage' THEN coalesce(offer.basis, '') ELSE '' END AS basis,
-         service_at < starts_at OR corrects AS late,
+  SELECT unbilled.*, account.invoice_id, minor_micros, service_at < starts_at OR corrects AS late,
          CASE WHEN service_at >= starts_at THEN starts_at
               ELSE date_trunc('month', service_at AT TIME ZONE zone) AT TIME ZONE zone END AS service_from,
          CASE WHEN service_at >= starts_at THEN ends_at
@@ -124,30 +123,36 @@ WITH account AS MATERIALIZED (
     FROM account JOIN ({_UNBILLED}) unbilled
       ON unbilled.organization_id = account.organization_id AND unbilled.currency = account.currency
      AND service_at < ends_at
-    JOIN marketplace_capabilityversion version ON version.id = unbilled.version_id
-    LEFT JOIN marketplace_offer offer ON offer.id = unbilled.offer_id
-), line AS MATERIALIZED (
-  SELECT nextval(pg_get_serial_sequence('billing_invoiceline', 'id')) AS id, grouped.*,
-         row_number() OVER (PARTITION BY invoice_id
-                            ORDER BY service_from DESC, late, kind DESC, capability_id, pool_id, basis) AS number
-    FROM (SELECT invoice_id, kind, late, service_from, min(service_to) AS service_to, capability_id, pool_id, basis,
-                 count(*) AS many, CASE WHEN kind = 'usage' THEN jsonb_build_object(
-                   'core_second', trim_scale(sum(core_ms * counts) * 0.001)::text,
-                   'occupancy_second', trim_scale(sum(held_core_ms * counts) * 0.001)::text,
-                   'accelerator_second', trim_scale(sum(accelerator_ms * counts) * 0.001)::text,
-                   'fp32_tflop', trim_scale(sum(fp32_gflop * counts) * 0.001)::text,
-                   'gb_moved', trim_scale(sum(bytes_moved * counts) * 0.000000001)::text) ELSE '{{}}' END AS quantities,
-                 sum(amount_micros)::bigint AS exact, min(minor_micros) AS minor, array_agg(id) AS charges
-            FROM charge GROUP BY invoice_id, service_from, late, kind, capability_id, pool_id, basis) grouped
-), drawn AS (
+), added AS (
+  SELECT invoice_id, kind, late, service_from, min(service_to) AS service_to, version_id, pool_id, offer_id, count(*) AS many,
+         sum(core_ms * counts) AS core_ms, sum(held_core_ms * counts) AS held_core_ms, sum(fp32_gflop * counts) AS fp32_gflop,
+         sum(accelerator_ms * counts) AS accelerator_ms, sum(bytes_moved * counts) AS bytes_moved,
+         sum(amount_micros) AS exact, min(minor_micros) AS minor, array_agg(id) AS charges
+    FROM charge GROUP BY invoice_id, service_from, late, kind, version_id, pool_id, offer_id
+), part AS MATERIALIZED (
+  SELECT added.*, version.capability_id, priced.basis,
+         dense_rank() OVER (PARTITION BY invoice_id ORDER BY service_from DESC, late, kind DESC, capability_id, added.pool_id,
+                                                             priced.basis) AS number
+    FROM added JOIN marketplace_capabilityversion version ON version.id = added.version_id
+    LEFT JOIN marketplace_offer offer ON offer.id = added.offer_id
+   CROSS JOIN LATERAL (SELECT CASE WHEN added.kind = 'usage' THEN coalesce(offer.basis, '') ELSE '' END AS basis) priced
+), line AS (
   INSERT INTO billing_invoiceline (
-    id, invoice_id, number, kind, is_correction, service_from, service_to, capability_id, pool_id, basis, charges, quantities,
+    invoice_id, number, kind, is_correction, service_from, service_to, capability_id, pool_id, basis, charges, quantities,
     exact_micros, amount_micros, tax_micros)
-  SELECT id, invoice_id, number, kind, late, service_from, service_to, capability_id, pool_id, basis, many, quantities,
-         exact, (round(exact::numeric / minor) * minor)::bigint, 0
-    FROM line
+  SELECT invoice_id, number, kind, late, service_from, min(service_to), capability_id, pool_id, basis, sum(many),
+         CASE WHEN kind = 'usage' THEN jsonb_build_object(
+           'core_second', trim_scale(sum(core_ms) * 0.001)::text,
+           'occupancy_second', trim_scale(sum(held_core_ms) * 0.001)::text,
+           'accelerator_second', trim_scale(sum(accelerator_ms) * 0.001)::text,
+           'fp32_tflop', trim_scale(sum(fp32_gflop) * 0.001)::text,
+           'gb_moved', trim_scale(sum(bytes_moved) * 0.000000001)::text) ELSE '{{}}' END,
+         sum(exact)::bigint, (round(sum(exact) / min(minor)) * min(minor))::bigint, 0
+    FROM part GROUP BY invoice_id, number, kind, late, service_from, capability_id, pool_id, basis
+  RETURNING id, invoice_id, number
 )
-INSERT INTO billing_invoicedcharge (charge_id, line_id) SELECT unnest(charges), id FROM line
+INSERT INTO billing_invoicedcharge (charge_id, line_id)
+SELECT unnest(part.charges), line.id FROM part JOIN line ON line.invoice_id = part.invoice_id AND line.number = part.number
 """
 # Charges of whole months follow: a line for each month, price list and meter; corrections apart.
 DRAW_PERIODS: Final = f"""
@@ -190,6 +195,7 @@ _CARRIED: Final = """
      AND account.currency = invoice.currency"""
 
 # What rounding left over, with what earlier invoices left: a line when it is a minor unit, or dropped by a line, by contract.
+# A draft has its sums now, and is in grace.
 ROUND: Final = f"""
 WITH mine AS MATERIALIZED (
   SELECT invoice.*, coalesce(carried.micros, 0) AS carried, sums.*,
@@ -210,7 +216,7 @@ WITH mine AS MATERIALIZED (
     FROM mine JOIN billing_billingperiod period ON period.id = mine.period_id
    WHERE CASE WHEN carries_remainder THEN made <> 0 ELSE rest <> 0 END
 )
-UPDATE billing_invoice invoice SET exact_micros = exact, carried_in_micros = carried, net_micros = net + made,
+UPDATE billing_invoice invoice SET state = 'grace', exact_micros = exact, carried_in_micros = carried, net_micros = net + made,
        carried_out_micros = CASE WHEN invoice.carries_remainder THEN rest - made ELSE 0 END,
        dropped_micros = CASE WHEN invoice.carries_remainder THEN 0 ELSE rest END,
        tax_micros = 0, total_micros = net + made
@@ -259,8 +265,6 @@ WITH mine AS MATERIALIZED (
 UPDATE billing_invoice invoice SET tax_micros = sums.micros, total_micros = net_micros + sums.micros
   FROM (SELECT invoice_id, sum(amount_micros) AS micros FROM tax GROUP BY invoice_id) sums WHERE sums.invoice_id = invoice.id
 """
-
-GRACE: Final = "UPDATE billing_invoice SET state = 'grace' WHERE id = ANY(%(invoices)s) AND state = 'draft'"
 
 DRAWN: Final = "SELECT min(cutoff) FROM billing_invoice WHERE id = ANY(%(invoices)s)"
 

@@ -60,9 +60,6 @@ class BillingPeriod(models.Model):
                 name="period_parked_for_a_reason",
             ),
         ]
-        indexes: ClassVar = [
-            models.Index(fields=["ends_at", "id"], condition=~Q(state="closed"), name="period_to_close"),
-        ]
 
     def __str__(self) -> str:
         return f"{self.currency} of {self.organization_id} from {self.starts_at:%Y-%m-%d}"
@@ -194,6 +191,7 @@ class Invoice(models.Model):
         ]
         indexes: ClassVar = [
             models.Index(fields=["organization", "id"], name="invoice_of_organization"),
+            models.Index(fields=["id"], condition=Q(state="gathering"), name="invoice_gathering"),
             models.Index(fields=["grace_until", "id"], condition=Q(state="grace"), name="invoice_in_grace"),
             models.Index(fields=["due_at", "id"], condition=Q(state__in=["finalized", "overdue"]), name="invoice_to_be_paid"),
         ]
