@@ -6,6 +6,7 @@ the next chunk starts after the last charge of the task; a task's own row, locke
 
 from __future__ import annotations
 
+import json
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,7 +17,8 @@ from django.conf import settings
 from django.db import DatabaseError, connection, transaction
 
 from billing.models import Account, CostSoFar
-from billing.sql import CHARGE, FEES, LOCK, LOCK_ALLOWANCES, PUSH_SO_FAR, READY, SETTLE, SO_FAR
+from billing.rating_sql import COUNTED, OPEN, open_prices, open_sums
+from billing.sql import CHARGE, COUNT_SO_FAR, FEES, LOCK, LOCK_ALLOWANCES, PUSH_SO_FAR, READY, SETTLE
 from marketplace.models import Task
 from marketplace.services.credit import resolve_holds
 from marketplace.webhooks.outbox import publish_tasks
@@ -24,6 +26,7 @@ from marketplace.webhooks.outbox import publish_tasks
 log = logging.getLogger(__name__)
 
 SO_FAR_LOCK = 0x67_66_63_6F  # advisory: one counter of costs so far at a time
+WINDOW = 1_000_000  # numbers of usage records that one round of costs so far looks at
 CHARGING_LOCK = 0x67_66_63_68  # advisory: shared by who charges tasks, held alone by who takes a period's cutoff
 
 
@@ -200,9 +203,24 @@ def refresh_costs() -> int:
         cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [SO_FAR_LOCK])
         if not cursor.fetchone()[0]:
             return 0
-        cursor.execute(SO_FAR, {"limit": 5 * settings.CHUNK})
+        _count_so_far(cursor)
         cursor.execute(PUSH_SO_FAR)
         return int(cursor.rowcount)
+
+
+def _count_so_far(cursor: Any) -> None:
+    """Add usage that is not counted yet, at most WINDOW numbers of it, to what its tasks cost so far."""
+    cursor.execute(OPEN)
+    tasks, first, own = cursor.fetchone()
+    if tasks is None:
+        return
+    fresh = {"tasks": tasks, "first": first, "last": first + WINDOW - 1}
+    cursor.execute(open_prices(own), fresh)
+    [(prices,)] = cursor.fetchall()
+    meters = frozenset(meter for price in json.loads(prices) for meter in COUNTED if price[meter])
+    cursor.execute(open_sums(own, meters), fresh | {"prices": prices})
+    if rows := cursor.fetchall():
+        cursor.execute(COUNT_SO_FAR, [list(column) for column in zip(*rows, strict=True)])
 
 
 def unsettled_tasks(after: UUID | None = None, limit: int = 1000) -> list[UUID]:

@@ -8,52 +8,20 @@ from __future__ import annotations
 
 from typing import Final
 
-from billing.pricing import CEILING_MICROS, VERDICTS, WORK_OF_OUTCOME
+from billing.pricing import CEILING_MICROS
+from billing.rating_sql import COUNTED, OWN, PRICES, USAGE, rated
 from core.money import BASIS_POINTS
-from marketplace.pricing import METERS_OF
 
 BY_PERIOD: Final = "by_period"  # the reason of what is charged when the month is over
 
-# meter -> (what a usage record counts, its size in the meter's unit)
-_COUNTED: Final = {
-    "core_second": ("core_ms", "0.001"),
-    "accelerator_second": ("accelerator_ms", "0.001"),
-    "fp32_tflop": ("fp32_gflop", "0.001"),
-    "gb_moved": ("bytes_moved", "0.000000001"),
-    "occupancy_second": ("held_core_ms", "0.001"),
-    "result": ("results", "1"),
-}
-
-
-def _values(rows: list[tuple[str, ...]]) -> str:
-    return ", ".join("('" + "', '".join(row) + "')" for row in rows)
-
-
-def _price(meter: str) -> str:
-    """The price of one counted thing in micros, and the middle of its line, `","unit_price":...`."""
-    _, size = _COUNTED[meter]
-    of_meter = f"FILTER (WHERE rate.meter = '{meter}')"
-    text = """'","unit_price":"' || trim_scale(rate.unit_price) || '","amount":"'"""
-    return f"sum(rate.unit_price) {of_meter} * {size} * 1000000 AS {meter}, max({text}) {of_meter} AS {meter}_text"
-
-
 def _line(meter: str) -> str:
     """One line of a charge as JSON text, NULL if it costs nothing."""
-    counted, size = _COUNTED[meter]
+    counted, size = COUNTED[meter]
     head = f"""'{{"meter":"{meter}","quantity":"'"""
     amount = f"trim_scale({counted} * {meter} * 0.000001)"
     line = f"""{head} || trim_scale({counted} * {size}) || {meter}_text || {amount} || '"}}'"""
     return f"CASE WHEN {meter} > 0 AND {counted} > 0 THEN {line} END"
 
-
-_VERDICTS: Final = _values([(work, end, v.payer, str(v.fee).lower()) for (work, end), v in VERDICTS.items()])
-_METERS: Final = _values([(basis, meter) for basis, meters in METERS_OF.items() for meter in sorted(meters)])
-_KNOWN_WORK: Final = ", ".join(f"'{work}'" for work in sorted({work for work, _ in VERDICTS} - {"valid"}))
-_OUTCOMES: Final = " ".join(f"WHEN '{outcome}' THEN '{work}'" for outcome, work in WORK_OF_OUTCOME.items())
-_WORK: Final = (
-    f"CASE usage.outcome {_OUTCOMES} "
-    f"ELSE CASE WHEN usage.reason_class IN ({_KNOWN_WORK}) THEN usage.reason_class ELSE 'node_fault' END END"
-)
 
 # What a bill needs to know of its task.
 _TASK: Final = """
@@ -74,47 +42,10 @@ _SPENT: Final = """
 _SPENT_OF_CAP: Final = f"""
          CASE WHEN task.constraints ->> 'max_price' IS NOT NULL THEN {_SPENT} END AS spent"""
 
-# Customers' own prices at pools (they are charged by period), those of the customers at hand.
-_OWN: Final = """
-  SELECT offer.id, offer.pool_id, offer.customer_id, offer.valid FROM marketplace_offer offer
-   WHERE offer.customer_id IN (SELECT organization_id FROM bill)
-"""
-_USAGE: Final = """
-         usage.id, coalesce((SELECT own.id FROM own WHERE own.customer_id = bill.organization_id
-                              AND own.pool_id = usage.pool_id AND own.valid @> bill.priced_at), usage.offer_id) AS offer_id,
-         usage.provider_id, usage.publisher_id, usage.stage, usage.outcome,
-         usage.reason_class, usage.core_ms, usage.accelerator_ms, usage.fp32_gflop, usage.held_core_ms,
-         usage.bytes_in::numeric + usage.bytes_out AS bytes_moved,
-         (usage.outcome = 'valid' OR usage.outcome = 'superseded' AND usage.reason_class = '')::int AS results"""
-
-_PRICES: Final = f"""
-  SELECT offer.id AS offer_id, offer.currency, offer.per_period, {", ".join(_price(meter) for meter in _COUNTED)}
-    FROM marketplace_offer offer
-    LEFT JOIN (VALUES {_METERS}) AS known (basis, meter) ON known.basis = offer.basis AND NOT offer.per_period
-    LEFT JOIN marketplace_rate rate ON rate.offer_id = offer.id AND rate.meter = known.meter
-   WHERE offer.id IN (SELECT DISTINCT offer_id FROM usage)
-   GROUP BY offer.id
-  HAVING offer.per_period OR count(rate.id) > 0
-"""
-
-# Judge each usage record by the reason table, and price it by its offer's rates. What an offer charges by period costs
-# nothing here (its rates are left out above), only who will pay is written down (billing/periods).
-_MICROS: Final = " + ".join(f"coalesce({counted} * {meter}, 0)" for meter, (counted, _) in _COUNTED.items())
-_RATED: Final = f"""
-  SELECT judged.*, {", ".join(f"{meter}, {meter}_text" for meter in _COUNTED)},
-         payer <> 'nobody' AND price.offer_id IS NULL AS is_unpriced, price.per_period,
-         least(round({_MICROS}), {CEILING_MICROS})::bigint AS resource,
-         CASE WHEN with_fee THEN least(round(unit_fee * 1000000), {CEILING_MICROS})::bigint ELSE 0 END AS fee
-    FROM (
-         SELECT usage.*, verdict.work,
-                verdict.fee = 'true' AND usage.stage = 0 AND usage.outcome = 'valid' AND NOT is_test AS with_fee,
-                CASE WHEN is_test AND verdict.payer = 'user' THEN 'platform' ELSE verdict.payer END AS payer
-           FROM usage JOIN (VALUES {_VERDICTS}) AS verdict (work, ending, payer, fee)
-             ON verdict.work = {_WORK} AND verdict.ending = usage.ending
-         ) judged
-    LEFT JOIN price ON price.offer_id = judged.offer_id AND price.currency = judged.currency
-                   AND judged.payer <> 'nobody'
-"""
+_RATED: Final = rated(
+    "judged.*, payer <> 'nobody' AND price.offer_id IS NULL AS is_unpriced, price.per_period, "
+    + ", ".join(f"{meter}, {meter}_text" for meter in COUNTED)
+)
 
 # A price cap: what the user's charges, in the order of usage ids, leave for this one. NULL where there is none.
 _CAPPED: Final = f"""
@@ -158,7 +89,7 @@ _SPLIT: Final = f"""
 _MICROS_TEXT: Final = "trim_scale({} * 0.000001)"
 _LINES: Final = f"""
          ('[' || concat_ws(',',
-             {(", " + chr(10) + "             ").join(_line(meter) for meter in _COUNTED)},
+             {(", " + chr(10) + "             ").join(_line(meter) for meter in COUNTED)},
              CASE WHEN fee > 0 THEN '{{"meter":"publisher_fee","quantity":"1","unit_price":"'
                   || trim_scale(unit_fee) || '","amount":"' || trim_scale(unit_fee) || '"}}' END,
              CASE WHEN amount < wanted THEN '{{"meter":"price_cap","quantity":"1","unit_price":"'
@@ -172,14 +103,14 @@ WITH bill AS MATERIALIZED (
          coalesce((SELECT usage_id FROM billing_charge charge WHERE charge.task_id = task.id AND kind = 'usage'
                     ORDER BY id DESC LIMIT 1), 0) AS charged_to
     FROM marketplace_task task WHERE task.id = ANY(%(tasks)s)
-), own AS MATERIALIZED ({_OWN}
+), own AS MATERIALIZED ({OWN}
 ), usage AS MATERIALIZED (
-  SELECT bill.*, {_USAGE}
+  SELECT bill.*, usage.provider_id, usage.publisher_id, {USAGE}
     FROM bill CROSS JOIN LATERAL (
          SELECT * FROM metering_usagerecord record
           WHERE record.task_id = bill.task_id AND record.id > bill.charged_to AND record.revision = 0
           ORDER BY record.id LIMIT %(limit)s) usage
-), price AS MATERIALIZED ({_PRICES}
+), price AS MATERIALIZED ({PRICES}
 ), split AS MATERIALIZED (
   SELECT task_id, id, organization_id, provider_id, publisher_id, currency, payer, amount,
          provider_micros, publisher_micros, amount - provider_micros - publisher_micros AS platform_micros,
@@ -247,29 +178,9 @@ SELECT entry.id, organization_id, NULL::bigint, publisher_id, currency, 'user', 
   FROM split LEFT JOIN entry ON entry.task_id = split.task_id
 """
 
-SO_FAR: Final = f"""
-WITH bill AS MATERIALIZED (
-  SELECT task.id AS task_id, task.organization_id, task.priced_at, task.kind = 'test' AS is_test,
-         task.terms ->> 'currency' AS currency,
-         (task.terms ->> 'fee_per_unit')::numeric AS unit_fee, 'delivered' AS ending,
-         coalesce(so_far.usage_id, 0) AS counted_to
-    FROM marketplace_task task LEFT JOIN billing_costsofar so_far ON so_far.task_id = task.id
-   WHERE task.state IN ('queued', 'running')
-), own AS MATERIALIZED ({_OWN}
-), usage AS MATERIALIZED (
-  SELECT bill.*, {_USAGE}
-    FROM bill CROSS JOIN LATERAL (
-         SELECT * FROM metering_usagerecord record
-          WHERE record.task_id = bill.task_id AND record.id > bill.counted_to AND record.revision = 0
-          ORDER BY record.id LIMIT %(limit)s) usage
-), price AS MATERIALIZED ({_PRICES}
-), fresh AS (
-  SELECT task_id, max(id) AS usage_id,
-         coalesce(sum(resource + fee) FILTER (WHERE payer = 'user'), 0)::bigint AS micros
-    FROM ({_RATED}) rated GROUP BY task_id
-)
+COUNT_SO_FAR: Final = """
 INSERT INTO billing_costsofar AS so_far (task_id, usage_id, micros)
-SELECT task_id, usage_id, micros FROM fresh ORDER BY task_id
+SELECT * FROM unnest(%s::uuid[], %s::bigint[], %s::bigint[]) AS fresh (task_id, usage_id, micros) ORDER BY task_id
 ON CONFLICT (task_id) DO UPDATE
    SET usage_id = excluded.usage_id, micros = so_far.micros + excluded.micros
 """

@@ -177,6 +177,18 @@ def test_a_price_beyond_sense_is_charged_at_the_ceiling(db: None) -> None:
     assert Charge.objects.get().amount_micros == CEILING_MICROS
 
 
+def test_usage_that_comes_while_prices_are_looked_up_is_counted_in_the_next_round(
+    market: Market, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = task_with_usage(market, state="running")
+    with monkeypatch.context() as patched:
+        patched.setattr("billing.services.open_prices", lambda own: "SELECT '[]'")
+        assert refresh_costs() == 0
+    assert not CostSoFar.objects.exists()
+    assert refresh_costs() == 1
+    assert CostSoFar.objects.get().task_id == task.pk
+
+
 def test_the_jobs_charge_and_forget_the_cost_so_far(market: Market) -> None:
     task = task_with_usage(market, state="running")
     refresh_costs()

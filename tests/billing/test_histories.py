@@ -172,13 +172,14 @@ def _the_ledger_is_right() -> None:
 
 
 @hypothesis_settings(max_examples=25, deadline=None, phases=QUICK, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(rows=records, more=records, cap=st.one_of(st.none(), caps))
+@given(price_lists=offers, rows=records, more=records, fee=prices, cap=st.one_of(st.none(), caps))
 def test_the_cost_so_far_is_what_delivery_would_cost(
-    market: Market, rows: list[Any], more: list[Any], cap: str | None
+    market: Market, price_lists: list[Any], rows: list[Any], more: list[Any], fee: str, cap: str | None
 ) -> None:
-    fields = {"state": "running", "max_price": cap}
+    fields = {"state": "running", "max_price": cap, "terms": {"fee_per_unit": fee, "fee_per_task": "0"}}
+    ids = [make_offer(make_pool(market.bob), basis, rates, currency).pk for basis, rates, currency in price_lists]
     offer = make_offer(make_pool(market.bob), rates={"core_second": "0.07", "gb_moved": "0.003"})
-    task = _write(market, fields, rows, [offer.pk])
+    task = _write(market, fields, rows, ids)
     refresh_costs()
     for row in more:
         row = dict(row) | {"offer": offer}
