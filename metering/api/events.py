@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict
 from typing import Any, ClassVar
 
 from django.db.models import QuerySet
@@ -100,7 +99,7 @@ class EventsView(APIView):
         """
         caller = caller_of(request)
         taken = take(caller.acting_for(), request.data, api_key=caller.api_key)
-        rows = [{"index": index} | asdict(answer) for index, answer in enumerate(taken.answers)]
+        rows = [{"index": index} | answer._asdict() for index, answer in enumerate(taken.answers)]
         return Response({"batch": taken.batch, "counts": taken.counts, "rows": rows})
 
 
@@ -135,7 +134,7 @@ class CorrectionsView(APIView):
         caller, given = caller_of(request), valid(CorrectionsIn(data=request.data))
         answers = correct_events(caller.acting_for(), given["corrections"], api_key=caller.api_key)
         counts = Counter(answer.status for answer in answers)
-        rows = [{"index": index} | asdict(answer) for index, answer in enumerate(answers)]
+        rows = [{"index": index} | answer._asdict() for index, answer in enumerate(answers)]
         named = ("accepted", "duplicate", "conflict", "invalid")
         return Response({"counts": {status: counts[status] for status in named}, "rows": rows})
 

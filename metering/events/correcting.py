@@ -69,10 +69,14 @@ def correct_events(provider: Organization, documents: Sequence[Any], *, api_key:
         now = accepted_now()
         answers, new = _sort(given, _known(keys))
         _write(new, now, api_key)
-    for document, answer in zip(documents, answers, strict=True):
-        if isinstance(document, dict):
-            answer.id, answer.source = (document.get(name) if is_text(document.get(name)) else None for name in ("id", "source"))
-    return answers
+    return [_named(answer, document) for document, answer in zip(documents, answers, strict=True)]
+
+
+def _named(answer: Answer, document: Any) -> Answer:
+    if not isinstance(document, dict):
+        return answer
+    name, source = (document.get(one) if is_text(document.get(one)) else None for one in ("id", "source"))
+    return answer._replace(id=name, source=source)
 
 
 def read_correction(provider: int, document: Any) -> Correction | Answer:

@@ -13,7 +13,7 @@ from marketplace.models import Organization, Pool, User
 from metering.cutoffs import accepted_now
 from metering.events.reading import Event, read
 from metering.events.sorting import Row
-from metering.events.storing import store
+from metering.events.writing import store
 from metering.models import QuarantinedEvent, UsageBatch
 
 

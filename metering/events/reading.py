@@ -18,19 +18,18 @@ AHEAD: Final = timedelta(minutes=5)  # a pool's clock may be this much before th
 OLDEST: Final = timedelta(days=35)  # what happened before that is looked at by an operator first
 LARGEST_SEQ: Final = 2**63 - 1
 MOST_LABELS: Final = 16
-_TEXT: Final = re.compile(r"[^\x00-\x1f\x7f]{1,200}").fullmatch
-_METER: Final = re.compile(r"[a-z][a-z0-9_.-]{0,63}").fullmatch
-_UNIT: Final = re.compile(r"[A-Za-z0-9%/_.*-]{1,24}").fullmatch
-_AMOUNT: Final = re.compile(r"[0-9]{1,30}(?:\.[0-9]{1,12})?").fullmatch
+TEXT: Final = re.compile(r"[^\x00-\x1f\x7f]{1,200}").fullmatch
+METER: Final = re.compile(r"[a-z][a-z0-9_.-]{0,63}").fullmatch
+UNIT: Final = re.compile(r"[A-Za-z0-9%/_.*-]{1,24}").fullmatch
+AMOUNT: Final = re.compile(r"[0-9]{1,30}(?:\.[0-9]{1,12})?").fullmatch
 _NEGATIVE: Final = re.compile(r"-[0-9]+(?:\.[0-9]+)?").fullmatch
 _MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII).fullmatch
-_UUID7: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}").fullmatch
+is_uuid7: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}").fullmatch
 _DATA: Final = frozenset({"pool", "quantity", "unit", "labels", "value", "boot_id", "seq", "gauge"})
 HEARTBEAT: Final = "heartbeat"  # a meter: its source was awake just then, so customers of whom it said nothing were idle
 RESERVED: Final = frozenset({"held_cores", "held_accelerators"})  # gauges of the platform's own
-_DATA_USUAL: Final = frozenset({"pool", "quantity", "unit", "labels"})
 _TAKEN: Final = {HEARTBEAT, *RESERVED}  # meters that mean something by themselves
-_EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
+EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +61,7 @@ class Amount(NamedTuple):
     gauge: str | None = None
 
 
-@dataclass(slots=True)
-class Event:
+class Event(NamedTuple):
     """What an event says. `at` is its time in UTC as text; `labels` is canonical JSON."""
 
     series: Series
@@ -80,17 +78,7 @@ class Event:
         quantity, value, boot_id, seq, gauge = self.amount
         said = f"{self.at}\x1f{meter}\x1f{subject}\x1f{pool}\x1f{quantity}\x1f{unit}\x1f{self.labels}"
         said = f"{said}\x1f{value}\x1f{boot_id}\x1f{seq}"
-        return _hashed(said if gauge is None else f"{said}\x1f{gauge}")
-
-
-_HASH: Final = blake2b(digest_size=16)
-
-
-def _hashed(text: str) -> str:
-    """A copy of a hash that is begun costs a third of a new one."""
-    hash_ = _HASH.copy()
-    hash_.update(text.encode())
-    return hash_.hexdigest()
+        return hashed(said if gauge is None else f"{said}\x1f{gauge}")
 
 
 def key_of(provider: int, source: str, name: str) -> str:
@@ -98,73 +86,12 @@ def key_of(provider: int, source: str, name: str) -> str:
 
     Two events of one provider share a key only if they share source and id, or by an accident of 2^-80.
     """
-    key = _hashed(f"{provider}\x1f{source}\x1f{name}")
-    return f"{name[:8]}{name[9:13]}{key[:20]}" if _UUID7(name) else key
+    key = hashed(f"{provider}\x1f{source}\x1f{name}")
+    return f"{name[:8]}{name[9:13]}{key[:20]}" if is_uuid7(name) else key
 
 
 def read(document: Any) -> Event | Refused:
     """The event, or the first thing that is wrong with it. Never raises."""
-    return read_usual(document) or read_any(document)
-
-
-def read_usual(document: Any) -> Event | None:
-    """An event with a quantity and nothing wrong, in a fraction of the time. Else None."""
-    return Usual().read(document)
-
-
-class Usual:
-    """Reads the usual events of one batch, whose names, quantities and labels come again and again: each is looked at once.
-
-    What was seen is forgotten with the batch, so nobody can fill the memory with names.
-    """
-
-    def __init__(self) -> None:
-        self.series: dict[tuple[Any, ...], Series | None] = {}
-        self.amounts: dict[Any, Amount | None] = {}
-        self.labels: dict[tuple[Any, ...], str | None] = {}
-
-    def read(self, document: Any) -> Event | None:
-        """The event, or None for what is not usual or not right."""
-        try:
-            data, name, time = document["data"], document["id"], document["time"]
-            names = (document["source"], data["pool"], document["subject"], document["type"], data["unit"])
-            series = self.series[names] if names in self.series else self._series(names)
-            amount = data["quantity"]
-            amount = self.amounts[amount] if amount in self.amounts else self._amount(amount)
-            labels = data.get("labels")
-            said = self._labels(labels) if labels else None if labels is None or isinstance(labels, dict) else _WRONG
-            if series is None or amount is None or said == _WRONG or document["specversion"] != "1.0":
-                return None
-            if not (_TEXT(name) and _MOMENT(time) and _DATA_USUAL.issuperset(data)):
-                return None
-            moment = moment_of(time)
-            return Event(series, name, moment, moment.isoformat(" "), amount, said, document) if moment else None
-        except (TypeError, KeyError, AttributeError):
-            return None
-
-    def _series(self, names: tuple[Any, ...]) -> Series | None:
-        series = Series(*names)
-        fits = _TEXT(series.source) and _TEXT(series.pool) and _TEXT(series.subject) and _UNIT(series.unit)
-        right = fits and series.meter not in RESERVED and _METER(series.meter)
-        self.series[names] = series if right else None
-        return self.series[names]
-
-    def _amount(self, text: Any) -> Amount | None:
-        self.amounts[text] = Amount(plain(text)) if _AMOUNT(text) else None
-        return self.amounts[text]
-
-    def _labels(self, labels: Any) -> str | None:
-        items = tuple(labels.items())
-        if items not in self.labels:
-            self.labels[items] = canonical(labels) if _are_labels(labels) else _WRONG
-        return self.labels[items]
-
-
-_WRONG: Final = "wrong"  # no canonical JSON of an object reads so
-
-
-def read_any(document: Any) -> Event | Refused:
-    """The same for whatever it is."""
     if not isinstance(document, dict):
         return Refused("not_an_event", None, "an event is a JSON object")
     if document.get("specversion") != "1.0":
@@ -185,7 +112,7 @@ def read_any(document: Any) -> Event | Refused:
     return wrong or _event(document, data, moment)
 
 
-_ENVELOPE: Final = (("id", _TEXT), ("source", _TEXT), ("type", _METER), ("subject", _TEXT), ("time", _MOMENT))
+_ENVELOPE: Final = (("id", TEXT), ("source", TEXT), ("type", METER), ("subject", TEXT), ("time", _MOMENT))
 _WANTED: Final = {
     "id": "text of 1 to 200 characters, none of them a control character",
     "source": "text of 1 to 200 characters, none of them a control character",
@@ -200,7 +127,7 @@ def moment_of(text: str) -> datetime | None:
     try:
         moment = datetime.fromisoformat(text)
         moment = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
-        return moment if moment >= _EARLIEST else None
+        return moment if moment >= EARLIEST else None
     except (ValueError, OverflowError):
         return None
 
@@ -208,10 +135,10 @@ def moment_of(text: str) -> datetime | None:
 def _wrong_with(data: dict[str, Any]) -> Refused | None:
     if not _DATA.issuperset(data):
         return Refused("unknown_field", f"data.{min(map(str, set(data) - _DATA))}", "there is no such field")
-    for name, fits, wanted in (("pool", _TEXT, "a pool's identifier"), ("unit", _UNIT, "a unit, at most 24 characters")):
+    for name, fits, wanted in (("pool", TEXT, "a pool's identifier"), ("unit", UNIT, "a unit, at most 24 characters")):
         if not isinstance(data.get(name), str) or not fits(data[name]):
             return Refused("invalid", f"data.{name}", wanted)
-    if data.get("labels") is not None and not _are_labels(data["labels"]):
+    if data.get("labels") is not None and not are_labels(data["labels"]):
         return Refused("invalid", "data.labels", f"at most {MOST_LABELS} labels, text to text")
     kinds = [name for name in ("quantity", "value", "gauge") if name in data]
     if len(kinds) != 1:
@@ -224,7 +151,7 @@ def _wrong_with(data: dict[str, Any]) -> Refused | None:
 
 def _wrong_with_amount(data: dict[str, Any], name: str) -> Refused | None:
     text = data[name]
-    if isinstance(text, str) and _AMOUNT(text):
+    if isinstance(text, str) and AMOUNT(text):
         return None
     if isinstance(text, str) and _NEGATIVE(text):
         return Refused("negative", f"data.{name}", "usage is never negative")
@@ -238,17 +165,17 @@ def _wrong_with_leftovers(data: dict[str, Any]) -> Refused | None:
 
 def _wrong_with_counter(data: dict[str, Any]) -> Refused | None:
     boot, seq = data.get("boot_id"), data.get("seq")
-    if not isinstance(boot, str) or not _TEXT(boot) or len(boot) > 64:
+    if not isinstance(boot, str) or not TEXT(boot) or len(boot) > 64:
         return Refused("invalid", "data.boot_id", "text of 1 to 64 characters, another one after each start from 0")
     if isinstance(seq, bool) or not isinstance(seq, int) or not 0 <= seq <= LARGEST_SEQ:
         return Refused("invalid", "data.seq", "a whole number that grows by one with each reading of a boot")
     return None
 
 
-def _are_labels(labels: Any) -> bool:
+def are_labels(labels: Any) -> bool:
     if not isinstance(labels, dict) or len(labels) > MOST_LABELS:
         return False
-    return all(_TEXT(name) and len(name) <= 63 and isinstance(value, str) and _TEXT(value) for name, value in labels.items())
+    return all(TEXT(name) and len(name) <= 63 and isinstance(value, str) and TEXT(value) for name, value in labels.items())
 
 
 def plain(amount: str) -> str:
@@ -264,27 +191,27 @@ def plain(amount: str) -> str:
 
 def is_meter(name: Any) -> bool:
     """Whether pools may report so much of it."""
-    return isinstance(name, str) and name not in _TAKEN and bool(_METER(name))
+    return isinstance(name, str) and name not in _TAKEN and bool(METER(name))
 
 
 def is_unit(name: Any) -> bool:
     """Whether events may be counted in it."""
-    return isinstance(name, str) and bool(_UNIT(name))
+    return isinstance(name, str) and bool(UNIT(name))
 
 
 def is_text(value: Any) -> bool:
     """1 to 200 characters, none of them a control character: what sources and ids are."""
-    return isinstance(value, str) and bool(_TEXT(value))
+    return isinstance(value, str) and bool(TEXT(value))
 
 
 def amount_of(text: Any) -> str | None:
     """Decimal text of an amount in its shortest form, or None."""
-    return plain(text) if isinstance(text, str) and _AMOUNT(text) else None
+    return plain(text) if isinstance(text, str) and AMOUNT(text) else None
 
 
 def hashed(text: str) -> str:
     """128 bits, in hex."""
-    return _hashed(text)
+    return blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def canonical(labels: dict[str, str]) -> str:

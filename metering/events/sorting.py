@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Final, NamedTuple
 
-from metering.events.reading import AHEAD, HEARTBEAT, OLDEST, Event, Refused, Series, Usual, key_of, read_any
+from metering.events.names import digests_of, keys_of
+from metering.events.reading import AHEAD, HEARTBEAT, OLDEST, Event, Refused, Series
 
 
-@dataclass(slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What became of one event: accepted, duplicate, conflict, quarantined or invalid; and why not accepted."""
 
     status: str
@@ -22,48 +22,66 @@ class Answer:
     source: str | None = None
 
 
-@dataclass(slots=True)
-class Row:
-    """An event on its way into the database, and the places in the batch where it stands."""
+class Row(NamedTuple):
+    """An event on its way into the database."""
 
     key: str
     digest: str
     event: Event
     old: bool
-    places: list[int] = field(default_factory=list)
 
 
 @dataclass(slots=True)
 class Batch:
-    """`rows` by key; `answers` has None where the database decides; `against` are payloads at odds with their row."""
+    """The events that can be stored, each with its key, its digest and its place among all that were sent.
 
-    rows: dict[str, Row]
-    answers: list[Answer | None]
-    against: list[Row]
+    first    which of them has a key first: that one stands
+    again    which of them have a key that another had before
+    old      which of them happened so long ago that an operator decides
+    refused  the answers to all others, by place
+    """
 
-    def verdicts(self, others: Mapping[str, str]) -> Iterator[tuple[Row, str]]:
-        """What becomes of each payload: accepted, duplicate, key_taken, seq_used or too_old.
+    places: list[int] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
+    digests: list[str] = field(default_factory=list)
+    first: dict[str, int] = field(default_factory=dict)
+    again: list[int] = field(default_factory=list)
+    old: set[int] = field(default_factory=set)
+    refused: dict[int, Answer] = field(default_factory=dict)
+
+    def rows(self) -> list[Row]:
+        """What stands, if the database knows nothing else."""
+        return [Row(key, self.digests[n], self.events[n], n in self.old) for key, n in self.first.items()]
+
+    def verdicts(self, others: Mapping[str, str]) -> dict[int, str]:
+        """What becomes of all but the accepted ones: duplicate, key_taken, seq_used or too_old.
 
         others  what kept a key out: the digest of the event that is stored under it, `seq_used` or `too_old`
         """
-        for row in self.rows.values():
-            other = others.get(row.key, "accepted")
-            yield row, other if other in _BY_DATABASE else _compared(row, other)
-        for row in self.against:
-            yield row, _compared(row, others.get(row.key, ""))
+        found = {}
+        for key, other in others.items():
+            n = self.first[key]
+            found[n] = other if other in _BY_DATABASE else self._compared(n, other)
+        for n in self.again:
+            first = self.first[self.keys[n]]
+            if self.digests[n] == self.digests[first]:
+                found[n] = found.get(first, "duplicate")
+            else:
+                found[n] = self._compared(n, others.get(self.keys[n], ""))
+        return found
+
+    def _compared(self, n: int, stored: str) -> str:
+        return "duplicate" if self.digests[n] == stored else "key_taken"
+
+    def payloads(self, verdicts: Mapping[int, str]) -> Iterator[tuple[Row, str]]:
+        """Each payload that is not accepted, once, and what becomes of it."""
+        for n, verdict in verdicts.items():
+            if n == (first := self.first[self.keys[n]]) or self.digests[n] != self.digests[first]:
+                yield Row(self.keys[n], self.digests[n], self.events[n], n in self.old), verdict
 
 
-_BY_DATABASE: Final = frozenset({"accepted", "seq_used", "too_old"})
-
-
-def _compared(row: Row, stored: str) -> str:
-    return "duplicate" if row.digest == stored else "key_taken"
-
-
-def read_all(documents: Iterable[Any]) -> list[Event | Refused]:
-    """Each document as an event, or why it is none."""
-    usual = Usual().read
-    return [document if isinstance(document, Refused) else usual(document) or read_any(document) for document in documents]
+_BY_DATABASE: Final = frozenset({"seq_used", "too_old"})
 
 
 def named(events: Iterable[Event | Refused]) -> tuple[set[str], set[str]]:
@@ -82,22 +100,33 @@ def sort(
 
     The first event with a key stands; the same again is its duplicate, another payload under it is against it.
     """
-    batch = Batch({}, [None] * len(events), [])
-    latest, oldest = now + AHEAD, now - OLDEST
-    series: dict[Series, Refused | None] = {}
+    batch = Batch()
+    _refuse(batch, events, pools, customers, now, shut)
+    batch.keys, batch.digests = keys_of(provider, batch.events), digests_of(batch.events)
+    for n, key in enumerate(batch.keys):
+        if batch.first.setdefault(key, n) != n:
+            batch.again.append(n)
+    oldest = now - OLDEST
+    batch.old = {n for n, event in enumerate(batch.events) if event.time < oldest}
+    return batch
+
+
+def _refuse(
+    batch: Batch, events: Sequence[Event | Refused], pools: Mapping[str, int], customers: Mapping[str, int], now: datetime,
+    shut: Set[tuple[str, str]],
+) -> None:  # fmt: skip
+    """Part what can be stored from what is refused."""
+    latest = now + AHEAD
+    series = {event.series for event in events if isinstance(event, Event)}
+    wrong = {one: refused for one in series if (refused := _refused(one, pools, customers, shut))}
     for place, event in enumerate(events):
         if isinstance(event, Refused):
-            batch.answers[place] = _invalid(event, event)
-            continue
-        of = event.series
-        if of not in series:
-            series[of] = _refused(of, pools, customers, shut)
-        refused = series[of] or (_IN_FUTURE if event.time > latest else None)
-        if refused is None:
-            _add(batch, place, Row(key_of(provider, of.source, event.id), event.digest(), event, event.time < oldest))
+            batch.refused[place] = _invalid(event, event)
+        elif (wrong and event.series in wrong) or event.time > latest:
+            batch.refused[place] = _invalid(event, wrong.get(event.series, _IN_FUTURE))
         else:
-            batch.answers[place] = _invalid(event, refused)
-    return batch
+            batch.places.append(place)
+            batch.events.append(event)
 
 
 _IN_FUTURE: Final = Refused("in_future", "time", "more than five minutes ahead of the platform's clock")
@@ -118,12 +147,3 @@ def _refused(
 def _invalid(event: Event | Refused, refused: Refused) -> Answer:
     names = (event.id, event.series.source) if isinstance(event, Event) else (None, None)
     return Answer("invalid", refused.code, refused.field, refused.detail, *names)
-
-
-def _add(batch: Batch, place: int, row: Row) -> None:
-    first = batch.rows.setdefault(row.key, row)
-    if first.digest == row.digest:
-        first.places.append(place)
-    else:
-        row.places.append(place)
-        batch.against.append(row)

@@ -21,6 +21,9 @@ SELECT %(provider)s, source, pool, customer, meter, unit
  ORDER BY source, pool, customer, meter, unit
 ON CONFLICT DO NOTHING
 """
+STORED: Final = """
+SELECT replace(key::text, '-', ''), replace(digest::text, '-', '') FROM metering_usageevent WHERE key = ANY(%(keys)s::uuid[])
+"""
 STAGE: Final = """
 CREATE TEMPORARY TABLE IF NOT EXISTS usage_stage (
   key uuid, digest uuid, series_id bigint, external_id text, occurred_at timestamptz, quantity numeric, labels jsonb,
@@ -45,26 +48,33 @@ SELECT stage.key::text, CASE WHEN event.key IS NOT NULL THEN event.digest::text 
 """
 # A reading changes its own hour, and that of the reading after it: there the difference begins anew. A heartbeat concerns
 # everybody whose usage the pool reports, and is looked at when the local day is over wherever that is.
-DIRTY: Final = """
+_DIRTY: Final = """
 INSERT INTO metering_usagedirty (customer_id, pool_id, meter, unit, hour, due)
 SELECT DISTINCT CASE WHEN beats THEN NULL ELSE series.customer_id END, series.pool_id,
        CASE WHEN beats THEN '' ELSE series.meter END, CASE WHEN beats THEN '' ELSE series.unit END,
        date_trunc('hour', changed.at, 'UTC'),
        CASE WHEN beats THEN greatest(now(), date_trunc('hour', changed.at, 'UTC') + interval '26 hours') ELSE now() END
-  FROM (SELECT series_id, date_trunc('hour', occurred_at, 'UTC') AS at FROM usage_stage WHERE NOT old
-         GROUP BY 1, 2
-         UNION
-        SELECT stage.series_id, following.occurred_at
-          FROM usage_stage stage
-         CROSS JOIN LATERAL (
-               SELECT occurred_at FROM metering_usageevent event
-                WHERE event.series_id = stage.series_id AND event.boot_id = stage.boot_id AND event.seq > stage.seq
-                  AND event.value IS NOT NULL
-                ORDER BY event.seq LIMIT 1) following
-         WHERE stage.value IS NOT NULL) changed
+  FROM ({changed}) changed
   JOIN metering_usageseries series ON series.id = changed.series_id
  CROSS JOIN LATERAL (SELECT series.meter = 'heartbeat' AS beats) kind
 """
+DIRTY: Final = _DIRTY.format(
+    changed="""
+       SELECT series_id, date_trunc('hour', occurred_at, 'UTC') AS at FROM usage_stage WHERE NOT old
+        GROUP BY 1, 2
+        UNION
+       SELECT stage.series_id, following.occurred_at
+         FROM usage_stage stage
+        CROSS JOIN LATERAL (
+              SELECT occurred_at FROM metering_usageevent event
+               WHERE event.series_id = stage.series_id AND event.boot_id = stage.boot_id AND event.seq > stage.seq
+                 AND event.value IS NOT NULL
+               ORDER BY event.seq LIMIT 1) following
+        WHERE stage.value IS NOT NULL"""
+)
+DIRTY_HOURS: Final = _DIRTY.format(
+    changed="SELECT * FROM unnest(%(series)s::bigint[], %(hours)s::timestamptz[]) AS hours (series_id, at)"
+)
 QUARANTINE: Final = """
 INSERT INTO metering_quarantinedevent (key, digest, provider_id, reason, state, document, occurred_at, received_at)
 SELECT key, digest, %(provider)s, reason, 'open', document, occurred_at, %(now)s

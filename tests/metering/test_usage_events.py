@@ -20,9 +20,13 @@ from hypothesis import strategies as st
 from core.errors import Conflict
 from core.ids import uuid7
 from marketplace.models import Pool
+from metering.events import writing
+from metering.events.binary import binary_of
 from metering.events.deciding import accept_event, refuse_event
-from metering.events.reading import Event, Refused, key_of, plain, read, read_any, read_usual
+from metering.events.names import digests_of, keys_of
+from metering.events.reading import Event, Refused, key_of, plain, read
 from metering.events.storing import take
+from metering.events.usual import read_all
 from metering.models import QuarantinedEvent, UsageBatch, UsageDirty, UsageEvent, UsageSeries
 from tests import builders as build
 from tests.builders_usage import an_event, sent
@@ -172,18 +176,43 @@ def test_whatever_is_sent_reading_never_raises(document: Any) -> None:
     assert isinstance(read(document), Event | Refused)
 
 
+ODD: Any = st.sampled_from(
+    [None, 1, True, 1.5, "", "a", "A b", "x" * 201, "a\x00", [], {}, {"a": "b"}, {"a": None}, {"a": 1}, ["a"], "1.0", "-1",
+     "007.500", "0.0", "1e3", "½", "\U0001f600", "019a0000-0000-7000-8000-000000000001"]
+)  # fmt: skip
+DATES = st.sampled_from(["2026-01-01", "2026-02-30", "2024-02-29", "2026-W01-1", "20260101", "1969-12-31", "0001-01-01"])
+CLOCKS = st.sampled_from(["00:00:00", "23:59:59", "23:59:60", "24:00:00", "000000.0", "12:00", "1\uff12:00:00"])
+FRACTIONS = st.sampled_from(["", ".0", ".5", ".500", ".123456", ".1234567", ".0000001", ".000000", ".", ",5"])
+ZONES = st.sampled_from(["", "Z", "z", "+00:00", "-00:00", "+14:00", "-05:30", "+00:00:30", "+24:00", "\n", "Z\n"])
+MOMENTS = st.tuples(DATES, st.sampled_from("Tt \n_"), CLOCKS, FRACTIONS, ZONES).map("".join)
+
+
+@settings(max_examples=300, deadline=None)
 @given(st.data())
-def test_the_quick_way_of_reading_finds_what_the_thorough_one_finds(data: st.DataObject) -> None:
-    event = an_event()
-    odd: Any = st.sampled_from([None, 1, True, "", "a", "A b", "x" * 201, "a\x00", [], {}, "1.0", "-1", "2026-01-01T00:00:00Z"])
-    event |= data.draw(st.dictionaries(st.sampled_from(sorted(event)), odd, max_size=2))
-    if isinstance(event["data"], dict):
-        event["data"] = event["data"] | data.draw(st.dictionaries(
-            st.sampled_from(["pool", "quantity", "unit", "labels", "value", "boot_id", "seq", "more"]), odd, max_size=2))
-    thorough, quick = read_any(event), read_usual(event)
-    assert quick is None or quick == thorough
-    assert read(event) == thorough
-    assert isinstance(read_usual(an_event(labels={"a": "b"})), Event)
+def test_a_batch_is_read_as_its_events_are_one_by_one(data: st.DataObject) -> None:
+    batch: list[Any] = [data.draw(ODD)] if data.draw(st.booleans()) else []
+    for _ in range(data.draw(st.integers(1, 4))):
+        event = an_event(time=data.draw(MOMENTS | st.datetimes(timezones=st.timezones()).map(datetime.isoformat)))
+        event |= data.draw(st.dictionaries(st.sampled_from([*event, "traceparent"]), ODD, max_size=1))
+        if isinstance(event["data"], dict):
+            members = ["pool", "quantity", "unit", "labels", "value", "boot_id", "seq", "gauge", "more"]
+            event["data"] = event["data"] | data.draw(st.dictionaries(st.sampled_from(members), ODD, max_size=2))
+        batch.append(event)
+    one_by_one = [read(event) for event in batch]
+    assert read_all(batch) == one_by_one
+    events = [event for event in one_by_one if isinstance(event, Event)]
+    assert keys_of(7, events) == [key_of(7, event.series.source, event.id) for event in events]
+    assert digests_of(events) == [event.digest() for event in events]
+
+
+def test_keys_and_digests_are_the_ones_that_are_stored() -> None:
+    """Events of years are compared by these: other digests would make conflicts of what was sent again."""
+    name, labels = "019a0000-0000-7000-8000-000000000001", {"b": "1", "a": "½"}
+    usual = an_event("P", id=name, time="2026-01-01T01:00:00.5+01:00", quantity="1.50", labels=labels)
+    sample = an_event("P", id="a", time="2026-01-01T00:00:00Z", gauge="2")
+    events = [event for event in read_all([usual, sample]) if isinstance(event, Event)]
+    assert keys_of(7, events) == ["019a000000009e6db6bcdc750b35a1e2", "25cb2707dded2b6b6a8c797be6b3985c"]
+    assert digests_of(events) == ["5cdc7dffd522dfb5409723c1272b43f0", "001821776d1380484914418e29490f46"]
 
 
 def test_sums_go_beyond_64_bits(pool: Pool) -> None:
@@ -288,6 +317,22 @@ def test_the_same_batch_sent_by_two_at_once_is_counted_once(pool: Pool) -> None:
         thread.join()
     assert sum(one["accepted"] for one in answers) == sum(one["duplicate"] for one in answers) == 500
     assert UsageEvent.objects.count() == 500
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_event_that_another_commits_after_it_was_looked_up_is_its_duplicate(pool: Pool, monkeypatch: Any) -> None:
+    mine, both, last = an_event(pool), an_event(pool), an_event(pool)
+    sent(pool, an_event(pool))  # their series is known: a new one would make the other wait
+    def another_first(*arguments: Any) -> bytes:
+        monkeypatch.undo()
+        other = threading.Thread(target=lambda: (sent(pool, both), connection.close()))
+        other.start()
+        other.join()
+        return binary_of(*arguments)
+
+    monkeypatch.setattr(writing, "binary_of", another_first)
+    assert statuses(pool, mine, both, last) == [("accepted", ""), ("duplicate", ""), ("accepted", "")]
+    assert UsageEvent.objects.count() == 4
 
 
 # Through HTTP.
