@@ -94,7 +94,10 @@ SELECT coalesce(sum(leg.debit_micros - leg.credit_micros), 0)::bigint
   JOIN billing_journalentry entry ON entry.id = leg.entry_id
  WHERE account.kind = %(account)s AND account.organization_id = %(organization)s
    AND account.currency = %(currency)s AND entry.posted_at >= %(start)s AND entry.posted_at < %(end)s
+   AND entry.kind = ANY(%(kinds)s)
 """
+# Entries that charges made: what was paid, paid out, taxed or rounded stands on the same accounts, and in no statement.
+CHARGING: Final = ("usage", "fee", "delta", "refund", "period")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +118,12 @@ class Statement:
 
 
 def total_of(statement: Statement) -> int:
-    """What the party owes (user) or earns in the period, in micros, as the ledger has it."""
+    """What the party was charged (user) or earned in the period, in micros, as the ledger has it: the sum of the lines.
+
+    What was paid of it, or paid out, changes nothing here; that is for invoices, payouts and `credit`.
+    """
     with connection.cursor() as cursor:
-        cursor.execute(_TOTAL, statement.arguments())
+        cursor.execute(_TOTAL, statement.arguments(kinds=list(CHARGING)))
         micros: int = cursor.fetchone()[0]
     return micros if statement.party == "user" else -micros
 

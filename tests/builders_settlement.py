@@ -24,7 +24,7 @@ def a_share(
     task = make_task(market)
     usage = make_usage(market, task, make_attempt(market, task, make_need())) if kind != "fee" else None
     amount = provider + publisher
-    entry = post(f"shares/{task.pk}", "charge", at, "CNY", [
+    entry = post(f"shares/{task.pk}", "usage", at, "CNY", [
         ("user_receivable", market.alice.pk, amount) if payer == "user" else ("platform_cost", None, amount),
         ("provider_payable", market.bob.pk, -provider), ("publisher_payable", market.carol.pk, -publisher),
     ])  # fmt: skip
@@ -67,5 +67,5 @@ def a_fee(task: Task, payee: Organization, micros: int) -> Charge:
     return Charge.objects.create(
         kind="fee", task=task, organization=task.organization, provider=payee, payer="user", reason="fee/delivered",
         publisher=task.capability_version.capability.organization, currency="CNY", amount_micros=micros, provider_micros=micros,
-        entry=post(f"shares/{task.pk}", "charge", MARCH + DAY, "CNY", sides), charged_at=MARCH + DAY,
+        entry=post(f"shares/{task.pk}", "fee", MARCH + DAY, "CNY", sides), charged_at=MARCH + DAY,
     )  # fmt: skip

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from django.db import connection
 
+from billing.invoices.payments import Receipt, record_payment
 from billing.models import Charge, Payout, PayoutAttempt, PayoutLine, PayoutRun, SandboxTransfer
-from billing.queries import is_balanced, trial_balance
+from billing.queries import Statement, is_balanced, total_of, trial_balance
 from billing.settlement import sending
 from billing.settlement.gateways import Answer, Order, Sandbox
 from billing.settlement.payouts import approve, cancel, gather, retry
@@ -138,6 +139,21 @@ def test_a_payout_that_was_sent_is_posted_and_the_ledger_balances(market: Market
     assert is_balanced(trial_balance())
     assert send_payouts(LATER) == Sent()
     assert SandboxTransfer.objects.count() == 1
+
+
+def test_a_statement_says_what_was_earned_whatever_was_paid_or_paid_out_of_it(market: Market, olga: User) -> None:
+    invoice = invoiced(a_share(market, 25 * UNIT), state="finalized")
+    receipt = Receipt(
+        key="bank/1", organization=market.alice.pk, currency="CNY", micros=invoice.total_micros, method="bank",
+        received_on=APRIL.date(), invoices=[invoice.pk],
+    )  # fmt: skip
+    record_payment(receipt, APRIL)
+    run = gather(LATER)
+    assert run is not None
+    approve(run.payouts.get(), olga)
+    assert send_payouts(LATER).paid == 1
+    for party, whose in (("user", market.alice), ("provider", market.bob)):
+        assert total_of(Statement(party, whose, "CNY", MARCH, LATER + 900 * DAY)) == 25 * UNIT
 
 
 def test_one_who_provides_and_publishes_gets_one_payout_from_both_accounts(market: Market, olga: User) -> None:
