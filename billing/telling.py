@@ -40,7 +40,12 @@ _PAYMENT: Final = {
     "currency": "CNY",
     "received_on": "2026-06-12",
 }
-_REVERSED: Final = _PAYMENT | {"reason": "returned by the bank", "reversed_at": "2026-06-15T02:00:00.000000Z", "invoices": [4711]}
+_REVERSED: Final = _PAYMENT | {
+    "reversed": "128.400000",
+    "reason": "returned by the bank",
+    "reversed_at": "2026-06-15T02:00:00.000000Z",
+    "invoices": [4711],
+}
 _PAYOUT: Final = {"id": 9, "state": "paid", "amount": "57.780000", "currency": "CNY", "reason": ""}
 _DISPUTE: Final = {
     "id": 12,
@@ -96,7 +101,7 @@ TYPES: Final = [
     EventType("invoice.uncollectible", "what is open of it was given up", _INVOICE | {"state": "uncollectible"}),
     EventType("invoice.void", "it was taken back; another takes its place", _INVOICE | {"state": "void"}),
     EventType("payment.received", "money came in for invoices or the wallet", _PAYMENT),
-    EventType("payment.reversed", "it bounced, or was a mistake; the invoices are owed again", _REVERSED),
+    EventType("payment.reversed", "it, or a part, bounced or was a mistake; the invoices are owed again", _REVERSED),
     EventType("payout.failed", "the gateway refused it; nothing was moved", _PAYOUT | {"state": "failed", "reason": "no account"}),
     EventType("payout.paid", "a provider's or publisher's share is out", _PAYOUT),
 ]
@@ -123,7 +128,8 @@ def tell_payment(payment: Payment) -> int:
 def tell_reversal(reversal: PaymentReversal, invoices: Sequence[int]) -> int:
     """Tell that a payment was taken back, and which invoices are owed again, those that the wallet had paid too."""
     payment, at = reversal.payment, reversal.reversed_at
-    data = _payment(payment) | {"reason": reversal.reason, "reversed_at": at, "invoices": list(invoices)}
+    data = _payment(payment) | {"reversed": text_of(reversal.amount_micros), "reason": reversal.reason, "reversed_at": at}
+    data |= {"invoices": list(invoices)}
     return publish([_event(payment, "payment.reversed", f"payment/{payment.pk}", data, at, "reversed")])
 
 

@@ -120,7 +120,9 @@ def make_payment(invoice: Invoice, micros: int) -> Payment:
 
 def make_reversal(payment: Payment) -> PaymentReversal:
     """The rows that say that a payment was taken back."""
-    reversal = PaymentReversal.objects.create(payment=payment, reason="bounced", reversed_at=APRIL, entry=make_entry())
+    reversal = PaymentReversal.objects.create(
+        payment=payment, amount_micros=payment.amount_micros, reason="bounced", reversed_at=APRIL, entry=make_entry()
+    )
     for one in payment.allocations.all():
         ReversedAllocation.objects.create(allocation=one, reversal=reversal, amount_micros=one.amount_micros)
     return reversal

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any, ClassVar, Final
 
 from django.db.models import QuerySet
@@ -18,8 +19,9 @@ from billing.credit.reversing import reverse_payment
 from billing.models import Payment
 from core.errors import NotFound
 from core.http import KeysetPages
+from core.money import to_micros
 from marketplace.api.lists import ListView
-from marketplace.api.serializers import In, Out, valid
+from marketplace.api.serializers import DecimalText, In, Out, valid
 from marketplace.auth import Caller, caller_of
 from marketplace.permissions import Scopes
 from marketplace.scopes import BILLING_READ, OPERATOR
@@ -47,8 +49,11 @@ class RecordedPaymentOut(Out):
     prepaid = AmountOut(source="prepaid_micros")
     received_on = serializers.DateField()
     recorded_at = serializers.DateTimeField()
-    paid = PaidInvoiceOut(source="allocations", many=True, help_text="what it paid; not any more, if it was reversed")
+    paid = PaidInvoiceOut(source="allocations", many=True, help_text="what it paid; less or nothing now, if it was reversed")
     reversed_at = serializers.DateTimeField(source="reversal.reversed_at", allow_null=True, default=None)
+    reversed_amount = AmountOut(
+        source="reversal.amount_micros", allow_null=True, default=None, help_text="what was taken back; null: it stands, whole"
+    )
     reversed_with = serializers.IntegerField(
         source="reversal.with_payment_id", allow_null=True, default=None, help_text="the payment whose money the wallet had used"
     )
@@ -57,6 +62,7 @@ class RecordedPaymentOut(Out):
 
 class ReverseIn(In):
     reason = serializers.CharField(max_length=300, help_text="why it is taken back; it is kept")
+    amount = DecimalText(required=False, help_text="of a part; the whole payment when left out")
 
 
 def payments_of(caller: Caller) -> QuerySet[Payment]:
@@ -84,13 +90,14 @@ class ReverseView(APIView):
 
     @extend_schema(operation_id="payments_reverse", parameters=[PAYMENT], request=ReverseIn, responses=RecordedPaymentOut)
     def post(self, request: Request, payment: int) -> Response:
-        """Take back a payment that bounced, or was a mistake: what it had paid is owed again. Repeated, nothing changes."""
+        """Take back a payment that bounced or was a mistake, or a part of it: what that paid is owed again. Once per payment."""
         given, caller = valid(ReverseIn(data=request.data)), caller_of(request)
         rows = payments_of(caller).filter(pk=min(payment, MAX_BIGINT))
         found = rows.first()
         if found is None:
             raise NotFound("not_found", "no such payment")
-        reverse_payment(found, given["reason"], caller.user)
+        micros = to_micros(Decimal(given["amount"])) if "amount" in given else None
+        reverse_payment(found, given["reason"], caller.user, micros=micros)
         return Response(RecordedPaymentOut(rows.get()).data)
 
 

@@ -197,17 +197,24 @@ class PaymentAllocationPage(Page):
 
 @admin.register(PaymentReversal)
 class PaymentReversalPage(ServicePage):
-    """Payments that were taken back. A new one needs a payment's number, and a reason."""
+    """Payments that were taken back. A new one needs a payment's number, and a reason; what is taken back of it, in micro-units,
+    only where that is not all."""
 
-    columns = ("id", "payment", "reason", "with_payment", "reversed_by", "reversed_at", "entry")
+    columns = ("id", "payment", "amount_micros", "reason", "with_payment", "reversed_by", "reversed_at", "entry")
     joins = ("payment", "with_payment", "reversed_by")
     chain = ("payment",)
     search_fields = ("=pk", "=payment", "=payment__key")
-    fields = ("payment", "reason")
+    fields = ("payment", "reason", "amount_micros")
     raw_id_fields = ("payment",)
 
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if db_field.name == "amount_micros" and field is not None:
+            field.required = False
+        return field
+
     def make(self, given: dict[str, Any], user: Any) -> PaymentReversal:
-        return reverse_payment(given["payment"], given["reason"], user)
+        return reverse_payment(given["payment"], given["reason"], user, micros=given["amount_micros"])
 
 
 @admin.register(ReversedAllocation)

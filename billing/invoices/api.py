@@ -130,7 +130,8 @@ class InvoicePaymentOut(Out):
     method = serializers.CharField()
     received_on = serializers.DateField()
     amount = serializers.CharField()
-    reversed_at = serializers.DateTimeField(allow_null=True, help_text="when it was taken back; null: it stands")
+    reversed = serializers.CharField(help_text="what of the amount was taken back")
+    reversed_at = serializers.DateTimeField(allow_null=True, help_text="when the payment was reversed; null: it stands")
 
 
 class NoticeOut(Out):

@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from django.db.models import F
+from django.db.models.functions import Coalesce
 from django.template.loader import render_to_string
 from django.utils import timezone
 
@@ -24,7 +24,6 @@ from core.money import text_of
 from core.spreadsheets import safe_cell
 
 Json = dict[str, Any]
-REVERSED_AT: Final = F("payment__reversal__reversed_at")
 INSTANT: Final = timedelta(microseconds=1)  # before a midnight is the day that ends with it
 COLUMNS: Final = (
     "number", "kind", "service_from", "service_to", "is_correction", "capability", "pool", "basis", "charges",
@@ -86,21 +85,28 @@ def document(invoice: Invoice) -> Json:
             }
             for note in invoice.credit_notes.order_by("pk")
         ],
-        "payments": [
-            {
-                "payment": one.payment_id,
-                "method": one.payment.method,
-                "received_on": one.payment.received_on,
-                "amount": text_of(one.amount_micros),
-                "reversed_at": one.reversed_at,
-            }
-            for one in invoice.allocations.select_related("payment").annotate(reversed_at=REVERSED_AT).order_by("pk")
-        ],
+        "payments": _payments(invoice),
         "notices": [
             {"level": one.level, "action": one.action, "owed": text_of(one.owed_micros), "noticed_at": one.noticed_at}
             for one in invoice.notices.order_by("level")
         ],
     }
+
+
+def _payments(invoice: Invoice) -> list[dict[str, Any]]:
+    names = ("payment", "payment__method", "payment__received_on", "amount_micros", "gone", "payment__reversal__reversed_at")
+    rows = invoice.allocations.annotate(gone=Coalesce("reversed__amount_micros", 0)).order_by("pk").values_list(*names)
+    return [
+        {
+            "payment": payment,
+            "method": method,
+            "received_on": received_on,
+            "amount": text_of(micros),
+            "reversed": text_of(gone),
+            "reversed_at": reversed_at,
+        }
+        for payment, method, received_on, micros, gone, reversed_at in rows
+    ]
 
 
 def summary(invoice: Invoice) -> Json:

@@ -65,12 +65,13 @@ class PaymentAllocation(models.Model):
 
 
 class PaymentReversal(models.Model):
-    """That a payment was taken back, and why: it bounced, or was recorded by mistake. Once per payment, never changed.
+    """That a payment was taken back, whole or in part, and why: it bounced, or was a mistake. Once per payment, never changed.
 
     A payment from the wallet is only ever reversed with one whose money the wallet had used (`billing/credit/reversing.py`).
     """
 
     payment = models.OneToOneField(Payment, models.PROTECT, related_name="reversal")
+    amount_micros = models.BigIntegerField(help_text="what of the payment was taken back; a trigger keeps it within the payment")
     reason = models.CharField(max_length=300)
     reversed_at = models.DateTimeField()
     reversed_by = models.ForeignKey("marketplace.User", models.PROTECT, null=True, blank=True, related_name="+", db_index=False)
@@ -81,7 +82,10 @@ class PaymentReversal(models.Model):
     entry = models.ForeignKey(JournalEntry, models.PROTECT, related_name="+", db_index=False)
 
     class Meta:
-        constraints: ClassVar = [models.CheckConstraint(condition=~Q(reason=""), name="payment_reversed_for_a_reason")]
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=~Q(reason=""), name="payment_reversed_for_a_reason"),
+            models.CheckConstraint(condition=Q(amount_micros__gt=0), name="payment_reversal_is_positive"),
+        ]
 
     def __str__(self) -> str:
         return f"reversal of payment {self.payment_id}"
@@ -89,7 +93,8 @@ class PaymentReversal(models.Model):
 
 class ReversedAllocation(models.Model):
     """What of an invoice is not paid any more, as the payment was reversed. Less than was allocated where a credit note had
-    turned a part into prepaid balance. The invoice's `paid` falls by no more than these say: a trigger compares.
+    turned a part into prepaid balance, or a part was reversed. The invoice's `paid` falls by no more than these say: a trigger
+    compares.
     """
 
     allocation = models.OneToOneField(PaymentAllocation, models.PROTECT, related_name="reversed")

@@ -32,9 +32,10 @@ def reverse(
     ctx: typer.Context,
     payment: Annotated[int, typer.Argument(metavar="NUMBER", help="The payment's, from `gridfare payment list`.")],
     reason: Annotated[str, typer.Option(help="Why: it bounced, or was recorded by mistake; it is kept.")],
+    amount: Annotated[str | None, typer.Option(help="Of a part; all of the payment when left out.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Operators: take back a payment; what it had paid is owed again. Once, however often asked."""
-    done = open_client(ctx).reverse_payment(payment, reason)
-    what = f"payment {payment} of {done['organization']}, {done['amount']} {done['currency']}"
+    """Operators: take back a payment, or a part of it; what that had paid is owed again. Once, however often asked."""
+    done = open_client(ctx).reverse_payment(payment, reason, amount)
+    what = f"payment {payment} of {done['organization']}, {done['reversed_amount']} of {done['amount']} {done['currency']}"
     Output(as_json).show(done, f"{what}, was reversed {local(done['reversed_at'])}: {clean(done['reversal_reason'])}")

@@ -86,9 +86,10 @@ class InvoiceCalls(Calls):
         """The organization's payments (operators: all), newest first; `reversed_at` null: it stands."""
         return self.http.pages("/payments", most=most)
 
-    def reverse_payment(self, payment: int, reason: str) -> Json:
-        """Operators: take back a payment that bounced or was a mistake, once; what it had paid is owed again."""
-        answer: Json = self.http.post(f"/payments/{payment}/reverse", {"reason": reason}, repeatable=True)
+    def reverse_payment(self, payment: int, reason: str, amount: str | None = None) -> Json:
+        """Operators: take back a payment that bounced or was a mistake, or an amount of it, once; what it paid is owed again."""
+        given = {"reason": reason} | ({} if amount is None else {"amount": amount})
+        answer: Json = self.http.post(f"/payments/{payment}/reverse", given, repeatable=True)
         return answer
 
     def billing_periods(self, *, state: str | None = None, most: int | None = None) -> Iterator[Json]:

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from django.db import IntegrityError, connection, transaction
 
+from billing.credit.reversing import reverse_payment
 from billing.invoices.closing import close_all
 from billing.invoices.payments import Receipt, record_payment
-from billing.models import Account, Invoice, Leg, Payout, PayoutLine, PeriodCharge
+from billing.models import Account, Invoice, Leg, Payment, Payout, PayoutLine, PeriodCharge
 from billing.queries import is_balanced, trial_balance
 from billing.settlement.payouts import approve, gather
 from billing.settlement.queries import Period, period_line_of, period_shares_of, standings_of
@@ -89,6 +90,13 @@ def test_a_month_waits_for_the_customer_then_is_held_back_then_goes_out(market: 
     assert balance == charge.provider_micros - payout.amount_micros
     assert is_balanced(trial_balance())
     assert gather(due) is None
+
+
+def test_a_payout_of_a_month_is_withdrawn_when_its_payment_is_reversed(market: Market) -> None:
+    due = pay(market)
+    gather(due)
+    reverse_payment(Payment.objects.get(), "bounced", None, due)
+    assert (Payout.objects.get().state, state_of(PeriodCharge.objects.get(), market, due)) == ("cancelled", "unpaid")
 
 
 def test_a_correction_that_takes_back_is_netted_by_the_run_that_pays_the_rest(market: Market) -> None:

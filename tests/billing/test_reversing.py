@@ -60,19 +60,20 @@ def books(organization: Organization) -> tuple[int, int, int]:
     return sums[0] // CENT, sums[1] // CENT, sums[2] // CENT
 
 
-@given(st.integers(1, 99), st.lists(amounts, max_size=4), st.lists(amounts, max_size=4), amounts, st.data())
+@given(st.integers(1, 99), st.lists(amounts, max_size=4), st.lists(amounts, max_size=4), amounts, amounts, st.data())
 def test_no_invoice_loses_more_than_is_paid_and_the_wallet_has_the_rest_or_says_what_it_lacks(
-    amount: int, mine: list[int], theirs: list[int], prepaid: int, data: st.DataObject
+    amount: int, mine: list[int], theirs: list[int], prepaid: int, unused: int, data: st.DataObject
 ) -> None:
     invoices = st.integers(0, 2)
     paid = {number: data.draw(amounts) for number in range(3)}
     parts = [Part(n, 0, data.draw(invoices), micros) for n, micros in enumerate(mine)]
     wallets = [Part(100 + n, 100 + n, data.draw(invoices), micros) for n, micros in enumerate(theirs)]
-    taken, missing = plan(amount, parts, wallets, paid, prepaid)
+    taken, missing = plan(amount, parts, wallets, paid, prepaid, unused)
     for number, most in paid.items():
         assert sum(one.micros for one in taken if one.invoice == number) <= most
     back = sum(one.micros for one in taken if one.payment)
     rest = amount - sum(one.micros for one in taken if not one.payment)
+    assert rest >= min(amount, unused, prepaid)  # what no invoice took is asked for first
     assert missing == max(rest - prepaid - back, 0)
     if missing:  # everything was asked for
         asked = {one.allocation for one in taken}

@@ -96,15 +96,16 @@ def test_operators_free_months_that_are_parked(run: Run, platform: Platform) -> 
 
 PAYMENT = {
     "number": 9, "organization": "acme", "method": "bank", "reference": "R1", "received_on": "2026-04-20", "amount": "1.550000",
-    "prepaid": "0.000000", "currency": "CNY", "reversed_at": None, "reversal_reason": "",
+    "prepaid": "0.000000", "currency": "CNY", "reversed_at": None, "reversed_amount": None, "reversal_reason": "",
 }  # fmt: skip
 
 
 def test_payments_are_shown_and_operators_take_one_back(run: Run, platform: Platform) -> None:
     platform.answers["GET /payments"] = {"results": [PAYMENT], "next": None}
-    gone = PAYMENT | {"reversed_at": "2026-04-25T02:00:00Z", "reversal_reason": "returned by the bank"}
+    gone = PAYMENT | {"reversed_at": "2026-04-25T02:00:00Z", "reversed_amount": "0.550000"}
+    gone |= {"reversal_reason": "returned by the bank"}
     platform.answers["POST /payments/9/reverse"] = gone
     assert all(word in run("payment", "list").out for word in ("1.550000", "R1", "bank"))
     assert "returned by the bank" in run("payment", "reverse", "9", "--reason", "returned by the bank").out
-    assert run("payment", "reverse", "9", "--reason", "x", "--json").json == gone
+    assert run("payment", "reverse", "9", "--reason", "x", "--amount", "0.55", "--json").json == gone
     assert run("payment", "reverse", "9").code == 2
