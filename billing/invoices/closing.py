@@ -199,6 +199,7 @@ def void_invoice(invoice: Invoice, reason: str, now: datetime | None = None) -> 
     """
     run = Run.of(now, [invoice.organization_id], everything=True)
     with transaction.atomic():
+        _run(sql.WAIT, {"key": LOCK_KEY, "organization": invoice.organization_id})  # a run may be drawing this account's charges
         held = Invoice.objects.select_for_update().select_related("period").get(pk=invoice.pk)
         _check_void(held)
         _take_back(held, run.now)

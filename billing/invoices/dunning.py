@@ -45,11 +45,12 @@ SELECT invoice.id, greatest(due_at, disputed.ended_at) AS due_at,
     ON EXISTS (SELECT FROM billing_dispute dispute WHERE dispute.organization_id = invoice.organization_id)
  WHERE invoice.state IN ('finalized', 'overdue')"""
 _OVERDUE: Final = f"""
-WITH asked AS ({_ASKED})
-UPDATE billing_invoice invoice SET state = 'overdue' FROM asked
- WHERE invoice.id = asked.id AND invoice.state = 'finalized' AND invoice.due_at <= %(now)s AND asked.due_at <= %(now)s
-   AND asked.micros > 0
-RETURNING invoice.id
+WITH asked AS ({_ASKED}), late AS (
+  SELECT invoice.id FROM billing_invoice invoice JOIN asked ON asked.id = invoice.id
+   WHERE invoice.state = 'finalized' AND invoice.due_at <= %(now)s AND asked.due_at <= %(now)s AND asked.micros > 0
+   ORDER BY invoice.due_at, invoice.id FOR UPDATE OF invoice SKIP LOCKED
+)
+UPDATE billing_invoice invoice SET state = 'overdue' FROM late WHERE invoice.id = late.id RETURNING invoice.id
 """
 _NOTICES: Final = f"""
 WITH asked AS ({_ASKED})
@@ -73,6 +74,8 @@ BLOCK: Final = "dunning"  # why an organization is blocked
 
 def climb(now: datetime | None = None) -> int:
     """Invoices past their day are overdue, and get the notices that are due. A constant number of statements.
+
+    Nobody is waited for: an invoice that somebody holds is perhaps being paid just now, and is looked at by the next climb.
 
     Returns how many notices were written. A notice that was missed is made up for; none is written twice.
     """

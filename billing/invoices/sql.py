@@ -73,6 +73,9 @@ SELECT id FROM (SELECT id, organization_id FROM billing_invoice WHERE id = ANY(%
  WHERE pg_try_advisory_xact_lock(%(key)s, organization_id::int)
 """
 
+# The same for one account, by somebody who waits for a run that has it.
+WAIT: Final = "SELECT pg_advisory_xact_lock(%(key)s, %(organization)s::int)"
+
 DUE_TO_CLOSE: Final = """
 SELECT invoice.id FROM billing_invoice invoice JOIN billing_billingperiod period ON period.id = invoice.period_id
  WHERE invoice.state = 'gathering' AND period.state = 'open' AND period.ends_at <= %(now)s AND invoice.id > %(after)s
