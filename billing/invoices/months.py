@@ -21,8 +21,10 @@ SELECT DISTINCT organization.id, ((%(now)s AT TIME ZONE zone.name)::date - inter
          WHERE charge.reason = 'by_period' AND charge.charged_at >= %(since)s
         UNION ALL
         SELECT usage.organization_id, usage.measured_at, usage.ended_at - usage.wall_ms * interval '1 ms'
-          FROM metering_usagerecord usage JOIN marketplace_offer offer ON offer.id = usage.offer_id
-         WHERE usage.revision > 0 AND offer.per_period AND usage.measured_at >= %(since)s
+          FROM metering_usagerecord usage
+          JOIN metering_usagerecord original ON original.attempt_id = usage.attempt_id AND original.revision = 0
+          JOIN billing_charge charge ON charge.usage_id = original.id AND charge.reason = 'by_period'  -- by whichever list
+         WHERE usage.revision > 0 AND usage.measured_at >= %(since)s
         UNION ALL
         SELECT subject.customer_id, day.latest, day.day::timestamp AT TIME ZONE subject.zone
           FROM billing_subscription subscription

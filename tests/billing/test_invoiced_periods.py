@@ -14,8 +14,8 @@ from billing.models import Invoice, InvoicedPeriod, InvoiceLine, PeriodCharge
 from billing.periods import rate_periods, safe_cutoff
 from billing.queries import is_balanced, trial_balance
 from marketplace.models import Contract
-from tests.builders_billing import Market
-from tests.builders_periods import amount, corrected, period_market, used
+from tests.builders_billing import Market, make_market
+from tests.builders_periods import amount, corrected, period_market, period_offer, used
 
 pytestmark = pytest.mark.django_db
 DAY = timedelta(days=1)
@@ -99,6 +99,17 @@ def test_what_is_corrected_after_the_invoice_stands_on_the_next_one() -> None:
     assert (first.total_micros, second.total_micros) == (amount("40"), amount("30"))
     assert (line.is_correction, line.service_from, line.service_to) == (True, BEFORE, THIS)
     assert is_balanced(trial_balance())
+
+
+def test_what_is_corrected_under_a_customers_own_list_is_rated_again_where_the_pools_list_is_by_task() -> None:
+    market, begin = make_market(rates={"core_second": "1"}), BEFORE - 400 * DAY
+    own = period_offer(market.pool, "consumption", {"core_second": "2"}, start=begin, customer=market.alice)
+    usage = used(market, BEFORE + DAY, 600)
+    assert own.valid.lower < usage.task.priced_at
+    close_all(THIS + DAY)
+    corrected(usage, core_ms=900_000)
+    close_all(THIS + 2 * DAY)
+    assert list(PeriodCharge.objects.order_by("pk").values_list("total_micros", flat=True)) == [amount("1200"), amount("1800")]
 
 
 def test_a_void_invoice_gives_its_months_to_the_one_that_takes_its_place() -> None:
