@@ -105,7 +105,7 @@ def make_task(market: Market, state: str = "delivered", **fields: Any) -> Task:
         constraints={} if cap is None else {"max_price": cap},
         plan={},
         terms=terms,
-        priced_at=START,
+        priced_at=fields.pop("priced_at", START),
         state=state,
         units_total=units,
         units_done=units if state == "delivered" else 0,

@@ -35,11 +35,13 @@ def period_offer(
     start: datetime | None = None,
     end: datetime | None = None,
     customer: Organization | None = None,
+    currency: str = "CNY",
 ) -> Offer:
     """A price list as the API would store it, in force since January 2026 (or [start, end)), or a customer's own."""
     tariff = read_terms(basis, rates, rules or {}, own=customer is not None)
     begin = start or datetime(2026, 1, 1, tzinfo=UTC)
-    said: dict[str, Any] = {"per_period": tariff.per_period, "rules": dict(tariff.rules), "customer": customer}
+    said: dict[str, Any] = {"per_period": tariff.per_period, "rules": dict(tariff.rules)}
+    said |= {"customer": customer, "currency": currency}
     offer = Offer.objects.create(pool=pool, basis=basis, valid=DateTimeTZRange(begin, end), **said)
     add_rates(offer, tariff)
     if customer is not None:

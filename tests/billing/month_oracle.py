@@ -1,9 +1,12 @@
-"""What months should come to, in fractions and loops: the slow truth of rating, invoices and balances. No code of billing's."""
+"""What months should come to, in fractions and loops: the slow truth of rating, invoices and balances. No code of billing's.
+
+Each of five pools has one way to charge; the task's and the tiers' have a second price list from a day on.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
 from math import ceil, floor
@@ -16,7 +19,13 @@ SLOT = timedelta(minutes=5)
 
 @dataclass
 class Account:
-    """A customer: terms and prices. Prices are per core-second, per held core-second, per core of a day's or a month's peak."""
+    """A customer: terms and prices. Prices are per core-second, per held core-second, per core of a day's or a month's peak.
+
+    model           how the list "tiers" is priced: graduated, volume, package or percentage
+    daily, monthly  peak policies, as the API takes them
+    turn            days after the first month's start: from then on other lists are in force
+    own             whether the customer then has a list of its own where the tasks are
+    """
 
     zone: ZoneInfo
     currency: str
@@ -25,16 +34,23 @@ class Account:
     percent: int
     carries: bool
     prices: dict[str, Fraction]
-    bound: int = 1000  # of the first tier, in core-seconds
+    model: str
+    daily: dict[str, Any]
+    monthly: dict[str, Any]
+    turn: int
+    own: bool
+    bound: int = 1000  # of the first tier, and of a package, in core-seconds
+    fixed: int = 2  # of a surcharge, in currency units
     quantum: int = 60
     minimum: int = 180
 
 
 @dataclass
 class Run:
-    """So many cores held for so many seconds under one of the prices; `paid` by the user."""
+    """So many cores held for so many seconds at a pool under one of its lists; `paid` by the user."""
 
-    price: str
+    pool: str
+    list: str
     begin: datetime
     seconds: int
     cores: int
@@ -50,7 +66,8 @@ class Item:
     """An amount that waits for an invoice."""
 
     kind: str
-    price: str
+    list: str
+    meter: str
     service_at: datetime
     month: datetime
     corrects: bool
@@ -91,21 +108,43 @@ def month_of(moment: datetime, zone: ZoneInfo) -> tuple[datetime, datetime]:
     return tuple(datetime(day.year, day.month, 1, tzinfo=zone).astimezone(UTC) for day in (first, following))  # type: ignore[return-value]
 
 
+POOLS = {"newer": "tiers", "own": "task"}  # of the lists that came later; the others are called like their pools
+METERS = {"tiers": "core_second", "newer": "core_second", "own": "core_second", "quanta": "occupancy_second"}
+
+
 def task_amount(account: Account, run: Run) -> int:
     return half_away(account.prices["task"] * run.cores * run.seconds * MICROS) if run.paid else 0
 
 
-def month_amount(account: Account, price: str, runs: list[Run], start: datetime, end: datetime) -> int:
-    """What a month under a price comes to, from all of its runs."""
-    rate = account.prices[price]
-    mine = [run for run in runs if run.price == price and run.paid]
-    if price == "tiers":
+def month_amounts(account: Account, name: str, runs: list[Run], start: datetime, end: datetime) -> dict[str, int]:
+    """What every meter that was used of a list in a month comes to, from all of its runs."""
+    rate = account.prices[name]
+    mine = [run for run in runs if run.list == name and run.paid]
+    used: Fraction | int
+    if name in {"daily", "monthly"}:
+        used = _peak(account.daily if name == "daily" else account.monthly, mine, start, end, account.zone)
+    elif name == "quanta":
+        used = sum(_quanta(account, run, start, end) for run in mine)
+    else:
         used = sum(run.cores * run.seconds for run in mine if start <= run.end < end)
-        return half_away((min(used, account.bound) * rate + max(used - account.bound, 0) * rate / 2) * MICROS)
-    if price == "quanta":
-        return half_away(sum(_quanta(account, run, start, end) for run in mine) * rate * MICROS)
-    peaks = _peaks(mine, start, end, account.zone)
-    return half_away((sum(peaks.values()) if price == "daily" else max(peaks.values(), default=0)) * rate * MICROS)
+    if not used:
+        return {}
+    if name not in {"tiers", "newer"}:
+        return {METERS.get(name, "held_cores"): half_away(used * rate * MICROS)}
+    whole = _tiered(account, rate, Fraction(used))
+    more = {"surcharge": whole * Fraction(7, 100) + account.fixed} if account.model == "percentage" else {}
+    return {meter: half_away(amount * MICROS) for meter, amount in ({"core_second": whole} | more).items()}
+
+
+def _tiered(account: Account, rate: Fraction, used: Fraction) -> Fraction:
+    bound = account.bound
+    if account.model == "volume":  # and a fixed part of its upper tier
+        return used * rate if used <= bound else used * rate / 2 + account.fixed
+    if account.model == "package":
+        return ceil(used / bound) * rate
+    if account.model == "graduated":
+        return min(used, Fraction(bound)) * rate + max(used - bound, Fraction(0)) * rate / 2
+    return used * rate
 
 
 def _quanta(account: Account, run: Run, start: datetime, end: datetime) -> int:
@@ -116,20 +155,42 @@ def _quanta(account: Account, run: Run, start: datetime, end: datetime) -> int:
     return run.cores * (billed(end) - billed(start))
 
 
-def _peaks(runs: list[Run], start: datetime, end: datetime, zone: ZoneInfo) -> dict[date, int]:
-    """The highest slot of every day; runs begin and end with slots."""
+def _peak(policy: dict[str, Any], runs: list[Run], start: datetime, end: datetime, zone: ZoneInfo) -> Fraction:
+    """What is billed of the month: one peak, or the sum of the days'."""
+    kind, days = policy["kind"], _days(runs, start, end, zone)
+    valid = [day for day in days if any(day) or policy.get("valid_days") == "active"]
+    tops = sorted((_top(policy, kind, day) for day in valid), reverse=True)
+    if kind.startswith("day_"):
+        return Fraction(sum(tops))
+    if not valid:
+        return Fraction(0)
+    if kind == "month_p95":
+        slots = sorted((slot for day in valid for slot in day), reverse=True)
+        peak = Fraction(slots[len(slots) // 20])
+    else:
+        taken = tops[: {"month_max": 1, "month_topk_mean": policy.get("k", 5)}.get(kind, len(tops))]
+        peak = Fraction(sum(taken), len(taken))
+    return peak * Fraction(len(valid), len(days)) if policy.get("day_factor") else peak
+
+
+def _top(policy: dict[str, Any], kind: str, slots: list[int]) -> int:
+    """A day's own peak."""
+    rule, k = (kind, policy.get("k", 5)) if kind.startswith("day_") else (policy.get("day", "day_max"), policy.get("day_k", 5))
+    place = {"day_max": 0, "day_kth": min(k, len(slots)) - 1, "day_p95": len(slots) // 20}[rule]
+    return sorted(slots, reverse=True)[place]
+
+
+def _days(runs: list[Run], start: datetime, end: datetime, zone: ZoneInfo) -> list[list[int]]:
+    """What was held in every slot of every day; runs begin and end with slots."""
     held: dict[datetime, int] = defaultdict(int)
     for run in runs:
-        moment = run.begin
-        while moment < run.end:
-            held[moment] += run.cores
-            moment += SLOT
-    peaks: dict[date, int] = defaultdict(int)
-    for moment, cores in held.items():
-        if start <= moment < end:
-            day = moment.astimezone(zone).date()
-            peaks[day] = max(peaks[day], cores)
-    return peaks
+        for number in range(ceil(run.seconds / 300)):
+            held[run.begin + number * SLOT] += run.cores
+    days: dict[date, list[int]] = defaultdict(list)
+    for number in range((end - start) // SLOT):
+        moment = start + number * SLOT
+        days[moment.astimezone(zone).date()].append(held[moment])
+    return list(days.values())
 
 
 @dataclass
@@ -138,7 +199,7 @@ class Books:
 
     account: Account
     runs: list[Run] = field(default_factory=list)
-    charged: dict[Any, int] = field(default_factory=dict)  # what stands: of runs by place, of months by price and start
+    charged: dict[Any, int] = field(default_factory=dict)  # what stands: of runs by place, of months by list, meter and start
     waiting: list[Item] = field(default_factory=list)
     bills: list[Bill] = field(default_factory=list)
     provider: int = 0
@@ -148,27 +209,29 @@ class Books:
     def charge_runs(self) -> None:
         """Tasks are charged when they end, and again when they are corrected."""
         for place, run in enumerate(self.runs):
-            if run.price == "task":
-                month = month_of(run.end, self.account.zone)[0]
-                self._stand(place, task_amount(self.account, run), "usage", run.price, run.end, month)
+            if run.list == "task":
+                item = Item("usage", "task", "", run.end, month_of(run.end, self.account.zone)[0], place in self.charged, 0)
+                self._stand(place, task_amount(self.account, run), item)
 
     def rate(self, months: list[tuple[datetime, datetime]]) -> None:
         for start, end in months:
-            for price in ("tiers", "quanta", "daily", "monthly"):
-                total = month_amount(self.account, price, self.runs, start, end)
-                used = any(run.price == price and run.paid and run.begin < end and run.end > start for run in self.runs)
-                self._stand((price, start), total, "period", price, end - timedelta(microseconds=1), start, used=used)
+            for name in ("tiers", "newer", "own", "quanta", "daily", "monthly"):
+                found = month_amounts(self.account, name, self.runs, start, end)
+                before = [meter for (of, meter, at) in self._months() if (of, at) == (name, start)]
+                for meter in {*found, *before}:
+                    key = (name, meter, start)
+                    item = Item("period", name, meter, end - timedelta(microseconds=1), start, key in self.charged, 0)
+                    self._stand(key, found.get(meter, 0), item)
 
-    def _stand(
-        self, key: Any, total: int, kind: str, price: str, service_at: datetime, month: datetime, *, used: bool = True
-    ) -> None:
+    def _months(self) -> list[tuple[str, str, datetime]]:
+        return [key for key in self.charged if isinstance(key, tuple)]
+
+    def _stand(self, key: Any, total: int, item: Item) -> None:
         before = self.charged.get(key, 0)
         if total != before:
-            shares = split(total, self.account.points)[0], split(before, self.account.points)[0]
-            self.provider += shares[0] - shares[1]
-            self.waiting.append(Item(kind, price, service_at, month, key in self.charged, total - before))
-        if used:
-            self.charged[key] = total
+            self.provider += split(total, self.account.points)[0] - split(before, self.account.points)[0]
+            self.waiting.append(replace(item, micros=total - before))
+        self.charged[key] = total
 
     def close(self, now: datetime) -> None:
         """Invoices of all months that are over, the earliest first."""
@@ -190,14 +253,17 @@ class Books:
         groups: dict[Any, int] = defaultdict(int)
         for one in items:
             late = one.corrects or one.service_at < start
-            groups[one.kind, late, one.price, one.month] += one.micros
-        lines = [(*key, exact, half_away(Fraction(exact, minor)) * minor) for key, exact in groups.items()]
+            groups[one.kind, late, one.list, one.meter, one.month] += one.micros
+        lines: list[tuple[Any, ...]] = [
+            (kind, late, POOLS.get(name, name), meter, month, exact, half_away(Fraction(exact, minor)) * minor)
+            for (kind, late, name, meter, month), exact in groups.items()
+        ]
         exact, net = sum(groups.values()), sum(line[-1] for line in lines)
         rest, made = exact + self.carried - net, 0
         if self.account.carries:
             made = (1 if rest > 0 else -1) * max(ceil(Fraction(abs(rest), minor) - Fraction(1, 2)), 0) * minor
         if made or (rest and not self.account.carries):
-            lines.append(("remainder" if self.account.carries else "rounding", False, "", start, rest, made))
+            lines.append(("remainder" if self.account.carries else "rounding", False, "", "", start, rest, made))
         net += made
         tax = half_away(Fraction(net * self.account.percent, 100 * minor)) * minor
         return Bill(start, end, lines, exact, rest - made if self.account.carries else 0, net, tax)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.db import connection
 from django.db.models import Sum
-from hypothesis import HealthCheck, Phase, given
+from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
@@ -18,6 +18,7 @@ from billing.pricing import CEILING_MICROS
 from billing.services import charge_tasks, refresh_costs
 from marketplace.models import Task
 from metering.models import UsageRecord
+from tests.billing.histories import PHASES
 from tests.billing.oracle import Owed, bill
 from tests.builders_billing import (
     Market,
@@ -31,7 +32,6 @@ from tests.builders_billing import (
     table_counts,
 )
 
-QUICK = (Phase.explicit, Phase.reuse, Phase.generate)  # shrinking a history takes longer than reading one
 # all sizes alike: of numbers drawn evenly, most would round to nothing
 prices = st.builds(lambda digits, places: str(Decimal(digits).scaleb(-places)), st.integers(0, 999), st.integers(0, 12))
 caps = st.builds(lambda digits, places: str(Decimal(digits).scaleb(-places)), st.integers(0, 999), st.integers(-3, 7))
@@ -89,7 +89,7 @@ def market(db: None) -> Market:
     return make_market()
 
 
-@hypothesis_settings(max_examples=40, deadline=None, phases=QUICK, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(max_examples=40, deadline=None, phases=PHASES, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(drawn=st.lists(st.tuples(tasks, records), min_size=1, max_size=3), price_lists=offers, chunk=st.integers(1, 8))
 def test_postgresql_charges_what_the_oracle_says(
     market: Market, settings: Any, drawn: list[Any], price_lists: list[Any], chunk: int
@@ -171,7 +171,7 @@ def _the_ledger_is_right() -> None:
     assert totals["debit"] == totals["credit"]
 
 
-@hypothesis_settings(max_examples=25, deadline=None, phases=QUICK, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(max_examples=25, deadline=None, phases=PHASES, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(price_lists=offers, rows=records, more=records, fee=prices, cap=st.one_of(st.none(), caps))
 def test_the_cost_so_far_is_what_delivery_would_cost(
     market: Market, price_lists: list[Any], rows: list[Any], more: list[Any], fee: str, cap: str | None
