@@ -1,19 +1,19 @@
 """The ledger's invariants against random histories; docs/billing/ledger.md names for each the mechanism in PostgreSQL.
 
-I1 balanced, I2 never changed, I3 one posting per fact, I10 shares add up, I13 balances are sums, I14 lies are found.
+I1 balanced, I2 never changed, I3 one posting per fact, I10 shares add up, I13 balances are sums, I14 lies are found; the others
+are in test_money_invariants.py.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import DatabaseError, IntegrityError, connection, transaction
-from hypothesis import HealthCheck, given, settings
+from django.db import DatabaseError, IntegrityError, transaction
 from hypothesis import strategies as st
 
 from billing.ledger.export import ndjson
@@ -22,6 +22,7 @@ from billing.ledger.sealing import seal_all
 from billing.models import Account, AccountBalance, Charge, JournalEntry, LedgerAlarm, LedgerSeal, Leg, SealedEntry
 from billing.services import charge_task, charge_tasks
 from gridfare.ledger import Refuted, verify
+from tests.billing.histories import checked, commits, execute
 from tests.builders_billing import APPEND_ONLY, START, make_attempt, make_market, make_need, make_task, make_usage
 
 pytestmark = pytest.mark.django_db
@@ -30,28 +31,6 @@ GUARDED = (*APPEND_ONLY, *SEALED, "billing_account")
 MOST = 2**63 - 1
 MICROS = st.integers(1, MOST // 8)
 CURRENCIES = ("CNY", "USD")
-
-
-def checked(examples: int, **given_by: Any) -> Callable[[Callable[..., None]], None]:
-    """Run a body on random values, each time in a transaction that is taken back."""
-
-    def run(body: Callable[..., None]) -> None:
-        def one(**values: Any) -> None:
-            with transaction.atomic():
-                execute("SET CONSTRAINTS ALL DEFERRED")  # else a savepoint inside could leave them otherwise for the next
-                body(**values)
-                transaction.set_rollback(True)
-
-        limits: Any = settings(max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck))
-        limits(given(**given_by)(one))()
-
-    return run
-
-
-def execute(statement: str, *values: Any) -> list[Any]:
-    with connection.cursor() as cursor:
-        cursor.execute(statement, values)
-        return list(cursor.fetchall()) if cursor.description else []
 
 
 def account(kind: str, currency: str) -> Account:
@@ -69,17 +48,6 @@ def post(key: str, legs: list[tuple[Account, int]]) -> JournalEntry:
         [Leg(entry=entry, account=one, debit_micros=max(micros, 0), credit_micros=max(-micros, 0)) for one, micros in legs]
     )
     return entry
-
-
-def commits() -> bool:
-    """Whether the transaction could be committed as it stands."""
-    try:
-        with transaction.atomic():
-            execute("SET CONSTRAINTS ALL IMMEDIATE")
-    except IntegrityError:
-        return False
-    execute("SET CONSTRAINTS ALL DEFERRED")
-    return True
 
 
 def test_i1_an_entry_is_taken_just_when_it_balances_in_every_currency() -> None:
