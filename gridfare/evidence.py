@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 Json = dict[str, Any]
@@ -76,6 +77,17 @@ def _wrong(charge: Json) -> Iterator[str]:
         yield "the refund is not what was awarded"
 
 
+def _market(market: Json | None, prices: Json) -> Iterator[str]:
+    """Dynamic rates: min(ceiling, max(floor, round12(shadow / seconds * multiplier))), half up, is the price that was charged."""
+    for meter, rate in (market["rates"] if market else {}).items():
+        numbers = {name: Fraction(rate[name]) for name in ("shadow", "multiplier", "floor", "ceiling")}
+        exact = numbers["shadow"] / Fraction(market["seconds"]) * numbers["multiplier"] if market else Fraction(0)
+        rounded = Fraction(int(exact * 10**12 + Fraction(1, 2)), 10**12)
+        price = min(numbers["ceiling"], max(numbers["floor"], rounded))
+        if not Fraction(rate["price"]) == Fraction(prices[meter]) == price:
+            yield f"{meter}: the round's price comes to {float(price):.12f}"
+
+
 def _lines(evidence: Json, amount: Decimal) -> Iterator[str]:
     """Quantity x price = amount, line by line; prices and quantities are those of the offer and of the usage record."""
     meters, prices = evidence["meters"] or {}, (evidence["price"] or {}).get("rates", {})
@@ -89,6 +101,7 @@ def _lines(evidence: Json, amount: Decimal) -> Iterator[str]:
             yield f"{meter}: the usage record says {meters[meter]}"
         if isinstance(prices.get(meter), str) and Decimal(prices[meter]) != price:
             yield f"{meter}: the offer says {prices[meter]}"
+    yield from _market((evidence["price"] or {}).get("market"), prices)
     if evidence["kind"] != "delta" and evidence["lines"] and abs(total - amount) > MICRO * len(evidence["lines"]):
         yield f"its lines come to {total}"
 

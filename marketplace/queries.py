@@ -66,10 +66,10 @@ def market_pools(caller: Caller) -> QuerySet[Pool]:
 
 def with_offers_now(pools: QuerySet[Pool]) -> QuerySet[Pool]:
     """Loads the offer valid now, if any, as the list `offers_now`."""
-    offers = Offer.objects.filter(valid__contains=timezone.now(), customer=None).prefetch_related("rates")
+    offers = Offer.objects.filter(origin=None, valid__contains=timezone.now(), customer=None).prefetch_related("rates")
     return pools.prefetch_related(Prefetch("offers", queryset=offers, to_attr="offers_now"))
 
 
 def offers_of(pool: Pool) -> QuerySet[Offer]:
     """The pool's offers, with their rates."""
-    return Offer.objects.filter(pool=pool).select_related("customer").prefetch_related("rates")
+    return Offer.objects.filter(pool=pool, origin=None).select_related("customer").prefetch_related("rates")

@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 from core.errors import Invalid
+from marketplace.dynamic import is_dynamic
 
 PEAKS = ("daily_peak", "monthly_peak")
 
@@ -20,7 +21,7 @@ PEAKS = ("daily_peak", "monthly_peak")
 class Tariff:
     """A price list as it is stored.
 
-    documents  meter -> the rate as JSON, None where it is a flat price per task
+    documents  meter -> the rate as JSON, None where it is a flat price per task; a dynamic one is charged per task, too
     prices     meter -> the price of one unit that quotes and matching count with
     rules      peak policy, cap, quantum and minimum, as JSON
     per_period whether usage is charged when its month is over
@@ -43,7 +44,7 @@ def plug(reader: Reader) -> None:
 
 def is_per_period(basis: str, rates: Mapping[str, Any], rules: Mapping[str, Any]) -> bool:
     """Whether a price list can be charged only when the period's quantity is known."""
-    return basis in PEAKS or bool(rules) or any(not isinstance(rate, str) for rate in rates.values())
+    return basis in PEAKS or bool(rules) or any(not isinstance(rate, str) and not is_dynamic(rate) for rate in rates.values())
 
 
 def read_tariff(basis: str, rates: Mapping[str, Any], rules: Mapping[str, Any]) -> Tariff:

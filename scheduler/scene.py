@@ -26,8 +26,10 @@ from scheduler.matching import Market, PoolState, Prices, Snapshot
 from scheduler.sql import rows
 
 _VERSION: Final = "(SELECT count(*)::text || ':' || coalesce(sum(xmin::text::bigint * 1048573 + cmin::text::bigint), 0) FROM {})"
+# Lists that rounds froze, and their prices, are left out: a round would outdate the scene by itself.
+_LISTED: Final = {"offer": " WHERE origin_id IS NULL", "rate": " WHERE NOT of_round"}
 _TABLES: Final = ("pool", "offer", "rate", "organization", "region")
-_STAMP: Final = "SELECT " + ", ".join(_VERSION.format(f"marketplace_{name}") for name in _TABLES)
+_STAMP: Final = "SELECT " + ", ".join(_VERSION.format(f"marketplace_{name}{_LISTED.get(name, '')}") for name in _TABLES)
 # The price of a peak, as an offer states it for quotes, is of a second that something is held.
 COUNTED_AS: Final = {"held_cores": "occupancy_second", "held_accelerators": "accelerator_second"}
 MOMENTS: Final = 200  # price lists of so many moments are kept
@@ -203,11 +205,11 @@ def read_scene() -> Scene:
     active = Pool.objects.filter(state=Pool.State.ACTIVE, organization__suspended_at__isnull=True)
     pools = list(active.select_related("region", "organization").order_by("identifier"))
     rates: dict[int, dict[str, float]] = defaultdict(dict)
-    for offer, meter, price in Rate.objects.order_by("id").values_list("offer_id", "meter", "unit_price"):
+    for offer, meter, price in Rate.objects.filter(of_round=False).order_by("id").values_list("offer_id", "meter", "unit_price"):
         rates[offer][COUNTED_AS.get(meter, meter)] = float(price)
     offers: dict[int, list[Listed]] = {pool.pk: [] for pool in pools}
     own: dict[str, list[Own]] = defaultdict(list)
-    every = Offer.objects.order_by(Lower("valid")).values_list("id", "pool_id", "valid", "customer__slug")
+    every = Offer.objects.filter(origin=None).order_by(Lower("valid")).values_list("id", "pool_id", "valid", "customer__slug")
     for pk, pool_id, valid, customer in every:
         if pool_id in offers:
             listed = Listed(pk, valid.upper, rates[pk])

@@ -246,7 +246,7 @@ def _load(pools: list[PoolState], pace: dict[Key, Fit], without: UUID | None = N
 
 _EPOCH = """
 SELECT max(moment) FROM marketplace_offer o
-CROSS JOIN LATERAL (VALUES (lower(o.valid)), (upper(o.valid))) AS edge(moment) WHERE moment <= %s
+CROSS JOIN LATERAL (VALUES (lower(o.valid)), (upper(o.valid))) AS edge(moment) WHERE o.origin_id IS NULL AND moment <= %s
 """
 
 

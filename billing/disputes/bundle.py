@@ -58,8 +58,9 @@ def _plain(value: Any) -> Any:
 
 def _charges(dispute: Dispute) -> list[dict[str, Any]]:
     rows = items_of(dispute).select_related(
-        "charge__usage__pool", "charge__usage__offer", "charge__usage__attempt__unit", "charge__task", "charge__organization",
-        "charge__provider", "charge__publisher", "charge__entry", "charge__invoiced__line__invoice", "refund__entry", "note",
+        "charge__usage__pool", "charge__usage__offer__origin", "charge__usage__attempt__unit", "charge__task",
+        "charge__organization", "charge__provider",
+        "charge__publisher", "charge__entry", "charge__invoiced__line__invoice", "refund__entry", "note",
     )  # fmt: skip
     found = list(rows.prefetch_related("charge__usage__offer__rates").order_by("pk"))
     payouts = _payouts(found)

@@ -37,14 +37,15 @@ SELECT line.number, line.kind, line.is_correction, line.service_from, line.servi
        provider.slug, coalesce(nullif(provider.ascii_name, ''), provider.name), publisher.slug,
        coalesce(nullif(publisher.ascii_name, ''), publisher.name),
        publisher.slug || '/' || capability.name, charge.task_id::text,
-       version.id, usage.offer_id, pool.identifier, region.code, region.name,
+       version.id, coalesce(offer.origin_id, usage.offer_id), pool.identifier, region.code, region.name,
        charge.provider_micros, charge.publisher_micros, charge.platform_micros, charge.kind, charge.amount_micros, usage.fp32_gflop,
        task.labels::text, CASE WHEN charge.kind = 'delta' THEN (
          SELECT first_invoice.number || '/' || first_line.number FROM billing_charge first
            JOIN billing_invoicedcharge placed ON placed.charge_id = first.id
            JOIN billing_invoiceline first_line ON first_line.id = placed.line_id
            JOIN billing_invoice first_invoice ON first_invoice.id = first_line.invoice_id
-          WHERE first.usage_id = usage.corrects_id) END
+          WHERE first.usage_id = usage.corrects_id) END,
+       ARRAY(SELECT jsonb_object_keys(offer.market -> 'rates'))
   FROM billing_invoiceline line
   LEFT JOIN marketplace_pool line_pool ON line_pool.id = line.pool_id
   LEFT JOIN marketplace_capability line_capability ON line_capability.id = line.capability_id
@@ -57,6 +58,7 @@ SELECT line.number, line.kind, line.is_correction, line.service_from, line.servi
   LEFT JOIN marketplace_capability capability ON capability.id = version.capability_id
   LEFT JOIN marketplace_organization provider ON provider.id = charge.provider_id
   LEFT JOIN marketplace_organization publisher ON publisher.id = charge.publisher_id
+  LEFT JOIN marketplace_offer offer ON offer.id = usage.offer_id
   LEFT JOIN marketplace_pool pool ON pool.id = usage.pool_id
   LEFT JOIN marketplace_region region ON region.id = pool.region_id
  WHERE line.invoice_id = %s

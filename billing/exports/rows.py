@@ -85,6 +85,8 @@ class Charged:
     """A charge of an invoice line, with the names of what it was for.
 
     original   of what corrects a record: the invoice line on which that was charged, `number/line`
+    offer      the price list that the pool showed
+    dynamic    meters whose price a round of the market made
     """
 
     id: int
@@ -110,6 +112,7 @@ class Charged:
     fp32_gflop: Decimal | None = None
     labels: dict[str, str] = field(default_factory=dict)
     original: str | None = None
+    dynamic: list[str] = field(default_factory=list)
 
 
 def in_ascii(name: str, otherwise: str) -> str:
@@ -211,7 +214,9 @@ def _metered(line: Mapping[str, str], part: Part, charge: Charged) -> Row:
     what = {"ChargeCategory": "Usage", "ChargeFrequency": "Usage-Based", "ChargeDescription": f"{name} of {charge.service}"}
     consumed = {"ConsumedQuantity": quantity, "ConsumedUnit": unit}
     billed = from_micros(to_micros(cost))
-    return what | consumed | details | {"SkuId": sku, "SkuPriceId": price_id} | priced(quantity, unit, price, cost, billed)
+    category = {"PricingCategory": "Dynamic"} if meter in charge.dynamic else {}
+    named = {"SkuId": sku, "SkuPriceId": price_id}
+    return what | consumed | details | named | priced(quantity, unit, price, cost, billed) | category
 
 
 def priced(quantity: Decimal, unit: str, price: Decimal, cost: Decimal, billed: Decimal) -> Row:

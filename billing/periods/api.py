@@ -355,11 +355,12 @@ def _candidate(organization: Organization, number: int, given: dict[str, Any]) -
     if "pool" in given:
         pool = Pool.objects.filter(identifier=given["pool"]).exclude(state=Pool.State.RETIRED).first()
         asked = Q(customer=None) | Q(customer=organization)  # one's own price stands in the list's place
-        listed = Offer.objects.filter(asked, pool=pool, valid__contains=timezone.now()).prefetch_related("rates")
+        listed = Offer.objects.filter(asked, pool=pool, origin=None, valid__contains=timezone.now()).prefetch_related("rates")
         offer = None if pool is None else listed.order_by(F("customer").asc(nulls_last=True)).first()
         if offer is None:
             raise NotFound("pool_unknown", "no such pool with a price", field=f"{place}.pool")
-        rates = {rate.meter: rate.document or format(rate.unit_price, "f") for rate in offer.rates.all()}
+        # of a dynamic rate its ceiling: rounds that never were have no prices
+        rates = {r.meter: (offer.per_period and r.document) or format(r.unit_price, "f") for r in offer.rates.all()}
         return Candidate(given.get("name") or given["pool"], parse_price(offer.basis, rates, offer.rules))
     if "basis" not in given or "rates" not in given:
         raise Invalid("rates_invalid", "a price list has a basis and rates, or names a pool", field=place)

@@ -209,15 +209,17 @@ def _price(usage: UsageRecord) -> dict[str, Any]:
     offer = usage.offer
     assert offer is not None  # noqa: S101 asked by who looked
     rates = {rate.meter: rate.document or format(rate.unit_price.normalize(), "f") for rate in offer.rates.all()}
-    valid = {"from": offer.valid.lower, "to": offer.valid.upper}
+    shown = offer.origin or offer  # a round's prices are of the list that the pool showed
+    valid = {"from": shown.valid.lower, "to": shown.valid.upper}
+    market = {"market": offer.market} if offer.market else {}
     return {
-        "offer": offer.pk,
+        "offer": shown.pk,
         "basis": offer.basis,
         "currency": offer.currency,
         "rates": rates,
         "rules": offer.rules,
         "valid": valid,
-    }
+    } | market
 
 
 def _verdict(charge: Charge, usage: UsageRecord) -> dict[str, Any]:

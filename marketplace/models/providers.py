@@ -203,6 +203,9 @@ class Offer(models.Model):
 
     A list with a `customer` is that organization's own price at the pool: it stands in the place of the list for everybody
     while it is in force, and is always charged by month.
+
+    A list with dynamic rates prices nothing itself: each round that places units by it leaves a frozen list with plain prices,
+    whose `origin` it is (services/round_prices.py).
     """
 
     class Basis(models.TextChoices):
@@ -222,6 +225,9 @@ class Offer(models.Model):
     used = models.BooleanField(default=False, help_text="has priced an attempt; from then on immutable")
     per_period = models.BooleanField(default=False, help_text="charged when the month is over")
     rules = models.JSONField(default=dict, blank=True, help_text="peak policy, cap, quantum and minimum, events")
+    origin = models.ForeignKey("self", models.PROTECT, null=True, blank=True, related_name="+", db_index=False)
+    round = models.BigIntegerField(null=True, blank=True, help_text="which round's prices these are, of a list with dynamic rates")
+    market = models.JSONField(null=True, blank=True, help_text="what that round's prices follow from")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -234,6 +240,13 @@ class Offer(models.Model):
                     (Func(_CUSTOMER, _CUSTOMER, models.Value("[]"), function="int8range"), "&&"),
                     ("valid", "&&"),
                 ],
+                condition=Q(origin__isnull=True),
+            ),
+            models.UniqueConstraint(fields=["origin", "round"], name="offer_once_per_round"),
+            models.CheckConstraint(
+                condition=Q(origin__isnull=True, round__isnull=True, market__isnull=True)
+                | Q(origin__isnull=False, round__isnull=False, market__isnull=False, per_period=False, valid__isempty=True),
+                name="offer_of_round_is_never_listed",
             ),
             models.CheckConstraint(
                 condition=Q(customer__isnull=True) | Q(per_period=True), name="offer_of_customer_is_per_period"
@@ -248,7 +261,9 @@ class Offer(models.Model):
         ]
         indexes: ClassVar = [
             # charging: the own prices of the customers at hand; nobody else's are in it
-            models.Index(fields=["customer", "pool"], name="offer_of_customer", condition=Q(customer__isnull=False))
+            models.Index(fields=["customer", "pool"], name="offer_of_customer", condition=Q(customer__isnull=False)),
+            # what pools show, however many rounds have frozen prices of it
+            models.Index(fields=["pool"], name="offer_listed", condition=Q(origin__isnull=True)),
         ]
 
     def __str__(self) -> str:
@@ -258,7 +273,8 @@ class Offer(models.Model):
 class Rate(models.Model):
     """One unit price of an offer, in the currency per unit of the meter.
 
-    An offer by period has a `document` (tiers, packages, minima ...); `unit_price` is then what quotes count with.
+    An offer by period has a `document` (tiers, packages, minima ...); `unit_price` is then what quotes count with. So has a dynamic
+    rate (marketplace/dynamic.py), and its `unit_price` is the ceiling.
     """
 
     class Meter(models.TextChoices):
@@ -283,10 +299,12 @@ class Rate(models.Model):
     offer = models.ForeignKey(Offer, models.CASCADE, related_name="rates")
     meter = models.CharField(max_length=64, help_text="one of Meter, or one that the pool itself reports")
     unit_price = models.DecimalField(max_digits=30, decimal_places=12)
-    document = models.JSONField(null=True, blank=True, help_text="the rate, where it is charged by period")
+    document = models.JSONField(null=True, blank=True, help_text="the rate, where it is charged by period or dynamic")
+    of_round = models.BooleanField(default=False, db_default=False, help_text="of an offer that a round froze")
 
     class Meta:
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["offer", "meter"], name="rate_once_per_meter"),
             models.CheckConstraint(condition=Q(unit_price__gte=0), name="rate_is_not_negative"),
         ]
+        indexes: ClassVar = [models.Index(fields=["id"], name="rate_listed", condition=Q(of_round=False))]

@@ -17,6 +17,8 @@ from django.utils import timezone
 from core.errors import Conflict, Invalid
 from core.wake import wake
 from marketplace import tariffs
+from marketplace.dynamic import is_dynamic
+from marketplace.dynamic import parse as parse_dynamic
 from marketplace.models import Offer, Organization, Pool, Rate
 from marketplace.services.providers import activate_by_policy
 from marketplace.tariffs import Tariff
@@ -64,7 +66,7 @@ def publish_offer(pool: Pool, terms: Terms) -> Offer:
     with transaction.atomic():
         Pool.objects.select_for_update().get(pk=pool.pk)  # offers of one pool come one after the other
         if end is None:
-            _end_at(Offer.objects.filter(pool=pool, customer=terms.customer, valid__contains=start), start)
+            _end_at(Offer.objects.filter(pool=pool, origin=None, customer=terms.customer, valid__contains=start), start)
         offer = _insert(pool, terms, currency, DateTimeTZRange(start, end), tariff)
         add_rates(offer, tariff)
         if terms.customer is not None or "events" in tariff.rules:  # nothing marks it later: attempts name the list they see
@@ -75,10 +77,16 @@ def publish_offer(pool: Pool, terms: Terms) -> Offer:
 
 
 def read_terms(basis: str, rates: Mapping[str, Any], rules: Mapping[str, Any], *, own: bool = False) -> Tariff:
-    """A price list: flat ones are read here, those by period and customers' own by billing."""
+    """A price list: flat and dynamic ones are read here, those by period and customers' own by billing."""
     if own or tariffs.is_per_period(basis, rates, rules):
+        if dynamic := sorted(meter for meter, rate in rates.items() if is_dynamic(rate)):
+            detail = "a dynamic rate is charged task by task: not in a list by month, nor as a customer's own price"
+            raise _wrong(dynamic[0], detail)
         return tariffs.read_tariff(basis, rates, rules)
-    return Tariff(dict.fromkeys(rates), parse_rates(basis, rates), {}, per_period=False)
+    found = {meter: parse_dynamic(rate, f"rates.{meter}", meter) for meter, rate in rates.items() if is_dynamic(rate)}
+    prices = parse_rates(basis, {meter: str(found[meter].ceiling) if meter in found else rate for meter, rate in rates.items()})
+    documents = {meter: found[meter].document() if meter in found else None for meter in rates}
+    return Tariff(documents, prices, {}, per_period=False)
 
 
 def add_rates(offer: Offer, tariff: Tariff) -> None:

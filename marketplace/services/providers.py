@@ -216,7 +216,7 @@ def activate_by_policy(pool_id: int) -> None:
 
 def priced_now() -> QuerySet[Pool]:
     """Pools with an offer valid at this moment."""
-    offers = Offer.objects.filter(pool=OuterRef("pk"), customer=None, valid__contains=timezone.now())
+    offers = Offer.objects.filter(pool=OuterRef("pk"), origin=None, customer=None, valid__contains=timezone.now())
     return Pool.objects.filter(Exists(offers))
 
 

@@ -1,4 +1,4 @@
-"""The market's prices: what being full costs, pool by pool and resource by resource. A signal, never charged."""
+"""The market's prices: what being full costs, pool by pool and resource by resource. Dynamic rates follow it."""
 
 from __future__ import annotations
 

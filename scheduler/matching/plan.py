@@ -141,7 +141,8 @@ def _decision(
         units.setdefault(row, [0, 0])[kind] += count
     placements = tuple(
         Placement(
-            state.need_id, state.avoid, pools[row].id, int(one.offer[row]), now + ahead, ahead, state.apart, int(one.variant[row])
+            state.need_id, state.avoid, pools[row].id, int(one.offer[row]), now + ahead, ahead, state.apart, int(one.variant[row]),
+            float(one.run_s[row]),
         )
         for row, (now, ahead) in units.items()
     )

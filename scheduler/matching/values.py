@@ -172,7 +172,10 @@ class Arc:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Units of a class for a pool, as one of the manifest's variants; `ahead` of them are fetched before they can start."""
+    """Units of a class for a pool, as one of the manifest's variants; `ahead` of them are fetched before they can start.
+
+    run_s  how long one is expected to run there
+    """
 
     need_id: int
     avoid: tuple[int, ...]
@@ -182,6 +185,7 @@ class Placement:
     ahead: int = 0
     apart: tuple[int, ...] = ()
     variant: int = 0
+    run_s: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,7 +76,7 @@ class MarketPrice(models.Model):
     at = models.DateTimeField()
     pool = models.ForeignKey("marketplace.Pool", models.CASCADE, db_index=False)
     resource = models.CharField(max_length=100)
-    price = models.FloatField(help_text="a signal, never charged")
+    price = models.FloatField(help_text="what dynamic rates follow")
 
     class Meta:
         indexes: ClassVar = [

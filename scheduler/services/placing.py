@@ -8,6 +8,8 @@ time (an advisory lock that is only tried), so free capacity is never promised t
 from __future__ import annotations
 
 import time
+from collections import Counter, defaultdict
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final
 
@@ -15,6 +17,8 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
 
+from marketplace.dynamic import Signal, signal_of
+from marketplace.services.round_prices import freeze_prices
 from scheduler.matching import ClassDecision, Placement, Plan, Snapshot, plan
 from scheduler.models import Decision, KeptScene, MarketPrice, Round
 from scheduler.scene import Scene, scene
@@ -83,16 +87,36 @@ def _commit(known: Scene, snapshot: Snapshot, planned: Plan, micros: int) -> int
     placing = [one for one in planned.decisions if one.placements]
     if not placing:
         return 0
-    ids = _record(known, snapshot, planned, placing, micros)
+    this, ids = _record(known, snapshot, planned, placing, micros)
+    frozen = freeze_prices(signals_of(planned), this.pk, this.at)
     gangs = {one.need_id for one in snapshot.classes if one.document.get("gang")}
-    placed = rows(_COMMIT, _parameters(placing, ids, gangs))
+    placed = rows(_COMMIT, _parameters(placing, ids, gangs, frozen))
     for pool_id in sorted({pool_id for (pool_id,) in placed}):
         notify_pool(pool_id)
     return len(placed)
 
 
-def _parameters(placing: list[ClassDecision], ids: list[int], gangs: set[int]) -> dict[str, list[Any]]:
-    """The plan as columns; `after` and `upto` number the units of a class from 1 in the order of their ids."""
+def signals_of(planned: Plan) -> dict[int, Signal]:
+    """List → what the plan says of its pool: shadow prices, and the mean expected run time of the units placed there."""
+    shadows: dict[int, dict[str, float]] = defaultdict(dict)
+    for (pool, resource), price in planned.duals.items():
+        shadows[pool][resource] = price
+    seconds: dict[int, float] = defaultdict(float)
+    units, pool_of = Counter[int](), {}
+    for one in (placement for decision in planned.decisions for placement in decision.placements):
+        pool_of[one.offer_id] = one.pool_id
+        seconds[one.pool_id] += one.run_s * one.units
+        units[one.pool_id] += one.units
+    return {offer: signal_of(seconds[pool] / units[pool], shadows[pool]) for offer, pool in pool_of.items()}
+
+
+def _parameters(
+    placing: list[ClassDecision], ids: list[int], gangs: set[int], frozen: Mapping[int, int]
+) -> dict[str, list[Any]]:
+    """The plan as columns; `after` and `upto` number the units of a class from 1 in the order of their ids.
+
+    frozen   lists with dynamic rates → what they cost in this round, which stands in their place
+    """
     columns: dict[str, list[Any]] = {
         name: [] for name in ("need", "avoid", "apart", "pool", "offer", "decision", "after", "upto", "whole", "variant")
     }
@@ -100,6 +124,7 @@ def _parameters(placing: list[ClassDecision], ids: list[int], gangs: set[int]) -
         after = 0
         for placement in decision.placements:
             _append(columns, placement, decision_id, after, whole=placement.need_id in gangs)
+            columns["offer"][-1] = frozen.get(placement.offer_id, placement.offer_id)
             after += placement.units
     return columns
 
@@ -123,7 +148,7 @@ def _append(columns: dict[str, list[Any]], placement: Placement, decision_id: in
 
 def _record(
     known: Scene, snapshot: Snapshot, planned: Plan, placing: list[ClassDecision], micros: int
-) -> list[int]:
+) -> tuple[Round, list[int]]:
     """Store the round with its whole input, the decisions and the prices, for the explanation, for replay and for the market."""
     this = Round.objects.create(
         at=timezone.now(),
@@ -151,7 +176,7 @@ def _record(
         )
         for one in placing
     )
-    return [decision.pk for decision in made]
+    return this, [decision.pk for decision in made]
 
 
 def _keep_scene(known: Scene) -> KeptScene:
