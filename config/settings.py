@@ -199,6 +199,10 @@ PAYOUT_HOLD_DAYS = env_int("GRIDFARE_PAYOUT_HOLD_DAYS", 7)  # shares wait so lon
 PAYOUT_MINIMUM = env_int("GRIDFARE_PAYOUT_MINIMUM", 10)  # in whole units of the currency; less waits for the next run
 PAYOUT_GUARANTEED = env_bool("GRIDFARE_PAYOUT_GUARANTEED", False)  # payees do not wait for customers to pay
 PAYOUT_GATEWAY = "sandbox"
+PAYOUT_RESERVE_BPS = env_int("GRIDFARE_PAYOUT_RESERVE_BPS", 0)  # kept back of payouts, for payees without terms of their own
+PAYOUT_RESERVE_DAYS = env_int("GRIDFARE_PAYOUT_RESERVE_DAYS", 90)  # until that is released
+if not (0 <= PAYOUT_RESERVE_BPS <= 9000 and 0 <= PAYOUT_RESERVE_DAYS <= 3650):
+    raise ImproperlyConfigured("GRIDFARE_PAYOUT_RESERVE_BPS is from 0 to 9000, GRIDFARE_PAYOUT_RESERVE_DAYS from 0 to 3650")
 DISPUTE_DAYS = env_int("GRIDFARE_DISPUTE_DAYS", 60)  # so long after it was made a charge can be disputed
 DISPUTE_ANSWER_DAYS = env_int("GRIDFARE_DISPUTE_ANSWER_DAYS", 14)  # a dispute nobody answers is then decided for the customer
 SANDBOX_REFUSES = frozenset((env("GRIDFARE_SANDBOX_REFUSES") or "").split())  # payees to whom the sandbox sends nothing

@@ -40,6 +40,7 @@ urlpatterns = [
     path("api/v1/", include("billing.credit.payment_api")),
     path("api/v1/", include("billing.invoices.tax_api")),
     path("api/v1/", include("billing.settlement.api")),
+    path("api/v1/", include("billing.settlement.reserve_api")),
     path("api/v1/", include("billing.disputes.api")),
     path("api/v1/", include("billing.ledger.api")),
     path("api/v1/", include("billing.credit.api")),

@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.utils.http import urlencode
 
 from billing.models import Payout
-from billing.settlement import api, queries
+from billing.settlement import api, queries, reserve_api, reserves
 from billing.settlement.queries import Period
 from console.bills import chosen, later_than, month_of, parties_of
 from console.lists import newest
@@ -68,7 +68,10 @@ class PayoutList(Page):
             rows = rows.filter(state=state)
         found, before = newest(request, rows)
         payouts = [api.summary(one) | {"payee": one.organization.name} for one in found]
-        return self.show({"payouts": payouts, "before": before, "states": Payout.State.values, "chosen": state})
+        organization = self.caller.organization
+        kept = [reserve_api.balance(one) for one in reserves.balances_of(organization)] if organization else []
+        told = {"payouts": payouts, "before": before, "states": Payout.State.values, "chosen": state}
+        return self.show(told | {"reserves": kept})
 
 
 class OnePayout(Page):
@@ -81,7 +84,8 @@ class OnePayout(Page):
         found = api.shown_to(self.caller).filter(pk=payout).first()
         if found is None:
             raise NotFound("not_found", "no such payout")
-        lines: QuerySet[Any] = found.lines.select_related("charge__usage__pool", "period_charge__offer__pool")
+        joins = ("charge__usage__pool", "period_charge__offer__pool", "withholding", "release")
+        lines: QuerySet[Any] = found.lines.select_related(*joins)
         shown, before = newest(request, lines, by="share")
         rows = [(one, text_of(one.amount_micros)) for one in shown]
         return self.show({"payout": api.document(found) | {"payee": found.organization.name}, "lines": rows, "before": before})

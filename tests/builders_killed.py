@@ -23,7 +23,7 @@ ROOT: Final = Path(__file__).parents[1]
 MONEY: Final = "^(billing_|metering_usage|marketplace_(hold|allowance|spendblock|budget|event)|(scheduler_ended|marketplace_task)$)"
 # What differs from one run to the next, or names a row: ids, keys, times, numbers from a series.
 NAMES: Final = re.compile(
-    r"(^|_)(id|xid|txid|key|digest|number|sequence|hash|root|salt|memo|reference|share|last|code|name|bill_to|evidence|data|body)$"
+    r"(^|_)(id|xid|txid|key|digest|number|sequence|hash|root|salt|memo|reference|share|last|code|name|bill_to|evidence|data|body|payee)$"
 )
 TYPES: Final = ("uuid", "xid8", "timestamp with time zone", "tstzrange", "bytea", "date")
 

@@ -33,6 +33,7 @@ from billing.models.payments import (
     ReversedAllocation,
 )
 from billing.models.periods import BudgetedPeriod, ParkedPeriod, PeriodCharge, PeriodPreview, PeriodSubject
+from billing.models.reserves import ReserveRelease, ReserveTerms, Withholding
 from billing.models.seals import AccountBalance, LedgerAlarm, LedgerSeal, SealedEntry
 from billing.models.settlement import Payout, PayoutAttempt, PayoutLine, PayoutRun, SandboxTransfer
 from billing.models.subscriptions import Subscription
@@ -78,6 +79,8 @@ __all__ = [
     "PeriodCharge",
     "PeriodPreview",
     "PeriodSubject",
+    "ReserveRelease",
+    "ReserveTerms",
     "ReversedAllocation",
     "SandboxTransfer",
     "SealedEntry",
@@ -86,4 +89,5 @@ __all__ = [
     "Tax",
     "TaxAssignment",
     "TaxRate",
+    "Withholding",
 ]

@@ -18,6 +18,7 @@ class Account(models.Model):
     publisher_payable  owed to a capability provider   platform_tax_payable  owed to the tax office
     platform_revenue   the platform's share
     user_grant         given, and not used yet         platform_promotion    what was given away
+    provider_reserve   kept back of a payee's payouts
     """
 
     class Kind(models.TextChoices):
@@ -34,6 +35,7 @@ class Account(models.Model):
         PLATFORM_TAX_PAYABLE = "platform_tax_payable"
         USER_GRANT = "user_grant"
         PLATFORM_PROMOTION = "platform_promotion"
+        PROVIDER_RESERVE = "provider_reserve"
 
     kind = models.CharField(max_length=20, choices=Kind.choices)
     organization = models.ForeignKey("marketplace.Organization", models.PROTECT, null=True, blank=True)

@@ -8,7 +8,7 @@ PayoutRun
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from django.db import models
 from django.db.models import F, Q
@@ -17,6 +17,9 @@ from django.db.models.functions import Mod
 from billing.models.charges import Charge
 from billing.models.journal import JournalEntry
 from billing.models.periods import PeriodCharge
+from billing.models.reserves import ReserveRelease, Withholding
+
+RESERVED: Final = -4_000_000_000_000_000_000  # shares of the reserve lie below, all others above
 
 
 class PayoutRun(models.Model):
@@ -91,17 +94,23 @@ class Payout(models.Model):
         return f"payout {self.pk}"
 
 
+_NEITHER: Final = {"withholding": None, "release": None}
+_NO_CHARGE: Final = {"charge": None, "period_charge": None}
+
+
 class PayoutLine(models.Model):
     """A share of a charge in a payout: one, or none. A cancelled payout gives its lines to the next one.
 
     `share` is twice the charge's number, plus one for the publisher's; of a charge by period, of which only the provider has a
-    share, it is that charge's number, negative. A CHECK keeps it so. No foreign keys to the charges in PostgreSQL: they cannot
+    share, it is that charge's number, negative. Of the reserve it lies below RESERVED: by twice the number of the withholding,
+    or by twice that of the release, plus one. A CHECK keeps it so. No foreign keys to the charges in PostgreSQL: they cannot
     go away, and a trigger compares every line with its charge.
     """
 
     class Role(models.TextChoices):
         PROVIDER = "provider"
         PUBLISHER = "publisher"
+        RESERVE = "reserve"
 
     share = models.BigIntegerField(primary_key=True)
     charge = models.ForeignKey(
@@ -110,6 +119,12 @@ class PayoutLine(models.Model):
     period_charge = models.ForeignKey(
         PeriodCharge, models.PROTECT, null=True, blank=True, related_name="payout_lines", db_constraint=False, db_index=False
     )
+    withholding = models.ForeignKey(
+        Withholding, models.PROTECT, null=True, blank=True, related_name="lines", db_constraint=False, db_index=False
+    )
+    release = models.ForeignKey(
+        ReserveRelease, models.PROTECT, null=True, blank=True, related_name="lines", db_constraint=False, db_index=False
+    )
     role = models.CharField(max_length=9, choices=Role.choices)
     payout = models.ForeignKey(Payout, models.PROTECT, related_name="lines")
     amount_micros = models.BigIntegerField()
@@ -117,14 +132,18 @@ class PayoutLine(models.Model):
     class Meta:
         constraints: ClassVar = [
             models.CheckConstraint(
-                condition=Q(period_charge=None, role="provider", share=F("charge_id") * 2)
-                | Q(period_charge=None, role="publisher", share=F("charge_id") * 2 + 1)
-                | Q(charge=None, role="provider", share=-F("period_charge_id")),
+                condition=Q(**_NEITHER, period_charge=None, role="provider", share=F("charge_id") * 2)
+                | Q(**_NEITHER, period_charge=None, role="publisher", share=F("charge_id") * 2 + 1)
+                | Q(**_NEITHER, charge=None, role="provider", share=-F("period_charge_id"), share__gt=RESERVED)
+                | Q(**_NO_CHARGE, release=None, role="reserve", share=RESERVED - F("withholding_id") * 2)
+                | Q(**_NO_CHARGE, withholding=None, role="provider", share=RESERVED - F("release_id") * 2 - 1),
                 name="payout_line_is_of_its_share",
             )
         ]
 
     def __str__(self) -> str:
+        if self.withholding_id or self.release_id:
+            return f"reserve, {'withheld' if self.withholding_id else 'released'}"
         charge = f"charge {self.charge_id}" if self.charge_id else f"period charge {self.period_charge_id}"
         return f"{self.role}'s share of {charge}"
 

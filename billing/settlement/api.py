@@ -30,9 +30,10 @@ from marketplace.permissions import Scopes
 from marketplace.ranges import Streamed
 from marketplace.scopes import BILLING_READ, OPERATOR
 
+PARTIES: Final = [(one.value, one.label) for one in (PayoutLine.Role.PROVIDER, PayoutLine.Role.PUBLISHER)]
 PAYOUT: Final = OpenApiParameter("payout", OpenApiTypes.INT, OpenApiParameter.PATH)
 ASKED: Final = [
-    OpenApiParameter("party", str, required=True, enum=PayoutLine.Role.values),
+    OpenApiParameter("party", str, required=True, enum=[name for name, _ in PARTIES]),
     OpenApiParameter("from", str, description="charged from: a day or a moment, included"),
     OpenApiParameter("to", str, description="a day or a moment, excluded"),
 ]
@@ -41,7 +42,7 @@ ASKED: Final = [
 class PayablesIn(In):
     """The query of a payee's shares."""
 
-    party = serializers.ChoiceField(PayoutLine.Role.choices)
+    party = serializers.ChoiceField(PARTIES)
     to = MomentField(required=False)
 
     def get_fields(self) -> dict[str, Any]:
@@ -153,6 +154,7 @@ class PayoutOut(Out):
     organization = serializers.CharField()
     currency = serializers.CharField()
     exact = serializers.CharField(help_text="the sum of its lines")
+    withheld = serializers.CharField(help_text="what is kept back of it for a while; a line below zero")
     amount = serializers.CharField(help_text="what is sent: with what earlier payouts left over, in whole minor units")
     lines = serializers.IntegerField()
     state = serializers.ChoiceField(Payout.State.choices)
@@ -178,9 +180,13 @@ class PayoutDocumentOut(PayoutOut):
 
 class PayoutLineOut(Out):
     share = serializers.IntegerField()
-    charge = serializers.IntegerField(source="charge_id", allow_null=True, help_text="of a task; null: of a period")
-    period_charge = serializers.IntegerField(source="period_charge_id", allow_null=True)
-    role = serializers.CharField(help_text="provider or publisher")
+    charge = serializers.IntegerField(source="charge_id", allow_null=True, help_text="of a task")
+    period_charge = serializers.IntegerField(source="period_charge_id", allow_null=True, help_text="of a period")
+    withheld = serializers.IntegerField(source="withholding_id", allow_null=True, help_text="kept back: a reserve's number")
+    released = serializers.IntegerField(
+        source="release.withholding_id", allow_null=True, default=None, help_text="released of the reserve with this number"
+    )
+    role = serializers.CharField(help_text="provider, publisher, or reserve: what is kept back")
     task = serializers.UUIDField(source="charge.task_id", allow_null=True, default=None)
     attempt = serializers.IntegerField(source="charge.usage.attempt_id", allow_null=True, default=None)
     amount = serializers.SerializerMethodField()
@@ -198,6 +204,8 @@ def summary(payout: Payout) -> dict[str, Any]:
     names = ("id", "run_id", "currency", "state", "reason", "approved_at", "sent_at", "ended_at")
     told = {name.removesuffix("_id"): getattr(payout, name) for name in names}
     amounts = {"exact": text_of(payout.exact_micros), "amount": text_of(payout.amount_micros), "lines": payout.lines_count}
+    kept = getattr(payout, "withholding", None)
+    amounts |= {"withheld": text_of(kept.amount_micros if kept else 0)}
     return told | amounts | {"organization": payout.organization.slug}
 
 
@@ -248,7 +256,7 @@ class PayoutLinesView(ListView):
     pagination_class = ByShare
 
     def rows(self, caller: Caller) -> QuerySet[Any]:
-        return payout_of(self.request, self.kwargs["payout"]).lines.select_related("charge__usage")
+        return payout_of(self.request, self.kwargs["payout"]).lines.select_related("charge__usage", "release")
 
     @extend_schema(operation_id="payouts_lines_list", parameters=[PAYOUT])
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
@@ -268,7 +276,7 @@ class PayoutRunsView(APIView):
     def post(self, request: Request) -> Response:
         """Gather all that is due into draft payouts, one per payee and currency. Repeated, it finds nothing more."""
         run = payouts.gather(by=caller_of(request).user)
-        made = run.payouts.select_related("organization").order_by("pk") if run else []
+        made = run.payouts.select_related("organization", "withholding").order_by("pk") if run else []
         return Response({"run": run.pk if run else None, "payouts": [summary(payout) for payout in made]}, status=201)
 
 

@@ -9,8 +9,9 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
 
-from billing.models import Payout, PayoutRun
+from billing.models import Payout, PayoutRun, Withholding
 from billing.rating.currencies import MINOR_UNITS
+from billing.settlement.reserves import free_reserves
 from billing.settlement.sql import GATHER
 from billing.settlement.states import sources
 from core.errors import Conflict
@@ -18,6 +19,7 @@ from core.money import MICROS
 from marketplace.models import User
 
 GATHER_LOCK: Final = 0x67_66_70_6F  # advisory: one run at a time
+_LOCK: Final = "SELECT pg_advisory_xact_lock(%s)"
 _PLACES: Final = {currency: places for currency, places in MINOR_UNITS.items() if places <= 6}
 
 
@@ -25,11 +27,14 @@ def gather(now: datetime | None = None, by: User | None = None) -> PayoutRun | N
     """Gather all that is due into draft payouts, one per payee and currency; None when there is nothing.
 
     Payees whose due shares, with what earlier payouts left over, come to less than the minimum wait for the next run: so small
-    sums grow, and negative ones are carried.
+    sums grow, and negative ones are carried. First reserves are released whose days are over, and drawn on by payees who owe:
+    a transaction of its own, which stands even where nothing can be gathered. Then a part of each payout is kept back.
     """
     at = now or timezone.now()
+    if Withholding.objects.exists():
+        _free(at)
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [GATHER_LOCK])
+        cursor.execute(_LOCK, [GATHER_LOCK])
         run = PayoutRun.objects.create(as_of=at, hold_days=settings.PAYOUT_HOLD_DAYS, made_at=timezone.now(), made_by=by)
         cursor.execute(GATHER, _terms(at) | {"run": run.pk})
         if cursor.fetchone()[0]:
@@ -38,12 +43,21 @@ def gather(now: datetime | None = None, by: User | None = None) -> PayoutRun | N
     return None
 
 
+def _free(at: datetime) -> None:
+    """A transaction of its own: what is released stays so, whether the run finds something to gather or not."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(_LOCK, [GATHER_LOCK])
+        free_reserves(_terms(at), at)
+
+
 def _terms(at: datetime) -> dict[str, Any]:
     return {
         "as_of": at,
         "hold": timedelta(days=settings.PAYOUT_HOLD_DAYS),
         "guaranteed": settings.PAYOUT_GUARANTEED,
         "minimum": settings.PAYOUT_MINIMUM * MICROS,
+        "points": settings.PAYOUT_RESERVE_BPS,
+        "days": settings.PAYOUT_RESERVE_DAYS,
         "currencies": list(_PLACES),
         "minors": [MICROS // 10**places for places in _PLACES.values()],
     }

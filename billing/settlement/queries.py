@@ -163,5 +163,5 @@ def _csv(rows: list[Any]) -> bytes:
 
 def payouts_shown(organization: Organization | None) -> QuerySet[Payout]:
     """An organization's payouts; with None all, for operators."""
-    rows = Payout.objects.select_related("organization")
+    rows = Payout.objects.select_related("organization", "withholding")
     return rows if organization is None else rows.filter(organization=organization)

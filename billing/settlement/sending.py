@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from django.conf import settings
 from django.db import connection, transaction
@@ -26,6 +26,7 @@ from billing.settlement.payables import debits
 from billing.settlement.sql import BEGIN
 from billing.telling import tell_payout
 
+ACCOUNTS: Final = {"provider": "provider_payable", "publisher": "publisher_payable", "reserve": "provider_reserve"}
 log = logging.getLogger(__name__)
 
 
@@ -81,8 +82,8 @@ def _finish(attempt: PayoutAttempt, answer: Answer, at: datetime) -> str:
 
 
 def _posted(payout: Payout, at: datetime) -> JournalEntry:
-    """Debit what was owed to the payee, credit the platform's cash."""
+    """Debit what was owed to the payee; credit the platform's cash, and what is kept back."""
     shares = dict(payout.lines.values_list("role").annotate(micros=Sum("amount_micros")))
     taken = debits({role: int(micros) for role, micros in shares.items()}, payout.amount_micros)
-    sides = [(f"{role}_payable", payout.organization_id, micros) for role, micros in sorted(taken.items())]
+    sides = [(ACCOUNTS[role], payout.organization_id, micros) for role, micros in sorted(taken.items())]
     return post(f"payout/{payout.pk}", "payout", at, payout.currency, [*sides, ("platform_cash", None, -payout.amount_micros)])

@@ -24,6 +24,7 @@ from gridfare.cli.network import network_app
 from gridfare.cli.output import AsJson
 from gridfare.cli.payment import payment_app
 from gridfare.cli.pool import pool_app
+from gridfare.cli.reserve import reserve_app
 from gridfare.cli.session import Session
 from gridfare.cli.settlement import payout_app, statement_app
 from gridfare.cli.tax import tax_app
@@ -83,6 +84,7 @@ app.add_typer(ledger.ledger_app, name="ledger", rich_help_panel="Account")
 app.add_typer(invoices.invoice_app, name="invoice", rich_help_panel="Account")
 app.add_typer(payment_app, name="payment", rich_help_panel="Account")
 app.add_typer(payout_app, name="payout", rich_help_panel="Account")
+app.add_typer(reserve_app, name="reserve", rich_help_panel="Account")
 app.add_typer(tax_app, name="tax", rich_help_panel="Account")
 app.add_typer(statement_app, name="statement", rich_help_panel="Account")
 app.add_typer(webhook_app, name="webhook", rich_help_panel="Account")

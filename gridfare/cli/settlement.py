@@ -103,9 +103,16 @@ def payout_lines(ctx: typer.Context, payout: Payout, limit: Most = 100, as_json:
     """What a payout pays: each share with its charge, task and attempt."""
     found = list(open_client(ctx).payout_lines(payout, most=limit))
     rows = [
-        (s["charge"] or f"period {s['period_charge']}", s["role"], s["task"] or "", s["attempt"] or "", s["amount"]) for s in found
+        (_paid_for(s), s["role"], s["task"] or "", s["attempt"] or "", s["amount"]) for s in found
     ]
     Output(as_json).show(found, table(["charge", "role", "task", "attempt", "amount"], rows, right=["charge", "attempt", "amount"]))
+
+
+def _paid_for(line: dict[str, Any]) -> str:
+    if line["charge"]:
+        return str(line["charge"])
+    kinds = {"period_charge": "period", "withheld": "kept back", "released": "released"}
+    return next(f"{word} {line[name]}" for name, word in kinds.items() if line.get(name))
 
 
 @payout_app.command("run")

@@ -44,6 +44,28 @@ class SettlementCalls(Calls):
         """What a payout pays: shares with their charge, of a task and attempt or of a period."""
         return self.http.pages(f"/payouts/{payout}/lines", most=most)
 
+    def reserves(self, *, most: int | None = None) -> Iterator[Json]:
+        """What was kept back of the organization's payouts (operators: everybody's) and what became of it, newest first."""
+        return self.http.pages("/reserves", most=most)
+
+    def reserve_balances(self) -> list[Json]:
+        """What is kept back of the organization's payouts, by currency."""
+        answer: list[Json] = self.http.get("/reserves/balances")
+        return answer
+
+    def reserve_terms(self, *, most: int | None = None) -> Iterator[Json]:
+        """Terms of the organization's reserve (operators: everybody's), newest first."""
+        return self.http.pages("/reserve-terms", most=most)
+
+    def agree_reserve(
+        self, organization: str, basis_points: int, days: int, *, starts_at: str | None = None, note: str = ""
+    ) -> Json:
+        """Operators: what is kept back of a payee's payouts, and for how long, from a moment on (None: now)."""
+        given: Json = {"organization": organization, "basis_points": basis_points, "days": days, "note": note}
+        given |= {} if starts_at is None else {"starts_at": starts_at}
+        answer: Json = self.http.post("/reserve-terms", given)
+        return answer
+
     def run_payouts(self) -> Json:
         """Operators: gather all that is due into draft payouts. Repeated, it finds nothing more."""
         answer: Json = self.http.post("/payout-runs", {}, repeatable=True)

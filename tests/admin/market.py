@@ -18,7 +18,8 @@ from billing.models import Charge, CostSoFar, Invoice, InvoicedCharge, InvoicedP
 from billing.periods import rate_periods, safe_cutoff
 from billing.periods.subscriptions import subscribe
 from billing.services import charge_tasks
-from billing.settlement.payouts import approve
+from billing.settlement.payouts import approve, gather
+from billing.settlement.reserves import Terms, agree_terms
 from billing.settlement.sending import send_payouts
 from core.admin.cells import change_url
 from marketplace.budgets import Threshold
@@ -80,7 +81,7 @@ from tests.builders import (
 )
 from tests.builders_disputes import disputed
 from tests.builders_exports import an_export
-from tests.builders_invoices import make_everything, make_invoice, make_period
+from tests.builders_invoices import APRIL, make_everything, make_invoice, make_period
 from tests.builders_network import a_link, a_wish
 from tests.builders_periods import MARCH, at, close, period_market, used
 from tests.builders_settlement import a_payout
@@ -202,11 +203,14 @@ def _credit(task: Task) -> None:
 
 
 def _payouts(task: Task) -> None:
-    """One that was paid, and is disputed."""
-    payout = a_payout(a_provider().organization, task=task)
+    """One that was paid, less a reserve that is released, and is disputed."""
+    payee = a_provider().organization
+    agree_terms(payee, Terms(1000, 0), now=APRIL)
+    payout = a_payout(payee, task=task)
     approve(payout, olga().user)
     send_payouts()
-    disputed(task.organization, payout.lines.get().charge)
+    gather()
+    disputed(task.organization, payout.lines.get(role="provider").charge)
 
 
 def _export() -> None:

@@ -8,7 +8,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from billing.models import Charge, FreedPeriod, JournalEntry, Leg, PaymentReversal, Tax, TaxAssignment, TaxRate
+from billing.models import Charge, FreedPeriod, JournalEntry, Leg, PaymentReversal, ReserveTerms, Tax, TaxAssignment, TaxRate
 from config.admin_site import GROUPS
 from core.admin import OperatorPage
 from core.admin.paging import BoundedPaginator
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.django_db
 
 OUR_APPS = ("marketplace", "scheduler", "metering", "billing")
 EDITABLE = {User, Organization, Region, NetworkNode, NetworkLink, RegionEndpoint}
-MADE_BY_SERVICES = {FreedPeriod, PaymentReversal, Tax, TaxAssignment, TaxRate}  # a form, and a service behind it
+MADE_BY_SERVICES = {FreedPeriod, PaymentReversal, ReserveTerms, Tax, TaxAssignment, TaxRate}  # a form, and a service behind it
 
 
 def counted(client: Client, url: str) -> int:

@@ -11,12 +11,15 @@ import pytest
 
 from billing.models import Invoice
 from billing.queries import is_balanced, trial_balance
+from billing.settlement.reserves import Terms, agree_terms
+from tests import builders as build
 from tests.billing.killed_run import WORKS
 from tests.builders_billing import make_attempt, make_market, make_need, make_task
 from tests.builders_credit import allow, end, held_task, use
 from tests.builders_invoices import APRIL, CENT, make_charge, make_payment, make_tax, move_to
 from tests.builders_killed import Victim, a_victim, changed, ends, money_columns, money_rows
 from tests.builders_periods import at, period_market, used
+from tests.builders_settlement import UNIT, a_share
 from tests.builders_wallet import give, owe, pay_in
 
 DAY = timedelta(days=1)
@@ -110,6 +113,18 @@ def money_that_bounced_and_was_spent() -> Given:
     return told(payment=payment.pk)
 
 
+def a_reserve_that_is_over_and_a_payee_who_owes() -> Given:
+    """Bob's is due to be released while something is due; carol owes, and draws on hers."""
+    market = make_market()
+    for payee in (market.bob, market.carol):
+        agree_terms(payee, Terms(1000, 2 if payee == market.bob else 60), now=NOW - 9 * DAY)
+    a_share(market, 200 * UNIT, 100 * UNIT, payer="platform", at=NOW - 9 * DAY)
+    WORKS["payout"](told())
+    a_share(market, 30 * UNIT, payer="platform", at=NOW - 7 * DAY)
+    a_share(market, 0, -5 * UNIT, kind="delta", at=NOW)
+    return told(NOW + 2 * DAY)
+
+
 def an_invoice_long_overdue() -> Given:
     owe(make_market().alice, 900)
     return told(APRIL + 70 * DAY)
@@ -127,6 +142,7 @@ STORIES: dict[str, tuple[Callable[[], Given], int]] = {  # and how many statemen
     "wallet": (a_wallet_and_two_debts, 6),
     "reverse": (money_that_bounced_and_was_spent, 12),
     "dun": (an_invoice_long_overdue, 2),
+    "payout": (a_reserve_that_is_over_and_a_payee_who_owes, 14),
 }
 
 
@@ -155,6 +171,7 @@ def killed_before(statement: int, victim: Victim, work: str, columns: dict[str, 
 @pytest.mark.django_db(transaction=True)
 def test_every_step_killed_before_any_statement_comes_to_the_same_rows() -> None:
     columns = money_columns()
+    build.olga()  # approves payouts
     with a_victim() as victim:
         for work, (_, least) in STORIES.items():
             expected, statement, ended = alone(work, columns), 0, -9

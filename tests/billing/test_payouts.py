@@ -256,7 +256,7 @@ def test_a_run_takes_the_same_number_of_statements_for_any_number_of_payees(djan
     for _ in range(6):
         market = make_market()
         invoiced(a_share(market, 20 * UNIT, 20 * UNIT))
-    with django_assert_max_num_queries(6):
+    with django_assert_max_num_queries(7):
         run = gather(LATER)
     assert run is not None
     assert run.payouts.count() == 12

@@ -23,12 +23,24 @@ MONTH = {
 }  # fmt: skip
 OF_MONTH = {"charge": None, "period_charge": 5, "role": "provider", "task": None, "attempt": None, "amount": "38.000000"}
 LINE = {"charge": 3, "role": "provider", "task": "0198", "attempt": None, "amount": "1.200000"}
+KEPT = OF_MONTH | {"period_charge": None, "withheld": 4, "role": "reserve", "amount": "-2.000000"}
+FREED = KEPT | {"withheld": None, "released": 3, "role": "provider", "amount": "2.000000"}
+RESERVE = {
+    "number": 4, "organization": "bobs-pools", "payout": 7, "state": "held", "amount": "2.000000", "drawn": "0.500000",
+    "released": "0.000000", "left": "1.500000", "currency": "CNY", "release_at": "2026-07-08T16:00:00Z",
+}  # fmt: skip
+TERMS = {
+    "organization": "bobs-pools", "basis_points": 1000, "days": 90, "starts_at": "2026-04-08T16:00:00Z", "note": "two disputes",
+}  # fmt: skip
 ANSWERS = {
     "GET /payables": {"results": [SHARE], "next": None},
     "GET /payables/periods": {"results": [MONTH], "next": None},
     "GET /payouts": {"results": [PAYOUT], "next": None},
     "GET /payouts/7": DOCUMENT,
-    "GET /payouts/7/lines": {"results": [LINE, OF_MONTH], "next": None},
+    "GET /payouts/7/lines": {"results": [LINE, OF_MONTH, KEPT, FREED], "next": None},
+    "GET /reserves": {"results": [RESERVE], "next": None},
+    "GET /reserve-terms": {"results": [TERMS], "next": None},
+    "POST /reserve-terms": TERMS,
     "POST /payout-runs": {"run": 1, "payouts": [PAYOUT]},
     "POST /payouts/send": {"paid": 1, "failed": 0, "pending": 2},
     "POST /payouts/7/approve": DOCUMENT,
@@ -58,7 +70,18 @@ def test_payouts_their_attempts_and_lines_are_shown(run: Run) -> None:
     assert "bobs-pools" in run("payout", "list").out
     assert "payout/7/1" in run("payout", "show", "7").out
     assert run("payout", "show", "7", "--json").json == DOCUMENT
-    assert all(word in run("payout", "lines", "7").out for word in ("1.200000", "period 5"))
+    assert all(word in run("payout", "lines", "7").out for word in ("1.200000", "period 5", "kept back 4", "released 3"))
+
+
+def test_reserves_and_their_terms_are_shown_and_agreed_on(run: Run, platform: Platform) -> None:
+    assert all(word in run("reserve", "list").out for word in ("held", "1.500000", "2026-07-0"))
+    assert "two disputes" in run("reserve", "terms").out
+    told = run("reserve", "agree", "bobs-pools", "1000", "90", "--from", "2026-04-08T16:00:00Z", "--note", "two disputes")
+    assert "1000 basis points of bobs-pools's payouts are kept back for 90 days" in told.out
+    assert run("reserve", "agree", "bobs-pools", "1000").code == 2
+    platform.answers["GET /reserves"] = platform.answers["GET /reserve-terms"] = {"results": [], "next": None}
+    assert "nothing was kept back" in run("reserve", "list").out
+    assert "the platform's hold" in run("reserve", "terms").out
 
 
 @pytest.mark.parametrize("words", [("approve", "7"), ("retry", "7"), ("cancel", "7", "--reason", "wrong payee")])

@@ -147,6 +147,10 @@ POST pools/<identifier>/suspend                                bob   401 401 403
 GET market/prices                                              alice 401 401 200 200 200 200 200 200
 POST quotes                                                    alice 401 401 200 200 200 200 200 200
 GET regions                                                    alice 401 401 200 200 200 200 200 200
+GET reserves                                                   bob   401 401 200 403 200 200 200 200
+GET reserves/balances                                          bob   401 401 200 403 200 200 200 200
+GET reserve-terms                                              bob   401 401 200 403 200 200 200 200
+POST reserve-terms                                             bob   401 401 403 403 403 403 403 201
 GET statements                                                 alice 401 401 200 403 200 200 200 200
 GET statements.csv                                             alice 401 401 200 403 200 200 200 200
 GET subscriptions                                              alice 401 401 200 403 200 200 200 200

@@ -87,6 +87,7 @@ BODIES: Final[dict[str, Any]] = {
     "POST tax-rates": {"tax": "vat", "percent": "6"},
     "POST tax-assignments": {"tax": "vat", "organization": "acme"},
     "POST invoices/<invoice>/void": {"reason": "wrong address"},
+    "POST reserve-terms": {"organization": "acme", "basis_points": 500, "days": 30},
     "POST payouts/<payout>/cancel": {"reason": "wrong payee"},
     "POST disputes": {"charges": [2**62], "reason": "other", "text": "why?"},
     "POST disputes/answer": {"disputes": [2**62], "position": "accepts", "text": "sorry"},
