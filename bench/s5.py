@@ -162,11 +162,10 @@ def copy_of(provider: Any, bodies: list[bytes]) -> tuple[float, float]:
 
 def text_of(provider: Any, body: bytes) -> str:
     from metering.events.parsing import lines
-    from metering.events.reading import Event, key_of
+    from metering.events.reading import Event, key_of, read
     from metering.events.sorting import Row
-    from metering.events.usual import read_all
     from metering.events.writing import text_of as rows_as_text
 
-    events = [event for event in read_all(lines(body)) if isinstance(event, Event)]
+    events = [event for event in map(read, lines(body)) if isinstance(event, Event)]
     rows = [Row(key_of(provider.pk, event.series.source, event.id), event.digest(), event, old=False) for event in events]
     return rows_as_text(rows, {event.series: 1 for event in events})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.conf import settings
@@ -13,7 +13,7 @@ from rest_framework.parsers import BaseParser
 class BodyParser(BaseParser):
     """`read` makes the list of the bytes; it raises Invalid."""
 
-    read: Callable[[bytes], list[Any]]
+    read: Callable[[bytes], Sequence[Any]]
 
     def parse(self, stream: Any, media_type: Any = None, parser_context: Any = None) -> Any:
         most = settings.DATA_UPLOAD_MAX_MEMORY_SIZE

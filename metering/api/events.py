@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar, cast
 
 from django.db.models import QuerySet
 from django.urls import path
@@ -98,7 +99,7 @@ class EventsView(APIView):
         Each event is counted once, however often it is sent. 200 even when events were refused: read `rows`.
         """
         caller = caller_of(request)
-        taken = take(caller.acting_for(), request.data, api_key=caller.api_key)
+        taken = take(caller.acting_for(), cast("Sequence[Any]", request.data), api_key=caller.api_key)
         rows = [{"index": index} | answer._asdict() for index, answer in enumerate(taken.answers)]
         return Response({"batch": taken.batch, "counts": taken.counts, "rows": rows})
 

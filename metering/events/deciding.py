@@ -13,7 +13,7 @@ from marketplace.models import Organization, Pool, User
 from metering.cutoffs import accepted_now
 from metering.events.reading import Event, read
 from metering.events.sorting import Row
-from metering.events.writing import store
+from metering.events.writing import numbers_of, staged
 from metering.models import QuarantinedEvent, UsageBatch
 
 
@@ -29,7 +29,7 @@ def accept_event(number: int, user: User) -> QuarantinedEvent:
         stored = UsageBatch.objects.create(provider=kept.provider, received_at=accepted_now(), rows=1)
         pools = dict(Pool.objects.filter(identifier=event.series.pool).values_list("identifier", "pk"))
         customers = dict(Organization.objects.filter(slug=event.series.subject).values_list("slug", "pk"))
-        if store(kept.provider, [row], stored, pools, customers):
+        if staged([row], stored, numbers_of(kept.provider, [event.series], pools, customers)):
             raise Conflict("usage_first_stands", "another event with its source and id was counted meanwhile")
         wake("metering.rollup")
     return kept

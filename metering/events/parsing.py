@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any, Final, overload
 
 import orjson
 
@@ -33,10 +34,26 @@ def either(body: bytes) -> list[Any]:
     return _few(found) if isinstance(found, list) else [_object(found)]
 
 
-@without_collector()
-def lines(body: bytes) -> list[Any]:
+def lines(body: bytes) -> Sequence[Any]:
     """`application/x-ndjson`. A line that is not JSON is refused alone; empty lines are nothing."""
-    return [_line(line) for line in _few([line for line in body.split(b"\n") if line.strip()])]
+    return Lines(_few([line for line in body.split(b"\n") if line.strip()]))
+
+
+class Lines(Sequence[Any]):
+    """Documents, parsed each time they are asked for: all at once would not fit into the processor's cache."""
+
+    def __init__(self, texts: list[bytes]) -> None:
+        self.texts = texts
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    @overload
+    def __getitem__(self, at: int) -> Any: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[Any]: ...
+    def __getitem__(self, at: int | slice) -> Any:
+        return _line(self.texts[at]) if isinstance(at, int) else [_line(text) for text in self.texts[at]]
 
 
 def _line(line: bytes) -> Any:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
-from metering.events.names import digests_of, keys_of
-from metering.events.reading import AHEAD, HEARTBEAT, OLDEST, Event, Refused, Series
+from metering.events.columns import Columns
+from metering.events.reading import AHEAD, HEARTBEAT, OLDEST, Event, Refused, Series, read
+from metering.events.seen import Whose
 
 
 class Answer(NamedTuple):
@@ -23,7 +24,7 @@ class Answer(NamedTuple):
 
 
 class Row(NamedTuple):
-    """An event on its way into the database."""
+    """An event on its way into the database; key and digest in hex."""
 
     key: str
     digest: str
@@ -33,65 +34,57 @@ class Row(NamedTuple):
 
 @dataclass(slots=True)
 class Batch:
-    """The events that can be stored, each with its key, its digest and its place among all that were sent.
+    """What was sent, and the columns of what can be stored.
 
-    first    which of them has a key first: that one stands
-    again    which of them have a key that another had before
-    old      which of them happened so long ago that an operator decides
+    first    where a key stands first in the columns: that event stands
+    again    where a key stands that stood before
+    old      where something happened so long ago that an operator decides
     refused  the answers to all others, by place
     """
 
-    places: list[int] = field(default_factory=list)
-    events: list[Event] = field(default_factory=list)
-    keys: list[str] = field(default_factory=list)
-    digests: list[str] = field(default_factory=list)
-    first: dict[str, int] = field(default_factory=dict)
+    documents: Sequence[Any]
+    columns: Columns
+    first: dict[bytes, int] = field(default_factory=dict)
     again: list[int] = field(default_factory=list)
     old: set[int] = field(default_factory=set)
     refused: dict[int, Answer] = field(default_factory=dict)
 
-    def rows(self) -> list[Row]:
-        """What stands, if the database knows nothing else."""
-        return [Row(key, self.digests[n], self.events[n], n in self.old) for key, n in self.first.items()]
+    def row(self, n: int) -> Row:
+        """The n-th of the columns, read once more."""
+        event = cast("Event", read(self.documents[self.columns.places[n]]))  # it could be read before
+        return Row(self.columns.keys[n].hex(), event.digest(), event, n in self.old)
 
-    def verdicts(self, others: Mapping[str, str]) -> dict[int, str]:
+    def verdicts(self, others: Mapping[bytes, bytes | str]) -> dict[int, str]:
         """What becomes of all but the accepted ones: duplicate, key_taken, seq_used or too_old.
 
         others  what kept a key out: the digest of the event that is stored under it, `seq_used` or `too_old`
         """
-        found = {}
+        keys, digests, found = self.columns.keys, self.columns.digests, {}
+        self.columns.digest([self.first[key] for key in others] + self.again + [self.first[keys[n]] for n in self.again])
         for key, other in others.items():
             n = self.first[key]
-            found[n] = other if other in _BY_DATABASE else self._compared(n, other)
+            found[n] = other if isinstance(other, str) else self._compared(n, other)
         for n in self.again:
-            first = self.first[self.keys[n]]
-            if self.digests[n] == self.digests[first]:
+            first = self.first[keys[n]]
+            if digests[n] == digests[first]:
                 found[n] = found.get(first, "duplicate")
             else:
-                found[n] = self._compared(n, others.get(self.keys[n], ""))
+                found[n] = self._compared(n, others.get(keys[n]))
         return found
 
-    def _compared(self, n: int, stored: str) -> str:
-        return "duplicate" if self.digests[n] == stored else "key_taken"
+    def _compared(self, n: int, stored: bytes | str | None) -> str:
+        return "duplicate" if self.columns.digests[n] == stored else "key_taken"
 
-    def payloads(self, verdicts: Mapping[int, str]) -> Iterator[tuple[Row, str]]:
+    def payloads(self, verdicts: Mapping[int, str]) -> Iterator[tuple[int, str]]:
         """Each payload that is not accepted, once, and what becomes of it."""
+        keys, digests = self.columns.keys, self.columns.digests
         for n, verdict in verdicts.items():
-            if n == (first := self.first[self.keys[n]]) or self.digests[n] != self.digests[first]:
-                yield Row(self.keys[n], self.digests[n], self.events[n], n in self.old), verdict
-
-
-_BY_DATABASE: Final = frozenset({"seq_used", "too_old"})
-
-
-def named(events: Iterable[Event | Refused]) -> tuple[set[str], set[str]]:
-    """The pools and the customers that the events name."""
-    series = {event.series for event in events if isinstance(event, Event)}
-    return {one.pool for one in series}, {one.subject for one in series}
+            if n == (first := self.first[keys[n]]) or digests[n] != digests[first]:
+                yield n, verdict
 
 
 def sort(
-    provider: int, events: Sequence[Event | Refused], pools: Mapping[str, int], customers: Mapping[str, int], now: datetime,
+    columns: Columns, documents: Sequence[Any], pools: Mapping[str, int], customers: Mapping[str, int], now: datetime,
     shut: Set[tuple[str, str]] = frozenset(),
 ) -> Batch:  # fmt: skip
     """Sort a batch: `pools` are the provider's by identifier, `customers` those that exist by short name.
@@ -100,39 +93,34 @@ def sort(
 
     The first event with a key stands; the same again is its duplicate, another payload under it is against it.
     """
-    batch = Batch()
-    _refuse(batch, events, pools, customers, now, shut)
-    batch.keys, batch.digests = keys_of(provider, batch.events), digests_of(batch.events)
-    for n, key in enumerate(batch.keys):
+    batch = Batch(documents, columns)
+    batch.refused = {place: _invalid(refused) for place, refused in columns.refused.items()}
+    _refuse(batch, {of: wrong for of in set(columns.whose) if (wrong := _wrong(of.series, pools, customers, shut))}, now)
+    for n, key in enumerate(columns.keys):
         if batch.first.setdefault(key, n) != n:
             batch.again.append(n)
     oldest = now - OLDEST
-    batch.old = {n for n, event in enumerate(batch.events) if event.time < oldest}
+    if columns.moments and min(columns.moments) < oldest:
+        batch.old = {n for n, moment in enumerate(columns.moments) if moment < oldest}
     return batch
 
 
-def _refuse(
-    batch: Batch, events: Sequence[Event | Refused], pools: Mapping[str, int], customers: Mapping[str, int], now: datetime,
-    shut: Set[tuple[str, str]],
-) -> None:  # fmt: skip
-    """Part what can be stored from what is refused."""
-    latest = now + AHEAD
-    series = {event.series for event in events if isinstance(event, Event)}
-    wrong = {one: refused for one in series if (refused := _refused(one, pools, customers, shut))}
-    for place, event in enumerate(events):
-        if isinstance(event, Refused):
-            batch.refused[place] = _invalid(event, event)
-        elif (wrong and event.series in wrong) or event.time > latest:
-            batch.refused[place] = _invalid(event, wrong.get(event.series, _IN_FUTURE))
-        else:
-            batch.places.append(place)
-            batch.events.append(event)
+def _refuse(batch: Batch, wrong: Mapping[Whose, Refused], now: datetime) -> None:
+    """Answer what cannot be stored after all, and take it out of the columns."""
+    columns, latest = batch.columns, now + AHEAD
+    if not wrong and max(columns.moments, default=latest) <= latest:
+        return
+    stays = [of not in wrong and moment <= latest for of, moment in zip(columns.whose, columns.moments, strict=True)]
+    for place, of, name, right in zip(columns.places, columns.whose, columns.ids, stays, strict=True):
+        if not right:
+            batch.refused[place] = _invalid(wrong.get(of, _IN_FUTURE), name, of.series.source)
+    columns.keep(stays)
 
 
 _IN_FUTURE: Final = Refused("in_future", "time", "more than five minutes ahead of the platform's clock")
 
 
-def _refused(
+def _wrong(
     series: Series, pools: Mapping[str, int], customers: Mapping[str, int], shut: Set[tuple[str, str]]
 ) -> Refused | None:
     if series.pool not in pools:
@@ -144,6 +132,7 @@ def _refused(
     return None
 
 
-def _invalid(event: Event | Refused, refused: Refused) -> Answer:
-    names = (event.id, event.series.source) if isinstance(event, Event) else (None, None)
-    return Answer("invalid", refused.code, refused.field, refused.detail, *names)
+def _invalid(refused: Refused, name: str | None = None, source: str | None = None) -> Answer:
+    return Answer("invalid", refused.code, refused.field, refused.detail, name, source)
+
+

@@ -22,7 +22,7 @@ SELECT %(provider)s, source, pool, customer, meter, unit
 ON CONFLICT DO NOTHING
 """
 STORED: Final = """
-SELECT replace(key::text, '-', ''), replace(digest::text, '-', '') FROM metering_usageevent WHERE key = ANY(%(keys)s::uuid[])
+SELECT uuid_send(key), uuid_send(digest) FROM metering_usageevent WHERE key = ANY(%(keys)s::uuid[])
 """
 STAGE: Final = """
 CREATE TEMPORARY TABLE IF NOT EXISTS usage_stage (
@@ -78,8 +78,8 @@ DIRTY_HOURS: Final = _DIRTY.format(
 QUARANTINE: Final = """
 INSERT INTO metering_quarantinedevent (key, digest, provider_id, reason, state, document, occurred_at, received_at)
 SELECT key, digest, %(provider)s, reason, 'open', document, occurred_at, %(now)s
-  FROM unnest(%(key)s::uuid[], %(digest)s::uuid[], %(reason)s::text[], %(document)s::jsonb[], %(occurred)s::timestamptz[])
-       AS refused(key, digest, reason, document, occurred_at)
+  FROM jsonb_to_recordset(%(kept)s::jsonb)
+       AS refused(key uuid, digest uuid, reason text, document jsonb, occurred_at timestamptz)
  ORDER BY key, digest
 ON CONFLICT (key, digest) DO NOTHING
 """

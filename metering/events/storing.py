@@ -7,9 +7,10 @@ again whole. How many statements it takes does not depend on how many events the
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import repeat
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -21,9 +22,8 @@ from marketplace.models import ApiKey, Organization, Pool
 from metering.cutoffs import accepted_now
 from metering.events import sql
 from metering.events.collector import without_collector
-from metering.events.reading import Event, Refused
-from metering.events.sorting import Answer, Batch, Row, named, sort
-from metering.events.usual import read_all
+from metering.events.columns import Columns, columns_of
+from metering.events.sorting import Answer, Batch, sort
 from metering.events.writing import store
 from metering.models import UsageBatch
 
@@ -43,31 +43,30 @@ class Taken:
 
 @without_collector()
 def take(
-    provider: Organization, documents: Iterable[Any], *, api_key: ApiKey | None = None, now: datetime | None = None
+    provider: Organization, documents: Sequence[Any], *, api_key: ApiKey | None = None, now: datetime | None = None
 ) -> Taken:
     """Count each event once. Never raises for what an event says: that is in its answer.
 
     documents  parsed JSON, or `Refused` for what could not be parsed
     """
-    events, given, now = read_all(documents), now, now or timezone.now()
-    pools, customers, shut = _known(provider, events)
-    sorted_ = sort(provider.pk, events, pools, customers, now, shut)
-    if not sorted_.events:
-        return Taken(_answered(sorted_, {}))
+    columns, given, now = columns_of(provider.pk, documents), now, now or timezone.now()
+    pools, customers, shut = _known(provider, columns)
+    batch = sort(columns, documents, pools, customers, now, shut)
+    if not columns.ids:
+        return Taken(_answered(batch, {}))
     with transaction.atomic():
         now = given or accepted_now()
-        batch = UsageBatch.objects.create(provider=provider, api_key=api_key, received_at=now, rows=len(events))
-        verdicts = sorted_.verdicts(store(provider, sorted_.rows(), batch, pools, customers))
-        quarantine(provider, sorted_.payloads(verdicts), now)
+        stored = UsageBatch.objects.create(provider=provider, api_key=api_key, received_at=now, rows=len(documents))
+        verdicts = batch.verdicts(store(provider, batch, stored, pools, customers))
+        quarantine(provider, batch, verdicts, now)
         wake("metering.rollup")
-    return Taken(_answered(sorted_, verdicts), batch.pk)
+    return Taken(_answered(batch, verdicts), stored.pk)
 
 
-def _known(
-    provider: Organization, events: Sequence[Event | Refused]
-) -> tuple[dict[str, int], dict[str, int], set[tuple[str, str]]]:
+def _known(provider: Organization, columns: Columns) -> tuple[dict[str, int], dict[str, int], set[tuple[str, str]]]:
     """The provider's pools and the customers that the events name, and which of these the pools do not admit."""
-    pools, customers = named(events)
+    series = [of.series for of in set(columns.whose)]
+    pools, customers = {one.pool for one in series}, {one.subject for one in series}
     own = list(Pool.objects.filter(organization=provider, identifier__in=pools).only(*_LISTS))
     known = dict(Organization.objects.filter(slug__in=customers).values_list("slug", "pk"))
     shut = {(pool.identifier, slug) for pool in own for slug in known if not _admits(pool, slug)}
@@ -81,31 +80,46 @@ def _admits(pool: Pool, slug: str) -> bool:
     return (not pool.allow_organizations or slug in pool.allow_organizations) and slug not in pool.deny_organizations
 
 
-def quarantine(provider: Organization, payloads: Iterable[tuple[Row, str]], now: datetime) -> None:
+def quarantine(provider: Organization, batch: Batch, verdicts: Mapping[int, str], now: datetime) -> None:
     """Keep what was not counted and is no repetition, once per payload."""
-    kept = [(row, reason) for row, verdict in payloads if (reason := _SAID[verdict].reason)]
+    kept = [(batch.row(n), reason) for n, verdict in batch.payloads(verdicts) if (reason := _SAID[verdict].reason)]
     if not kept:
         return
-    arguments: dict[str, Any] = {"provider": provider.pk, "now": now, "reason": [reason for _, reason in kept]}
-    arguments |= {"key": [row.key for row, _ in kept], "digest": [row.digest for row, _ in kept]}
-    arguments |= {"document": [orjson.dumps(row.event.document).decode() for row, _ in kept]}
-    arguments |= {"occurred": [row.event.time for row, _ in kept]}
+    members = ("key", "digest", "reason", "document", "occurred_at")
+    payloads = [
+        dict(zip(members, (row.key, row.digest, reason, kept_of(row.event.document), row.event.time), strict=True))
+        for row, reason in kept
+    ]
     with connection.cursor() as cursor:
-        cursor.execute(sql.QUARANTINE, arguments)
+        cursor.execute(sql.QUARANTINE, {"provider": provider.pk, "now": now, "kept": orjson.dumps(payloads).decode()})
+
+
+def kept_of(document: dict[str, Any]) -> dict[str, Any]:
+    """The document, but for attributes beside the known ones if PostgreSQL cannot hold them: NUL, or a hundred levels."""
+    try:
+        if b"\\u0000" not in orjson.dumps([{"document": document}]):
+            return document
+    except orjson.JSONEncodeError:
+        pass
+    return {name: document[name] for name in _KNOWN_ATTRIBUTES}
+
+
+_KNOWN_ATTRIBUTES: Final = ("specversion", "id", "source", "type", "subject", "time", "data")
 
 
 def _answered(batch: Batch, verdicts: Mapping[int, str]) -> list[Answer]:
     """An answer to each event, in the order in which they were sent."""
-    answers = [_new(Answer, ("accepted", "", None, "", event.id, event.series.source)) for event in batch.events]
+    columns = batch.columns
+    sources = [of.series.source for of in columns.whose]
+    accepted = zip(*map(repeat, ("accepted", "", None, "")), columns.ids, sources, strict=False)
+    answers = list(map(tuple.__new__, repeat(Answer), accepted))  # its own constructor takes three times as long
     for n, verdict in verdicts.items():
-        answers[n] = Answer(*_SAID[verdict][:4], *answers[n][4:])
+        said = _SAID[verdict]
+        answers[n] = Answer(said.status, said.code, said.field, said.detail, columns.ids[n], sources[n])
     if not batch.refused:
         return answers
-    every = batch.refused | dict(zip(batch.places, answers, strict=True))
+    every = batch.refused | dict(zip(columns.places, answers, strict=True))
     return [every[place] for place in range(len(every))]
-
-
-_new: Final = tuple.__new__  # a named tuple's own constructor takes three times as long
 
 
 class _Said(NamedTuple):

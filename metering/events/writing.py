@@ -8,7 +8,8 @@ are also unique by boot and number, and change what the reading after them count
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from django.db import connection, transaction
@@ -17,32 +18,36 @@ from psycopg.errors import UniqueViolation
 
 from marketplace.models import Organization
 from metering.events import sql
-from metering.events.binary import COLUMNS, binary_of
+from metering.events.binary import COLUMNS, HEADER, TRAILER, binary_of_batch
+from metering.events.columns import PART, Columns
 from metering.events.reading import Amount, Series
-from metering.events.sorting import Row
+from metering.events.seen import Whose
+from metering.events.sorting import Batch, Row
 from metering.models import UsageBatch
 
 _COPY: Final = f"COPY metering_usageevent ({', '.join(COLUMNS)}) FROM STDIN (FORMAT binary)"
 
 
 def store(
-    provider: Organization, rows: Sequence[Row], stored: UsageBatch, pools: Mapping[str, int], customers: Mapping[str, int]
-) -> dict[str, str]:
-    """Write the rows that are new. Answers what kept the others out, by key: a stored digest, seq_used or too_old."""
-    series = _series(provider, rows, pools, customers)
-    if any(row.event.amount.value is not None for row in rows):
-        return _staged(rows, stored, series)
-    try:
-        with transaction.atomic():
-            return _copied(rows, stored, series)
-    except UniqueViolation:
-        return _staged(rows, stored, series)
+    provider: Organization, batch: Batch, stored: UsageBatch, pools: Mapping[str, int], customers: Mapping[str, int]
+) -> dict[bytes, bytes | str]:
+    """Write what is new. Answers what kept the others out, by key: a stored digest, seq_used or too_old."""
+    numbers = numbers_of(provider, {of.series for of in set(batch.columns.whose)}, pools, customers)
+    if not batch.columns.readings:
+        with suppress(UniqueViolation), transaction.atomic():
+            return _copied(batch, stored, numbers)
+    others = staged([batch.row(n) for n in batch.first.values()], stored, numbers)
+    return {bytes.fromhex(key): other if other in _NO_DIGESTS else bytes.fromhex(other) for key, other in others.items()}
 
 
-def _series(
-    provider: Organization, rows: Sequence[Row], pools: Mapping[str, int], customers: Mapping[str, int]
+_NO_DIGESTS: Final = frozenset({"seq_used", "too_old"})
+
+
+def numbers_of(
+    provider: Organization, series: Iterable[Series], pools: Mapping[str, int], customers: Mapping[str, int]
 ) -> dict[Series, int]:
-    wanted = sorted({row.event.series for row in rows})
+    """The series' rows, made where they are new."""
+    wanted = sorted(series)
     source, pool, customer, meter, unit = zip(*wanted, strict=True)
     arguments: dict[str, Any] = {"provider": provider.pk, "source": list(source), "meter": list(meter), "unit": list(unit)}
     arguments |= {"pool": [pools[one] for one in pool], "customer": [customers[one] for one in customer]}
@@ -56,30 +61,41 @@ def _series(
     return {wanted[place - 1]: number for place, number in found}
 
 
-def _copied(rows: Sequence[Row], stored: UsageBatch, series: Mapping[Series, int]) -> dict[str, str]:
+def _copied(batch: Batch, stored: UsageBatch, numbers: Mapping[Series, int]) -> dict[bytes, bytes | str]:
     """Look up what is there, copy the rest. UniqueViolation when somebody else wrote one of them meanwhile."""
+    columns = batch.columns
     with connection.cursor() as cursor:
-        cursor.execute(sql.STORED, {"keys": f"{{{','.join([row.key for row in rows])}}}"})  # as one text: a list is dear to send
-        others: dict[str, str] = dict(cursor.fetchall())
-        for row in rows:
-            if row.old:
-                others.setdefault(row.key, "too_old")
-        new = [row for row in rows if row.key not in others]
-        if new:
-            with cursor.copy(_COPY) as copy:
-                copy.write(binary_of(new, series, stored.pk, stored.received_at))
-            _mark(cursor, new, series)
+        cursor.execute(sql.STORED, {"keys": f"{{{b''.join(batch.first).hex(',', 16)}}}"})  # as one text: a list is dear to send
+        others: dict[bytes, bytes | str] = {bytes(key): bytes(digest) for key, digest in cursor.fetchall()}
+        for n in batch.old.intersection(batch.first.values()):
+            others.setdefault(columns.keys[n], "too_old")
+        if new := [n for key, n in batch.first.items() if key not in others]:
+            _copy(cursor, columns, sorted(new, key=columns.keys.__getitem__), stored, numbers)
+            _mark(cursor, {(columns.whose[n], columns.ats[n][:13]) for n in new}, numbers)
     return others
 
 
-def _mark(cursor: CursorWrapper, rows: Sequence[Row], series: Mapping[Series, int]) -> None:
-    """Leave the rows' hours dirty."""
-    hours = {(event.series, event.at[:13]) for _, _, event, _ in rows}
-    columns: dict[str, Any] = {"series": [series[one] for one, _ in hours], "hours": [f"{hour}:00Z" for _, hour in hours]}
+def _copy(cursor: CursorWrapper, columns: Columns, new: Sequence[int], stored: UsageBatch, numbers: Mapping[Series, int]) -> None:
+    """In parts, because PostgreSQL writes one while the next is made.
+
+    Ordered by key, so that the index is written from left to right and two batches never wait for each other in a circle.
+    """
+    ends = {of: binary_of_batch(numbers[of.series], stored.pk, stored.received_at) for of in set(columns.whose)}
+    with cursor.copy(_COPY) as copy:
+        copy.write(HEADER)
+        for start in range(0, len(new), PART):
+            copy.write(columns.binary(new[start : start + PART], ends))
+        copy.write(TRAILER)
+
+
+def _mark(cursor: CursorWrapper, hours: Collection[tuple[Whose, str]], numbers: Mapping[Series, int]) -> None:
+    """Leave these hours dirty."""
+    columns: dict[str, Any] = {"series": [numbers[of.series] for of, _ in hours], "hours": [f"{hour}:00Z" for _, hour in hours]}
     cursor.execute(sql.DIRTY_HOURS, columns)
 
 
-def _staged(rows: Sequence[Row], stored: UsageBatch, series: Mapping[Series, int]) -> dict[str, str]:
+def staged(rows: Sequence[Row], stored: UsageBatch, series: Mapping[Series, int]) -> dict[str, str]:
+    """The same by way of the stage, whoever writes the same meanwhile; keys and digests in hex."""
     arguments: dict[str, Any] = {"batch": stored.pk, "now": stored.received_at}
     with connection.cursor() as cursor:
         cursor.execute(sql.STAGE)

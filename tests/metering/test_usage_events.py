@@ -20,13 +20,10 @@ from hypothesis import strategies as st
 from core.errors import Conflict
 from core.ids import uuid7
 from marketplace.models import Pool
-from metering.events import writing
-from metering.events.binary import binary_of
+from metering.events.columns import Columns
 from metering.events.deciding import accept_event, refuse_event
-from metering.events.names import digests_of, keys_of
 from metering.events.reading import Event, Refused, key_of, plain, read
 from metering.events.storing import take
-from metering.events.usual import read_all
 from metering.models import QuarantinedEvent, UsageBatch, UsageDirty, UsageEvent, UsageSeries
 from tests import builders as build
 from tests.builders_usage import an_event, sent
@@ -81,6 +78,18 @@ def test_within_a_batch_the_first_stands(pool: Pool) -> None:
     assert QuarantinedEvent.objects.get().document == other
 
 
+def test_what_postgresql_cannot_hold_of_a_contradiction_is_left_out(pool: Pool) -> None:
+    event = an_event(pool)
+    sent(pool, event)
+    deep: list[Any] = []
+    for _ in range(500):
+        deep = [deep]
+    other = event | {"data": event["data"] | {"quantity": "5"}}
+    again = event | {"data": event["data"] | {"quantity": "6"}}
+    assert statuses(pool, other | {"more": "a\x00"}, again | {"more": deep}) == [("conflict", "key_taken")] * 2
+    assert [kept.document for kept in QuarantinedEvent.objects.order_by("pk")] in ([other, again], [again, other])
+
+
 def test_providers_do_not_share_names(pool: Pool) -> None:
     mallorys = build.a_pool(build.mallory())
     event = an_event(pool)
@@ -109,6 +118,14 @@ def test_what_is_older_than_35_days_waits_for_an_operator(pool: Pool) -> None:
     for decide in (accept_event, refuse_event):
         with pytest.raises(Conflict, match="accepted already"):
             decide(kept.pk, build.olga().user)
+
+
+def test_an_old_payload_takes_nothing_from_the_young_one_before_it(pool: Pool) -> None:
+    young, other = an_event(pool), an_event(pool)
+    old = young | {"time": "2026-01-01T00:00:00Z"}
+    assert statuses(pool, other, young, old) == [("accepted", ""), ("accepted", ""), ("conflict", "key_taken")]
+    assert statuses(pool, old | {"id": "x"}, young | {"id": "x"}) == [("quarantined", "too_old"), ("conflict", "key_taken")]
+    assert statuses(pool, *[old | {"id": "y"}] * 2) == [("quarantined", "too_old")] * 2
 
 
 def test_of_two_old_payloads_one_can_be_accepted(pool: Pool) -> None:
@@ -174,45 +191,6 @@ def test_what_is_wrong_is_said_and_nothing_of_it_kept(pool: Pool, change: dict[s
     st.sampled_from(["specversion", "id", "source", "type", "time", "subject", "data", "pool", "unit", "value", "seq"]), c)))
 def test_whatever_is_sent_reading_never_raises(document: Any) -> None:
     assert isinstance(read(document), Event | Refused)
-
-
-ODD: Any = st.sampled_from(
-    [None, 1, True, 1.5, "", "a", "A b", "x" * 201, "a\x00", [], {}, {"a": "b"}, {"a": None}, {"a": 1}, ["a"], "1.0", "-1",
-     "007.500", "0.0", "1e3", "½", "\U0001f600", "019a0000-0000-7000-8000-000000000001"]
-)  # fmt: skip
-DATES = st.sampled_from(["2026-01-01", "2026-02-30", "2024-02-29", "2026-W01-1", "20260101", "1969-12-31", "0001-01-01"])
-CLOCKS = st.sampled_from(["00:00:00", "23:59:59", "23:59:60", "24:00:00", "000000.0", "12:00", "1\uff12:00:00"])
-FRACTIONS = st.sampled_from(["", ".0", ".5", ".500", ".123456", ".1234567", ".0000001", ".000000", ".", ",5"])
-ZONES = st.sampled_from(["", "Z", "z", "+00:00", "-00:00", "+14:00", "-05:30", "+00:00:30", "+24:00", "\n", "Z\n"])
-MOMENTS = st.tuples(DATES, st.sampled_from("Tt \n_"), CLOCKS, FRACTIONS, ZONES).map("".join)
-
-
-@settings(max_examples=300, deadline=None)
-@given(st.data())
-def test_a_batch_is_read_as_its_events_are_one_by_one(data: st.DataObject) -> None:
-    batch: list[Any] = [data.draw(ODD)] if data.draw(st.booleans()) else []
-    for _ in range(data.draw(st.integers(1, 4))):
-        event = an_event(time=data.draw(MOMENTS | st.datetimes(timezones=st.timezones()).map(datetime.isoformat)))
-        event |= data.draw(st.dictionaries(st.sampled_from([*event, "traceparent"]), ODD, max_size=1))
-        if isinstance(event["data"], dict):
-            members = ["pool", "quantity", "unit", "labels", "value", "boot_id", "seq", "gauge", "more"]
-            event["data"] = event["data"] | data.draw(st.dictionaries(st.sampled_from(members), ODD, max_size=2))
-        batch.append(event)
-    one_by_one = [read(event) for event in batch]
-    assert read_all(batch) == one_by_one
-    events = [event for event in one_by_one if isinstance(event, Event)]
-    assert keys_of(7, events) == [key_of(7, event.series.source, event.id) for event in events]
-    assert digests_of(events) == [event.digest() for event in events]
-
-
-def test_keys_and_digests_are_the_ones_that_are_stored() -> None:
-    """Events of years are compared by these: other digests would make conflicts of what was sent again."""
-    name, labels = "019a0000-0000-7000-8000-000000000001", {"b": "1", "a": "½"}
-    usual = an_event("P", id=name, time="2026-01-01T01:00:00.5+01:00", quantity="1.50", labels=labels)
-    sample = an_event("P", id="a", time="2026-01-01T00:00:00Z", gauge="2")
-    events = [event for event in read_all([usual, sample]) if isinstance(event, Event)]
-    assert keys_of(7, events) == ["019a000000009e6db6bcdc750b35a1e2", "25cb2707dded2b6b6a8c797be6b3985c"]
-    assert digests_of(events) == ["5cdc7dffd522dfb5409723c1272b43f0", "001821776d1380484914418e29490f46"]
 
 
 def test_sums_go_beyond_64_bits(pool: Pool) -> None:
@@ -322,15 +300,17 @@ def test_the_same_batch_sent_by_two_at_once_is_counted_once(pool: Pool) -> None:
 @pytest.mark.django_db(transaction=True)
 def test_an_event_that_another_commits_after_it_was_looked_up_is_its_duplicate(pool: Pool, monkeypatch: Any) -> None:
     mine, both, last = an_event(pool), an_event(pool), an_event(pool)
+    binary = Columns.binary
     sent(pool, an_event(pool))  # their series is known: a new one would make the other wait
+
     def another_first(*arguments: Any) -> bytes:
         monkeypatch.undo()
         other = threading.Thread(target=lambda: (sent(pool, both), connection.close()))
         other.start()
         other.join()
-        return binary_of(*arguments)
+        return binary(*arguments)
 
-    monkeypatch.setattr(writing, "binary_of", another_first)
+    monkeypatch.setattr(Columns, "binary", another_first)
     assert statuses(pool, mine, both, last) == [("accepted", ""), ("duplicate", ""), ("accepted", "")]
     assert UsageEvent.objects.count() == 4
 

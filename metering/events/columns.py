@@ -1,0 +1,206 @@
+"""The events of a batch as columns, a thousand at a time, so that what is made of them is still in the processor's cache. Pure.
+
+Where all events are usual - a quantity, and nothing wrong - they are read column by column, else one by one.
+Keys are those of `key_of` and digests those of `Event.digest`, as bytes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from hashlib import blake2b
+from itertools import compress, repeat
+from typing import Any, Final
+
+from metering.events.binary import VALUES, micros_of, start_of_row
+from metering.events.reading import EARLIEST, Event, Refused, is_uuid7, read
+from metering.events.seen import Common, Labels, Much, Whose
+
+PART: Final = 1_000
+FEW: Final = 16
+_UUID7: Final = r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
+_are_times: Final = re.compile(
+    r"(?:\d{4}-\d\d-\d\d[Tt](?:[01]\d|2[0-3]):\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)\n)*", re.ASCII
+).fullmatch
+_DIGITS: Final = bytes.maketrans(b"123456789", b"000000000")
+_AS_SPELLED: Final = frozenset({b"0000-00-00T00:00:00+00:00", b"0000-00-00T00:00:00.000000+00:00", b""})  # by `isoformat`
+_are_uuid7: Final = re.compile(f"(?:{_UUID7}\n)*").fullmatch
+_controls: Final = re.compile(r"[\x00-\x1f\x7f]").search
+_NOT_USUAL: Final = (TypeError, KeyError, AttributeError, ValueError, OverflowError)
+_BEGUN: Final = blake2b(digest_size=16)
+
+
+@dataclass(slots=True)
+class Columns:
+    """What can be stored of a batch, and `refused`: by place, why an event cannot be read.
+
+    places    where each stands among all that were sent
+    ats       when it happened, UTC, as text
+    readings  whether a counter's reading is among them
+    digests   of those that were asked for
+    """
+
+    places: list[int] = field(default_factory=list)
+    whose: list[Whose] = field(default_factory=list)
+    ids: list[str] = field(default_factory=list)
+    moments: list[datetime] = field(default_factory=list)
+    ats: list[str] = field(default_factory=list)
+    amounts: list[Much] = field(default_factory=list)
+    labels: list[Labels] = field(default_factory=list)
+    keys: list[bytes] = field(default_factory=list)
+    readings: bool = False
+    refused: dict[int, Refused] = field(default_factory=dict)
+    digests: dict[int, bytes] = field(default_factory=dict)
+
+    def keep(self, stays: Sequence[bool]) -> None:
+        """Only those, before digests are asked for."""
+        for name in ("places", "whose", "ids", "moments", "ats", "amounts", "labels", "keys"):
+            setattr(self, name, list(compress(getattr(self, name), stays)))
+
+    def digest(self, some: Iterable[int]) -> None:
+        """Make the digests of these."""
+        some = [n for n in some if n not in self.digests]
+        ats, whose, amounts, labels = self.ats, self.whose, self.amounts, self.labels
+        texts = [
+            f"{ats[n]}{(of := whose[n]).before}{(much := amounts[n]).quantity}{of.after}{labels[n].text}{much.after}".encode()
+            for n in some
+        ]
+        self.digests.update(zip(some, _hashes(repeat(_BEGUN), texts), strict=True))
+
+    def binary(self, some: Sequence[int], ends: Mapping[Whose, bytes]) -> bytes:
+        """These as rows of COPY; what is the same for all of a series `ends` them."""
+        self.digest(some)
+        ids, whose, moments, amounts, labels = self.ids, self.whose, self.moments, self.amounts, self.labels
+        keys, digests = self.keys, self.digests
+        return b"".join([
+            start_of_row(VALUES, 16, keys[n], 16, digests[n], 8, micros_of(moments[n]), len(name := ids[n].encode()))
+            + name + amounts[n].binary + labels[n].binary + ends[whose[n]]
+            for n in some
+        ])  # fmt: skip
+
+
+@dataclass(slots=True)
+class _Part:
+    """Columns of some events. `ordered` if all ids are UUIDv7."""
+
+    whose: list[Whose]
+    ids: list[str]
+    moments: list[datetime]
+    ats: list[str]
+    amounts: list[Much]
+    labels: list[Labels]
+    ordered: bool = False
+
+
+def columns_of(provider: int, documents: Sequence[Any]) -> Columns:
+    """Read a batch. Never raises for what an event says.
+
+    documents  parsed JSON, or `Refused` for what could not be parsed
+    """
+    columns, common = Columns(), Common(provider)
+    for start in range(0, len(documents), PART):
+        _read(columns, common, documents[start : start + PART], start)
+    return columns
+
+
+def _read(columns: Columns, common: Common, documents: Sequence[Any], start: int) -> None:
+    """All together if all are usual; else each half, until there are few."""
+    if part := _usual(common, documents):
+        _add(columns, part, range(start, start + len(documents)))
+    elif len(documents) > FEW:
+        middle = len(documents) // 2
+        _read(columns, common, documents[:middle], start)
+        _read(columns, common, documents[middle:], start + middle)
+    else:
+        _read_one_by_one(columns, common, documents, start)
+
+
+def _read_one_by_one(columns: Columns, common: Common, documents: Sequence[Any], start: int) -> None:
+    found = {place: one if isinstance(one, Refused) else read(one) for place, one in enumerate(documents, start)}
+    events = {place: event for place, event in found.items() if isinstance(event, Event)}
+    columns.refused |= {place: refused for place, refused in found.items() if isinstance(refused, Refused)}
+    columns.readings |= any(event.amount.value is not None for event in events.values())
+    if events:
+        _add(columns, _part_of(common, list(events.values())), list(events))
+
+
+def _part_of(common: Common, events: Sequence[Event]) -> _Part:
+    return _Part(
+        [common.whose[event.series] for event in events],
+        [event.id for event in events],
+        [event.time for event in events],
+        [event.at for event in events],
+        [common.much[event.amount] for event in events],
+        [common.labels[event.labels] for event in events],
+    )
+
+
+def _usual(common: Common, documents: Sequence[Any]) -> _Part | None:
+    """None if one of them is not usual."""
+    named, counted, labelled = common.named, common.counted, common.labelled
+    try:
+        datas = [document["data"] for document in documents]
+        if [document["specversion"] for document in documents].count("1.0") < len(datas) or max(map(len, datas)) > 4:
+            return None
+        whose = [
+            named[of["source"], data["pool"], of["subject"], of["type"], data["unit"]]
+            for of, data in zip(documents, datas, strict=True)
+        ]
+        amounts = [counted[data["quantity"]] for data in datas]
+        labels = [labelled[tuple(data["labels"].items()) if len(data) == 4 else ()] for data in datas]
+        times = [document["time"] for document in documents]
+        moments = list(map(datetime.fromisoformat, times))
+        ats = _ats(common.spelled, times, moments)
+        ids = [document["id"] for document in documents]
+        ordered = bool(_are_uuid7("\n".join([*ids, ""])))
+        return _Part(whose, ids, moments, ats, amounts, labels, ordered) if ats and (ordered or _are_ids(ids)) else None
+    except _NOT_USUAL:
+        return None
+
+
+def _ats(spelled: Any, times: list[str], moments: list[datetime]) -> list[str] | None:
+    """Each as `isoformat` spells it in UTC. None if one is no time since 1970 with a zone."""
+    text = "\n".join([*times, ""])
+    if min(moments) < EARLIEST:
+        return None
+    in_utc = text.count("+00:00\n") == len(times) and ".000000" not in text and "T24:" not in text
+    if in_utc and _AS_SPELLED.issuperset(text.encode().translate(_DIGITS).split(b"\n")):
+        return text.replace("T", " ").split("\n")[:-1]
+    if not _are_times(text):
+        return None
+    return [
+        f"{time[:10]} {time[11:19]}{spelled[time[19:]]}" if at.tzinfo is UTC else at.astimezone(UTC).isoformat(" ")
+        for time, at in zip(times, moments, strict=True)
+    ]
+
+
+def _are_ids(ids: list[str]) -> bool:
+    return "" not in ids and max(map(len, ids)) <= 200 and not _controls("".join(ids))
+
+
+def _add(columns: Columns, part: _Part, places: Sequence[int]) -> None:
+    columns.places += places
+    columns.keys += _keys(part)
+    for name in ("whose", "ids", "moments", "ats", "amounts", "labels"):
+        getattr(columns, name).extend(getattr(part, name))
+
+
+def _keys(part: _Part) -> list[bytes]:
+    hashes = _hashes([whose.begun for whose in part.whose], [name.encode() for name in part.ids])
+    if part.ordered:
+        stamps = bytes.fromhex("".join(part.ids).replace("-", ""))
+        return [stamps[start : start + 6] + key[:10] for start, key in zip(range(0, len(stamps), 16), hashes, strict=True)]
+    return [
+        bytes.fromhex(name[:8] + name[9:13]) + key[:10] if is_uuid7(name) else key
+        for name, key in zip(part.ids, hashes, strict=True)
+    ]
+
+
+def _hashes(begun: Iterable[Any], texts: Sequence[bytes]) -> list[bytes]:
+    """A copy of a hash that is begun costs less than a new one."""
+    hashes = [one.copy() for one, _ in zip(begun, texts, strict=False)]
+    for hash_, text in zip(hashes, texts, strict=True):
+        hash_.update(text)
+    return [hash_.digest() for hash_ in hashes]
