@@ -143,13 +143,30 @@ def rated(columns: str) -> str:
 # What a delivered task costs its user so far: three statements, each of which PostgreSQL may share among its workers. What one has
 # found goes to the next as JSON.
 _LIKELY: Final = "delivered"  # a running task is counted as if it came to this
-_USER_WORKS: Final = ", ".join(f"'{work}'" for work in _WORKS if VERDICTS[work, _LIKELY].payer == "user")
-_FEE_WORKS: Final = ", ".join(f"'{work}'" for work in _WORKS if VERDICTS[work, _LIKELY].fee)
 
-# Open tasks with usage that is not counted yet, the first of it, and whether a customer has prices of its own.
+
+def _of_works(works: Iterable[str]) -> str:
+    """Whether a record's work is one of these: a comparison or two where the whole CASE takes one for each outcome."""
+    outcomes = _quoted(outcome for outcome, work in WORK_OF_OUTCOME.items() if work in works)
+    reasons = _quoted(work for work in works if work != "valid")
+    by_reason = f"usage.outcome NOT IN ({_quoted(WORK_OF_OUTCOME)}) AND usage.reason_class IN ({reasons})"
+    return f"(usage.outcome IN ({outcomes}) OR {by_reason})" if reasons else f"usage.outcome IN ({outcomes})"
+
+
+def _quoted(names: Iterable[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names)
+
+
+_BY_USER: Final = _of_works([work for work in _WORKS if VERDICTS[work, _LIKELY].payer == "user"])
+_FEE_WORKS: Final = _of_works([work for work in _WORKS if VERDICTS[work, _LIKELY].fee])
+_WITH_UNIT_FEE: Final = f"{_FEE_WORKS} AND usage.stage = 0 AND usage.outcome = 'valid'"
+
+# Open tasks with usage that is not counted yet, their ids, the first of it, whether a customer has prices of its own, and the
+# currency that all have in common if from the first record on nothing is counted yet.
 OPEN: Final = f"""
-SELECT jsonb_agg(to_jsonb(open))::text, min(first),
-       EXISTS (SELECT FROM marketplace_offer WHERE customer_id = ANY(array_agg(organization_id)))
+SELECT jsonb_agg(to_jsonb(open))::text, array_agg(task_id), min(first),
+       EXISTS (SELECT FROM marketplace_offer WHERE customer_id = ANY(array_agg(organization_id))),
+       CASE WHEN max(counted_to) < min(first) AND min(coalesce(currency, '')) = max(currency) THEN max(currency) END
   FROM (SELECT task.id AS task_id, task.organization_id, task.priced_at, task.kind = 'test' AS is_test,
                task.terms ->> 'currency' AS currency, coalesce(so_far.usage_id, 0) AS counted_to, fresh.id AS first,
                least(round((task.terms ->> 'fee_per_unit')::numeric * 1000000), {CEILING_MICROS})::bigint AS fee
@@ -189,6 +206,11 @@ SELECT coalesce(jsonb_agg(to_jsonb(price)), '[]')::text FROM ({PRICES}) price
 """
 
 
+_FOUND: Final = f"""price AS NOT MATERIALIZED (
+  SELECT * FROM jsonb_to_recordset(%(prices)s::jsonb) AS price ({_PRICE_COLUMNS})
+)"""
+
+
 @cache
 def open_sums(own: bool, meters: frozenset[str]) -> str:
     """Task, last record, micros. Only the meters are looked at that have a price anywhere.
@@ -196,14 +218,30 @@ def open_sums(own: bool, meters: frozenset[str]) -> str:
     A record that came since the prices were looked up may have an offer that is not among them: its task waits.
     """
     records, offer = _fresh(own)
-    return f"""{_BILL}, price AS NOT MATERIALIZED (
-  SELECT * FROM jsonb_to_recordset(%(prices)s::jsonb) AS price ({_PRICE_COLUMNS})
-)
+    return f"""{_BILL}, {_FOUND}
 SELECT bill.task_id, max(usage.id), coalesce(sum(
          CASE WHEN price.is_priced AND price.currency = bill.currency THEN {_resource(meters, _RESULTS)} ELSE 0 END
-         + CASE WHEN fee > 0 AND {_WORK} IN ({_FEE_WORKS}) AND usage.stage = 0 AND usage.outcome = 'valid' THEN fee ELSE 0 END)
-       FILTER (WHERE {_WORK} IN ({_USER_WORKS}) AND NOT is_test), 0)::bigint
+         + CASE WHEN fee > 0 AND {_WITH_UNIT_FEE} THEN fee ELSE 0 END)
+       FILTER (WHERE {_BY_USER} AND NOT is_test), 0)::bigint
 {records} LEFT JOIN price ON price.offer_id = {offer}
  WHERE {_WINDOW}
  GROUP BY bill.task_id HAVING bool_and(price.offer_id IS NOT NULL OR {offer} IS NULL)
+"""
+
+
+@cache
+def open_groups(meters: frozenset[str]) -> str:
+    """The same, at half the price, for tasks of one currency, all prices in it, none a customer's own, nothing counted yet.
+
+    No record needs to know its task then: they are added up by it, and the few sums are joined with their tasks.
+    """
+    return f"""{_BILL}, {_FOUND}, summed AS (
+  SELECT usage.task_id, max(usage.id) AS last, sum({_resource(meters, _RESULTS)}) FILTER (WHERE {_BY_USER}) AS micros,
+         count(*) FILTER (WHERE {_WITH_UNIT_FEE}) AS fees
+    FROM metering_usagerecord usage LEFT JOIN price ON price.offer_id = usage.offer_id
+   WHERE {_WINDOW} AND usage.task_id = ANY(%(ids)s::uuid[])
+   GROUP BY usage.task_id HAVING bool_and(price.offer_id IS NOT NULL OR usage.offer_id IS NULL)
+)
+SELECT task_id, last, CASE WHEN is_test THEN 0 ELSE coalesce(micros, 0) + fees::numeric * coalesce(fee, 0) END::bigint
+  FROM summed JOIN bill USING (task_id)
 """

@@ -17,7 +17,7 @@ from django.conf import settings
 from django.db import DatabaseError, connection, transaction
 
 from billing.models import Account, CostSoFar
-from billing.rating_sql import COUNTED, OPEN, open_prices, open_sums
+from billing.rating_sql import COUNTED, OPEN, open_groups, open_prices, open_sums
 from billing.sql import CHARGE, COUNT_SO_FAR, FEES, LOCK, LOCK_ALLOWANCES, PUSH_SO_FAR, READY, SETTLE
 from marketplace.models import Task
 from marketplace.services.credit import resolve_holds
@@ -211,14 +211,16 @@ def refresh_costs() -> int:
 def _count_so_far(cursor: Any) -> None:
     """Add usage that is not counted yet, at most WINDOW numbers of it, to what its tasks cost so far."""
     cursor.execute(OPEN)
-    tasks, first, own = cursor.fetchone()
+    tasks, ids, first, own, currency = cursor.fetchone()
     if tasks is None:
         return
-    fresh = {"tasks": tasks, "first": first, "last": first + WINDOW - 1}
+    fresh = {"tasks": tasks, "ids": ids, "first": first, "last": first + WINDOW - 1}
     cursor.execute(open_prices(own), fresh)
-    [(prices,)] = cursor.fetchall()
-    meters = frozenset(meter for price in json.loads(prices) for meter in COUNTED if price[meter])
-    cursor.execute(open_sums(own, meters), fresh | {"prices": prices})
+    [(text,)] = cursor.fetchall()
+    prices = json.loads(text)
+    meters = frozenset(meter for price in prices for meter in COUNTED if price[meter])
+    alike = currency and not own and all(price["currency"] == currency for price in prices)
+    cursor.execute(open_groups(meters) if alike else open_sums(own, meters), fresh | {"prices": text})
     if rows := cursor.fetchall():
         cursor.execute(COUNT_SO_FAR, [list(column) for column in zip(*rows, strict=True)])
 

@@ -189,6 +189,29 @@ def test_usage_that_comes_while_prices_are_looked_up_is_counted_in_the_next_roun
     assert CostSoFar.objects.get().task_id == task.pk
 
 
+def test_what_is_counted_is_not_counted_again_when_older_usage_of_another_task_comes_late(market: Market) -> None:
+    fields = {"state": "running", "terms": {"fee_per_unit": "0.5"}, "units": 3}
+    late, task = (task_with_usage(market, **fields) for _ in range(2))
+    refresh_costs()
+    [once] = CostSoFar.objects.filter(task=task).values_list("micros", flat=True)
+    CostSoFar.objects.filter(task=late).delete()  # as if its record had been committed only now
+    make_usage(market, task, make_attempt(market, task, make_need()))
+    refresh_costs()
+    assert dict(CostSoFar.objects.values_list("task_id", "micros")) == {late.pk: once, task.pk: 2 * once}
+
+
+def test_running_tasks_are_counted_apart_and_a_test_costs_nothing(market: Market) -> None:
+    fields = {"state": "running", "units": 3}
+    plain = task_with_usage(market, **fields)
+    with_fee = task_with_usage(market, attempts=2, terms={"fee_per_unit": "0.5"}, **fields)
+    test = task_with_usage(market, kind="test", **fields)
+    Task.objects.filter(pk=plain.pk).update(terms=with_fee.terms | {"fee_per_unit": "0"})
+    refresh_costs()
+    have = dict(CostSoFar.objects.values_list("task_id", "micros"))
+    assert have == {plain.pk: have[plain.pk], with_fee.pk: 2 * (have[plain.pk] + 500_000), test.pk: 0}
+    assert have[plain.pk] > 0
+
+
 def test_the_jobs_charge_and_forget_the_cost_so_far(market: Market) -> None:
     task = task_with_usage(market, state="running")
     refresh_costs()

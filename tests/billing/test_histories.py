@@ -172,12 +172,15 @@ def _the_ledger_is_right() -> None:
 
 
 @hypothesis_settings(max_examples=25, deadline=None, phases=PHASES, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(price_lists=offers, rows=records, more=records, fee=prices, cap=st.one_of(st.none(), caps))
+@given(price_lists=offers, rows=records, more=records, fee=prices, cap=st.one_of(st.none(), caps), alike=st.booleans())
 def test_the_cost_so_far_is_what_delivery_would_cost(
-    market: Market, price_lists: list[Any], rows: list[Any], more: list[Any], fee: str, cap: str | None
+    market: Market, price_lists: list[Any], rows: list[Any], more: list[Any], fee: str, cap: str | None, alike: bool
 ) -> None:
     fields = {"state": "running", "max_price": cap, "terms": {"fee_per_unit": fee, "fee_per_task": "0"}}
-    ids = [make_offer(make_pool(market.bob), basis, rates, currency).pk for basis, rates, currency in price_lists]
+    ids = [
+        make_offer(make_pool(market.bob), basis, rates, "CNY" if alike else currency).pk
+        for basis, rates, currency in price_lists
+    ]
     offer = make_offer(make_pool(market.bob), rates={"core_second": "0.07", "gb_moved": "0.003"})
     task = _write(market, fields, rows, ids)
     refresh_costs()
