@@ -25,7 +25,9 @@ def checked(examples: int, **given_by: Any) -> Callable[[Callable[..., None]], N
                 body(**values)
                 transaction.set_rollback(True)
 
-        limits: Any = settings(max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+        limits: Any = settings(
+            max_examples=examples, deadline=None, database=None, phases=PHASES, suppress_health_check=list(HealthCheck)
+        )
         limits(given(**given_by)(one))()
 
     return run
