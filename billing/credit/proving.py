@@ -55,6 +55,25 @@ SELECT 'grants/' || organization_id || '/' || currency || '/' || sums.name, orga
                             ('legs', coalesce(kept.stands, 0), coalesce(posted.micros, 0))) AS sums (name, stands, counted)
  WHERE sums.stands <> sums.counted
 """
+# What is kept back of payouts that are paid, less what was released of it, is what the account of the reserve holds.
+_RESERVES: Final = """
+WITH kept AS (
+  SELECT withheld.organization_id, withheld.currency, sum(withheld.amount_micros::numeric - coalesce(freed.micros, 0)) AS micros
+    FROM billing_withholding withheld
+    JOIN billing_payout payout ON payout.id = withheld.payout_id AND payout.state = 'paid'
+    LEFT JOIN (SELECT withholding_id, sum(amount_micros::numeric) AS micros FROM billing_reserverelease GROUP BY 1) freed
+      ON freed.withholding_id = withheld.id
+   GROUP BY 1, 2
+), posted AS (
+  SELECT account.organization_id, account.currency, sum(leg.credit_micros::numeric - leg.debit_micros) AS micros
+    FROM billing_account account JOIN billing_leg leg ON leg.account_id = account.id
+   WHERE account.kind = 'provider_reserve' GROUP BY 1, 2
+)
+SELECT 'reserve/' || organization_id || '/' || currency || '/legs', organization_id, coalesce(kept.micros, 0),
+       coalesce(posted.micros, 0)
+  FROM kept FULL JOIN posted USING (organization_id, currency)
+ WHERE coalesce(kept.micros, 0) <> coalesce(posted.micros, 0)
+"""
 _BUDGETS: Final = """
 SELECT 'budget/' || budget.id || '/' || sums.name, budget.organization_id, sums.stands, sums.counted
   FROM marketplace_budget budget
@@ -80,7 +99,7 @@ SELECT 'budget/' || budget.id || '/' || sums.name, budget.organization_id, sums.
 
 
 def prove_credit() -> int:
-    """Count allowances, budgets and grants again. Returns how many sums are not what their facts add up to.
+    """Count allowances, budgets, grants and reserves again. Returns how many sums are not what their facts add up to.
 
     The same difference raises one alarm, however often it is found.
     """
@@ -88,7 +107,7 @@ def prove_credit() -> int:
     with connection.cursor() as cursor:
         cursor.execute(_ALLOWANCES, {})
         found = cursor.fetchall()
-        for statement in (_BUDGETS, _GRANTS):
+        for statement in (_BUDGETS, _GRANTS, _RESERVES):
             cursor.execute(statement, {})
             found += cursor.fetchall()
     alarms = [CreditAlarm(what=what, organization_id=o, stands=s, counted=c, raised_at=now) for what, o, s, c in found]

@@ -13,13 +13,15 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from billing.credit.proving import prove_credit
+from billing.invoices.posting import post
 from billing.models import Payout, PayoutLine, ReserveRelease, ReserveTerms, Withholding
 from billing.queries import is_balanced, trial_balance
 from billing.settlement.payouts import approve, cancel, gather
 from billing.settlement.reserves import Terms, agree_terms, balances_of, reserves_of
 from billing.settlement.sending import send_payouts
 from core.errors import Conflict, Invalid
-from marketplace.models import Organization, User
+from marketplace.models import CreditAlarm, Organization, User
 from tests import builders as build
 from tests.billing.test_dispute_races import together
 from tests.builders_billing import Market, make_market
@@ -69,6 +71,7 @@ def proved(payee: Organization) -> int:
     rows = sum(one.left for one in reserves_of(payee).filter(state="held"))  # type: ignore[attr-defined]
     assert -balance("provider_reserve", payee) == rows
     assert is_balanced(trial_balance())
+    assert prove_credit() == 0
     return rows
 
 
@@ -171,6 +174,16 @@ def test_terms_are_agreed_once_for_what_comes_and_leave_something(market: Market
     for wrong in (Terms(9001, 1), Terms(-1, 1), Terms(2**40, 1), Terms(1, -1), Terms(1, 3651), Terms(1, 1, MARCH - DAY)):
         with pytest.raises(Invalid):
             agree_terms(market.carol, wrong, olga, MARCH)
+
+
+def test_the_nightly_proof_finds_a_reserve_that_the_ledger_does_not_hold(market: Market) -> None:
+    due(market, 100 * UNIT)
+    pay_out()
+    post("a lie", "reserve", LATER, "CNY", [("provider_reserve", market.bob.pk, UNIT), ("platform_cash", None, -UNIT)])
+    assert prove_credit() == 1
+    alarm = CreditAlarm.objects.get()
+    assert alarm.organization == market.bob
+    assert (int(alarm.stands), int(alarm.counted)) == (10 * UNIT, 9 * UNIT)
 
 
 def test_one_who_only_publishes_has_a_reserve_too(market: Market) -> None:
