@@ -114,7 +114,7 @@ def _attempts(task: Task, start: datetime) -> None:
 
 def _equipped(pool: Pool, start: datetime) -> tuple[Pool, Agent, Offer]:
     """A pool with the machine and the price that it had then: today's price, until today's offer began."""
-    today = Offer.objects.filter(pool=pool).order_by("valid").prefetch_related("rates")[0]
+    today = Offer.objects.filter(pool=pool, origin=None).order_by("valid").prefetch_related("rates")[0]
     valid = DateTimeTZRange(start, today.valid.lower)
     offer = Offer.objects.create(pool=pool, basis=today.basis, currency=today.currency, valid=valid)
     Rate.objects.bulk_create(Rate(offer=offer, meter=rate.meter, unit_price=rate.unit_price) for rate in today.rates.all())

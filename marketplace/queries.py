@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from collections.abc import Collection
+from typing import Any, TypeVar
 
 from django.db import models
-from django.db.models import Prefetch, Q, QuerySet
+from django.db.models import Exists, OuterRef, Prefetch, Q, QuerySet
 from django.utils import timezone
 
 from marketplace.auth import Caller
-from marketplace.models import Agent, ApiKey, Artifact, Membership, Offer, Organization, Pool
+from marketplace.dynamic import MEMBERS, MODEL
+from marketplace.models import Agent, ApiKey, Artifact, Membership, Offer, Organization, Pool, Rate
 
 M = TypeVar("M", bound=models.Model)
 
@@ -68,6 +70,28 @@ def with_offers_now(pools: QuerySet[Pool]) -> QuerySet[Pool]:
     """Loads the offer valid now, if any, as the list `offers_now`."""
     offers = Offer.objects.filter(origin=None, valid__contains=timezone.now(), customer=None).prefetch_related("rates")
     return pools.prefetch_related(Prefetch("offers", queryset=offers, to_attr="offers_now"))
+
+
+def dynamic_prices(pools: Collection[str], customer: str) -> dict[str, dict[str, dict[str, Any]]]:
+    """Of these pools (identifiers): their dynamic rates now, {pool: {meter: {multiplier, floor, ceiling, last, at}}}.
+
+    `last` is what the last round that placed something there made of it, at `at`; None where there was none. Pools where the
+    customer (a short name) has its own prices are left out. One statement where no rate is dynamic, else two.
+    """
+    now = timezone.now()
+    own = Offer.objects.filter(pool=OuterRef("offer__pool"), customer__slug=customer, valid__contains=now)
+    listed = Rate.objects.filter(of_round=False, offer__pool__identifier__in=list(pools), offer__origin=None, offer__customer=None)
+    listed = listed.filter(offer__valid__contains=now, offer__per_period=False, document__model=MODEL).exclude(Exists(own))
+    rates = list(listed.order_by("meter").values_list("offer__pool__identifier", "offer", "meter", "document"))
+    frozen = Offer.objects.filter(origin__in={offer for _, offer, _, _ in rates}).order_by("origin", "-round").distinct("origin")
+    markets = dict(frozen.values_list("origin", "market")) if rates else {}
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for pool, offer, meter, document in rates:
+        market: Any = markets.get(offer)
+        last = {"last": market and market["rates"][meter]["price"], "at": market and market["at"]}
+        bounds: Any = document
+        found.setdefault(pool, {})[meter] = {name: bounds[name] for name in MEMBERS} | last
+    return found
 
 
 def offers_of(pool: Pool) -> QuerySet[Offer]:

@@ -26,10 +26,13 @@ def machines(pool: Pool) -> str:
 
 
 def prices(offer: dict[str, Any] | None) -> str:
-    """0.0001/core second, 0.8/gb moved CNY."""
+    """0.0001/core second, 0.8/gb moved CNY; what follows the market from its floor to its ceiling."""
     if not offer:
         return "-"
-    each = (f"{money(price, '').strip()}/{meter.replace('_', ' ')}" for meter, price in offer["rates"].items())
+    rates = offer.get("documents", {})
+    floors = {meter: f"{money(rate['floor'], '').strip()} to " for meter, rate in rates.items() if rate.get("model") == "dynamic"}
+    priced = offer["rates"].items()
+    each = (f"{floors.get(meter, '')}{money(price, '').strip()}/{meter.replace('_', ' ')}" for meter, price in priced)
     return f"{', '.join(each)} {offer.get('currency', 'CNY')}"
 
 

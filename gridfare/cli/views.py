@@ -204,13 +204,26 @@ def quote_view(quote: Quote) -> Group:
         parts.append(Text("no pool can run this", "red"))
     options: dict[str, Any] = dict(quote)
     objectives = ("cheapest", "fastest", "greenest", "balanced", "own")
-    rows = [(name, *_option_cells(option)) for name in objectives if (option := options.get(name))]
+    given = {name: option for name in objectives if (option := options.get(name))}
+    rows = [(name, *_option_cells(option)) for name, option in given.items()]
     if rows:
         columns = ["objective", "price", "time", "9 of 10", "g CO2", "pools"]
         parts.append(table(columns, rows, right=columns[1:5]))
+    parts.extend(Text(line, "bright_black") for line in _following(given.values()))
     if quote["excluded"]:
         parts.append(_left_out(quote["excluded"]))
     return Group(*parts)
+
+
+def _following(options: Iterable[dict[str, Any]]) -> list[str]:
+    """A line for each rate that follows the market; the prices above count its ceiling."""
+    pools = {pool["pool"]: pool.get("dynamic", {}) for option in options for pool in option["pools"]}
+    return [
+        clean(f"{pool}: {meter.replace('_', ' ')} follows the market, {rate['floor']} to {rate['ceiling']}")
+        + (f", last {clean(rate['last'])}" if rate["last"] else "")
+        for pool, rates in sorted(pools.items())
+        for meter, rate in rates.items()
+    ]
 
 
 def _option_cells(option: dict[str, Any]) -> tuple[str, str, str, str, str]:

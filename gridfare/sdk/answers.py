@@ -60,6 +60,7 @@ class QuotePool(TypedDict):
     pool: str
     region: str
     units: int
+    dynamic: NotRequired[dict[str, dict[str, Any]]]
 
 
 class QuoteOption(TypedDict):

@@ -124,7 +124,8 @@ class ProviderCalls(Calls):
         """A price list from `valid_from` (default: now) on. `rates` = {meter: price}, for example core_second.
 
         A rate may be an object with tiers, packages or bounds; `rules` has peak, cap, quantum_s, minimum_s: such lists are
-        charged when the month is over. `customer` makes it the own price of an organization.
+        charged when the month is over. {"model": "dynamic", "floor": "0.0001", "ceiling": "0.002", "multiplier": "1"} follows
+        the market, task by task. `customer` makes it the own price of an organization.
         """
         prices = {meter: dict(price) if isinstance(price, Mapping) else str(price) for meter, price in rates.items()}
         optional = {"rules": rules, "customer": customer, "currency": currency, "valid_from": valid_from, "valid_to": valid_to}

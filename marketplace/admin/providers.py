@@ -180,9 +180,9 @@ class JoinTokenPage(Page):
 
 @admin.register(Offer)
 class OfferPage(Page):
-    columns = ("id", "pool", "basis", "prices", "currency", "valid", "used", "created_at")
+    columns = ("id", "pool", "basis", "prices", "currency", "valid", "used", "round", "created_at")
     chain = ("pool",)
-    list_filter = ("basis", "used", exact("pool__identifier"))
+    list_filter = ("basis", "used", ("round", admin.EmptyFieldListFilter), exact("pool__identifier"), exact("origin"))
     search_fields = ("pool__identifier", "=pk")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
@@ -228,7 +228,7 @@ def maintenance(pool: Pool) -> Panel | None:
 
 @panel(Pool)
 def offers(pool: Pool) -> Panel | None:
-    rows = pool.offers.prefetch_related("rates").order_by("-valid")[:SHOWN]
+    rows = pool.offers.filter(origin=None).prefetch_related("rates").order_by("-valid")[:SHOWN]
     lines = ((to(Offer, o.pk), o.basis, prices_of(o), when(o.valid.lower), when(o.valid.upper), o.used) for o in rows)
     more = link(list_url(Offer, pool=pool.identifier), "all offers")
     return table("Offers", ("offer", "basis", "prices", "from", "to", "used"), lines, more=more)

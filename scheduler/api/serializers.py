@@ -189,7 +189,9 @@ class QuoteOptionOut(serializers.Serializer[Any]):
     seconds_p90 = serializers.FloatField(help_text="that nine of ten do not exceed")
     start_s = serializers.FloatField(help_text="until the first unit starts")
     carbon_g = serializers.FloatField(help_text="grams of CO2, estimated")
-    pools = serializers.ListField(child=serializers.DictField())
+    pools = serializers.ListField(
+        child=serializers.DictField(), help_text="pool, region, units; dynamic, by meter, where the price follows the market"
+    )
 
 
 class QuoteOut(serializers.Serializer[Any]):

@@ -10,6 +10,7 @@ from typing import Any, Final
 from django.utils import timezone
 
 from core.errors import Invalid
+from marketplace.queries import dynamic_prices
 from marketplace.stages import stages_of
 from scheduler.matching import ClassState, Snapshot, fitting
 from scheduler.matching.estimates import Estimate, estimate
@@ -41,6 +42,7 @@ def quote_task(asker: Asker, request: Request) -> Quote:
     pools, excluded = fitting(classes[0], snapshot)
     names = [*OBJECTIVES, *([OWN] if draft.task.constraints.get("weights") else [])]
     options = {name: _option(draft, name, snapshot) for name in names}
+    _add_market(options, asker.organization.slug)
     tflop = Decimal(str(draft.task.plan["tflop"])) * draft.task.plan["units"]
     return Quote(draft.task.plan["units"], str(tflop), len(pools), dict(excluded), options)
 
@@ -72,6 +74,15 @@ def _option(draft: Draft, objective: str, snapshot: Snapshot) -> dict[str, Any] 
         "carbon_g": round(sum(part.carbon_g for part in known), 3),
         "pools": [{"pool": pool, "region": region, "units": units} for pool, region, units in known[0].pools],
     }
+
+
+def _add_market(options: dict[str, dict[str, Any] | None], customer: str) -> None:
+    """Says of pools whose price follows the market between which bounds, and what its last round made of it."""
+    pools = [pool for option in options.values() if option for pool in option["pools"]]
+    dynamic = dynamic_prices({pool["pool"] for pool in pools}, customer)
+    for pool in pools:
+        if pool["pool"] in dynamic:
+            pool["dynamic"] = dynamic[pool["pool"]]
 
 
 def refuse_late(draft: Draft) -> None:

@@ -13,11 +13,15 @@ from typing import Any
 import pytest
 from django.db import DatabaseError, connection, transaction
 from django.db.models import F
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from rich.console import Console
 
+from billing.correcting import correct_usage
 from billing.models import Charge
 from billing.services import charge_tasks, refresh_costs
+from gridfare.cli.views import quote_view
 from gridfare.evidence import _lines as check_lines
 from marketplace.dynamic import Signal, parse, price_of
 from marketplace.models import Offer, Pool, Task
@@ -232,6 +236,56 @@ def test_a_changed_round_price_is_found_without_the_platform(pool: Pool) -> None
         told = copy.deepcopy(proof)
         told["price"]["market"]["rates"]["core_second"][member] = "0.0099"
         assert list(check_lines(told, Decimal(told["amount"])))
+
+
+def test_a_quote_counts_the_ceiling_and_tells_the_bounds_and_the_last_price(pool: Pool) -> None:
+    version, alice = a_version(demand={"tflop": "0.125"}), build.client_of(build.alice())
+    body = {"capability": f"{version.capability.organization.slug}/{version.capability.name}", "inputs": {"count": 10}}
+    option = alice.post("/api/v1/quotes", body).json()["cheapest"]
+    (told,) = option["pools"]
+    bounds = {name: DYNAMIC[name] for name in ("multiplier", "floor", "ceiling")}
+    assert told["dynamic"] == {"core_second": bounds | {"last": None, "at": None}}
+    fees = 10 * Decimal(a_task(build.alice(), version=version, inputs={"count": 10}).terms["fee_per_unit"])
+    assert Decimal(option["price"]) == 10 * Decimal("2.5") * Decimal("0.01") + fees  # 2.5 s each
+    run_round()
+    quote = alice.post("/api/v1/quotes", body).json()
+    ((_, last),) = [(one.pk, price(one)) for one in frozen_of(pool)]
+    told = quote["cheapest"]["pools"][0]["dynamic"]["core_second"]
+    assert (Decimal(told["last"]), told["at"]) == (last, Round.objects.get().at.isoformat())
+    shown = io.StringIO()
+    Console(width=200, file=shown).print(quote_view(quote))
+    assert f"core second follows the market, 0.000001 to 0.01, last {told['last']}" in shown.getvalue()
+
+
+def test_people_see_the_bounds_on_the_market_and_the_round_on_a_charge(pool: Pool) -> None:
+    task, agent = a_crowd(10), FakeAgent.of(pool)
+    run_round()
+    agent.beat(want=10)
+    ran_for(10, agent)
+    to_the_end(task, agent)
+    person = Client()
+    person.force_login(build.alice().user)
+    assert "core second follows the market from" in person.get("/market/").content.decode()
+    charge = Charge.objects.filter(task=task).earliest("pk")
+    page = person.get(f"/charges/{charge.pk}/").content.decode()
+    assert f"round no. {frozen_of(pool)[0].round}" in page
+
+
+def test_a_corrected_record_is_rated_by_the_same_rounds_price(pool: Pool) -> None:
+    task, agent = a_crowd(10), FakeAgent.of(pool)
+    run_round()
+    agent.beat(want=10)
+    ran_for(10, agent)
+    to_the_end(task, agent)
+    charge = Charge.objects.filter(task=task).earliest("pk")
+    correct_usage(charge.usage_id, {"core_ms": 4000})  # type: ignore[arg-type]
+    delta = Charge.objects.get(kind="delta")
+    unit = price(frozen_of(pool)[0])
+    assert delta.amount_micros == round_half_up(4 * unit) - round_half_up(10 * unit)
+
+
+def round_half_up(amount: Decimal) -> int:
+    return int(amount * 10**6 + Decimal("0.5"))
 
 
 @pytest.mark.parametrize(
