@@ -19,6 +19,7 @@ from billing.models import Account, Charge, CostSoFar, JournalEntry, Leg
 from billing.periods import admin as _periods  # noqa: F401
 from billing.pricing import VERDICTS
 from billing.settlement import admin as _settlement  # noqa: F401  registers its pages
+from billing.sla import admin as _sla  # noqa: F401  registers its pages
 from core.admin import Page, Panel, badge, exact, limited, link, money, one_of, panel, to, when
 from core.admin.cells import list_url
 from core.admin.panels import SHOWN, table

@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from django.db import connection, transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from billing.models import Charge, JournalEntry
@@ -78,8 +79,8 @@ def correct_usage(number: int, changes: dict[str, int]) -> UsageRecord:
         task = Task.objects.select_for_update().get(pk=base.task_id)
         if task.settled_at is None:
             raise Conflict("task_not_settled", "the task is not charged yet: correct it afterwards")
-        if Charge.objects.filter(task=task, kind="refund", usage__attempt=base.attempt_id).exists():
-            raise Conflict("usage_refunded", "a dispute about this attempt was decided: nothing of it is charged anew")
+        if Charge.objects.filter(Q(kind="refund", usage__attempt=base.attempt_id) | Q(kind="sla"), task=task).exists():
+            raise Conflict("usage_refunded", "a part of it was given back, after a dispute or for its service level")
         made = revise(base, changes)
         charge_corrections([made.pk])
     return made

@@ -22,6 +22,7 @@ from billing.ledger.sealing import rebuild_balances, seal_all
 from billing.periods.runs import preview_open_month
 from billing.services import charge_task, charge_tasks, refresh_costs, unsettled_tasks
 from billing.settlement.sending import send_payouts
+from billing.sla.measuring import measure_days
 from core.wake import awake, wake
 from marketplace.services.credit import push_limits
 
@@ -99,6 +100,12 @@ def export_job() -> None:
 def disputes_job() -> None:
     """Every hour: decide for the customer what nobody answered in time."""
     time_out()
+
+
+@shared_task(name="billing.sla")
+def sla_job() -> None:
+    """Every hour: measure the days that are over, and give back what providers promised."""
+    measure_days()
 
 
 @shared_task(name="billing.preview")

@@ -58,7 +58,7 @@ _KEYS: Final = {
     "organization": "customer.slug",
 }
 # A record that was corrected or disputed counts as it was charged first; what that changes in money has a line of its own.
-_ONCE: Final = "charge.kind NOT IN ('delta', 'refund')"
+_ONCE: Final = "charge.kind NOT IN ('delta', 'refund', 'sla')"
 
 
 def _sum(quantity: str, size: str) -> str:
@@ -97,7 +97,7 @@ SELECT coalesce(sum(leg.debit_micros - leg.credit_micros), 0)::bigint
    AND entry.kind = ANY(%(kinds)s)
 """
 # Entries that charges made: what was paid, paid out, taxed or rounded stands on the same accounts, and in no statement.
-CHARGING: Final = ("usage", "fee", "delta", "refund", "period")
+CHARGING: Final = ("usage", "fee", "delta", "refund", "sla", "period")
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,7 @@ _METERS: Final = _values([(basis, meter) for basis, meters in METERS_OF.items() 
 _WORKS: Final = list(dict.fromkeys(work for work, _ in VERDICTS))
 _KNOWN_WORK: Final = ", ".join(f"'{work}'" for work in sorted(set(_WORKS) - {"valid"}))
 _OUTCOMES: Final = " ".join(f"WHEN '{outcome}' THEN '{work}'" for outcome, work in WORK_OF_OUTCOME.items())
-_WORK: Final = (
+WORK: Final = (
     f"CASE usage.outcome {_OUTCOMES} "
     f"ELSE CASE WHEN usage.reason_class IN ({_KNOWN_WORK}) THEN usage.reason_class ELSE 'node_fault' END END"
 )
@@ -133,7 +133,7 @@ def rated(columns: str) -> str:
          SELECT worked.*, ({_WITH_FEE}) AND stage = 0 AND outcome = 'valid' AND NOT is_test AS with_fee,
                 CASE WHEN is_test AND verdict = 'user' THEN 'platform' ELSE verdict END AS payer
            FROM (SELECT known.*, {_PAYER} AS verdict
-                   FROM (SELECT usage.*, {_WORK} AS work FROM usage OFFSET 0) known OFFSET 0) worked
+                   FROM (SELECT usage.*, {WORK} AS work FROM usage OFFSET 0) known OFFSET 0) worked
           OFFSET 0) judged
     LEFT JOIN price ON price.offer_id = judged.offer_id AND price.currency = judged.currency AND price.is_priced
                    AND judged.payer <> 'nobody'

@@ -13,7 +13,7 @@ from django.db.models import Count, QuerySet
 from django.utils import timezone
 
 from billing.credit.watching import Alert
-from billing.models import Dispute, Export, Invoice, Payment, PaymentReversal, Payout
+from billing.models import Dispute, Export, Invoice, Payment, PaymentReversal, Payout, SLAMeasurement
 from core.money import text_of
 from marketplace.models import Budget, WebhookEndpoint
 from marketplace.webhooks.outbox import Event, publish
@@ -45,6 +45,18 @@ _REVERSED: Final = _PAYMENT | {
     "reason": "returned by the bank",
     "reversed_at": "2026-06-15T02:00:00.000000Z",
     "invoices": [4711],
+}
+_SLA: Final = {
+    "measurement": 5,
+    "terms": 2,
+    "pool": "310000-G-000003-M",
+    "kind": "deadline",
+    "day": "2026-03-03",
+    "good": 97,
+    "total": 100,
+    "credit_basis_points": 1000,
+    "credit": "12.500000",
+    "currency": "CNY",
 }
 _PAYOUT: Final = {"id": 9, "state": "paid", "amount": "57.780000", "currency": "CNY", "reason": ""}
 _DISPUTE: Final = {
@@ -104,6 +116,7 @@ TYPES: Final = [
     EventType("payment.reversed", "it, or a part, bounced or was a mistake; the invoices are owed again", _REVERSED),
     EventType("payout.failed", "the gateway refused it; nothing was moved", _PAYOUT | {"state": "failed", "reason": "no account"}),
     EventType("payout.paid", "a provider's or publisher's share is out", _PAYOUT),
+    EventType("sla.credited", "a provider gives back a part of a day's charges, for a promise that it did not keep", _SLA),
 ]
 
 
@@ -144,6 +157,18 @@ def tell_payout(payout: Payout, at: datetime) -> int:
     }
     told = f"{payout.state}/{payout.attempts_count}"
     return publish([_event(payout, f"payout.{payout.state}", f"payout/{payout.pk}", data, at, told)])
+
+
+def tell_sla_credits(measurements: Iterable[SLAMeasurement], at: datetime) -> int:
+    """Tell customers what they get back for a day, and why."""
+    return publish(
+        _event(one, "sla.credited", f"sla/{one.pk}", {
+            "measurement": one.pk, "terms": one.terms_id, "pool": one.evidence["pool"], "kind": one.evidence["kind"],
+            "day": f"{one.day}", "good": one.good, "total": one.total, "credit_basis_points": one.credit_basis_points,
+            "credit": text_of(one.credit_micros), "currency": one.currency,
+        }, at, "credited")
+        for one in measurements
+    )  # fmt: skip
 
 
 def tell_export(export: Export, at: datetime) -> int:

@@ -196,6 +196,18 @@ STEPS: Final = (
         order="since",
     ),
     Step(
+        "service_level",
+        "service level 服务等级",
+        "days that are over, of which providers promised something, and that were not measured",
+        """SELECT over + interval '1 day' AS since
+             FROM generate_series((now() AT TIME ZONE 'UTC')::date - 7, (now() AT TIME ZONE 'UTC')::date - 1, interval '1 day') over
+            WHERE NOT EXISTS (SELECT FROM billing_sladay day WHERE day.day = over::date)
+              AND EXISTS (SELECT FROM billing_slaterms WHERE valid @> over)""",
+        timedelta(hours=3),
+        "billing/sladay/",
+        order="since",
+    ),
+    Step(
         "payout",
         "payout 打款",
         "payouts that were approved and are not out",

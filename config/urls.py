@@ -39,6 +39,7 @@ urlpatterns = [
     path("api/v1/", include("billing.invoices.freed_api")),
     path("api/v1/", include("billing.credit.payment_api")),
     path("api/v1/", include("billing.invoices.tax_api")),
+    path("api/v1/", include("billing.sla.api")),
     path("api/v1/", include("billing.settlement.api")),
     path("api/v1/", include("billing.settlement.reserve_api")),
     path("api/v1/", include("billing.disputes.api")),

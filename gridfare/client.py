@@ -30,6 +30,7 @@ from gridfare.sdk.ledger import LedgerCalls
 from gridfare.sdk.network import NetworkCalls
 from gridfare.sdk.providers import ProviderCalls
 from gridfare.sdk.settlement import SettlementCalls
+from gridfare.sdk.sla import SLACalls
 from gridfare.sdk.tasks import TaskCalls
 from gridfare.sdk.taxes import TaxCalls
 from gridfare.sdk.usage import UsageCalls
@@ -53,6 +54,7 @@ class Client(
     InvoiceCalls,
     LedgerCalls,
     SettlementCalls,
+    SLACalls,
     WebhookCalls,
 ):
     """A connection to one platform with one key. Safe to share between threads; close it, or use it in `with`.

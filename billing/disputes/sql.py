@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-# What of each disputed charge can still be taken back: its amount, but together never more than corrections left of its attempt.
+# What of each disputed charge can still be taken back: its amount, but together never more than corrections left of its attempt,
+# nor, where a provider gave something back for its service level, than is left of the task.
 LEFT: Final = """
 WITH item AS MATERIALIZED (
   SELECT item.id, item.dispute_id, item.micros, charge.id AS charge_id, charge.task_id, charge.usage_id, usage.attempt_id,
@@ -16,15 +17,22 @@ WITH item AS MATERIALIZED (
   SELECT usage.attempt_id, sum(charge.amount_micros) AS micros
     FROM billing_charge charge JOIN metering_usagerecord usage ON usage.id = charge.usage_id
    WHERE charge.task_id IN (SELECT task_id FROM item) GROUP BY usage.attempt_id
+), credited AS MATERIALIZED (
+  SELECT charge.task_id, sum(charge.amount_micros) FILTER (WHERE charge.payer = 'user' OR charge.kind = 'refund') AS micros
+    FROM billing_charge charge WHERE charge.task_id IN (SELECT task_id FROM item)
+   GROUP BY charge.task_id HAVING bool_or(charge.kind = 'sla')
 )
 SELECT item.id, item.dispute_id, item.charge_id, item.task_id, item.usage_id, item.provider_micros, item.publisher_micros,
        item.platform_micros,
+       least(CASE WHEN credited.task_id IS NOT NULL THEN greatest(credited.micros - coalesce(sum(item.micros) OVER (
+               PARTITION BY item.task_id ORDER BY item.id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0), 0) END,
        CASE WHEN item.attempt_id IS NULL THEN item.micros
             ELSE least(item.micros, greatest(charged.micros - coalesce(sum(item.micros) OVER (
                    PARTITION BY item.attempt_id ORDER BY item.id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0), 0))
-       END::bigint,
+       END)::bigint,
        line.id, invoice.id, invoice.number IS NOT NULL
   FROM item LEFT JOIN charged ON charged.attempt_id = item.attempt_id
+  LEFT JOIN credited ON credited.task_id = item.task_id
   LEFT JOIN billing_invoicedcharge invoiced ON invoiced.charge_id = item.charge_id
   LEFT JOIN billing_invoiceline line ON line.id = invoiced.line_id
   LEFT JOIN billing_invoice invoice ON invoice.id = line.invoice_id

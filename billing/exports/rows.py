@@ -166,6 +166,10 @@ def rows_of_charge(base: Row, part: Part, charge: Charged) -> Iterator[Row]:
         "x_PublisherShare": from_micros(charge.publisher_micros),
         "x_PlatformShare": from_micros(charge.platform_micros),
     }
+    if charge.kind == "sla":
+        credit = adjustment(from_micros(charge.amount_micros), "Service level credit")
+        yield told | credit | {"ChargeCategory": "Credit"} | shares
+        return
     if charge.kind == "delta":  # its lines are of the whole, what it changes is the amount
         change = adjustment(from_micros(charge.amount_micros), "Correction of usage")
         yield told | change | shares | {"x_OriginalLineId": charge.original}

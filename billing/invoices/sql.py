@@ -18,7 +18,7 @@ _UNBILLED: Final = """
          charge.amount_micros, coalesce(usage.ended_at, task.ended_at) AS service_at, usage.pool_id, usage.offer_id,
          coalesce(usage.capability_version_id, task.capability_version_id) AS version_id,
          usage.core_ms, usage.held_core_ms, usage.accelerator_ms, usage.fp32_gflop,
-         usage.bytes_in::numeric + usage.bytes_out AS bytes_moved, (charge.kind <> 'refund')::int AS counts
+         usage.bytes_in::numeric + usage.bytes_out AS bytes_moved, (charge.kind NOT IN ('refund', 'sla'))::int AS counts
     FROM billing_charge charge
     JOIN marketplace_task task ON task.id = charge.task_id
     LEFT JOIN metering_usagerecord usage ON usage.id = charge.usage_id

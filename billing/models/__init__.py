@@ -36,6 +36,7 @@ from billing.models.periods import BudgetedPeriod, ParkedPeriod, PeriodCharge, P
 from billing.models.reserves import ReserveRelease, ReserveTerms, Withholding
 from billing.models.seals import AccountBalance, LedgerAlarm, LedgerSeal, SealedEntry
 from billing.models.settlement import Payout, PayoutAttempt, PayoutLine, PayoutRun, SandboxTransfer
+from billing.models.sla import SLACredit, SLADay, SLAMeasurement, SLATerms
 from billing.models.subscriptions import Subscription
 from billing.models.taxes import Tax, TaxAssignment, TaxRate
 
@@ -82,6 +83,10 @@ __all__ = [
     "ReserveRelease",
     "ReserveTerms",
     "ReversedAllocation",
+    "SLACredit",
+    "SLADay",
+    "SLAMeasurement",
+    "SLATerms",
     "SandboxTransfer",
     "SealedEntry",
     "Series",

@@ -23,6 +23,7 @@ class Charge(models.Model):
     kind fee     the publisher's fee for a delivered task, one per task
     kind delta   what a corrected usage record changes: its lines are of the whole, its amounts the difference, maybe negative
     kind refund  what a dispute takes back of a charge, which `DisputedCharge` names: of the same usage record, below zero
+    kind sla     what a provider gives back of a task for a promise that it did not keep (`SLACredit`): below zero
     payer user or platform: the platform pays what the reason table lays on it
     """
 
@@ -31,6 +32,7 @@ class Charge(models.Model):
         FEE = "fee"
         DELTA = "delta"
         REFUND = "refund"
+        SLA = "sla"
 
     class Payer(models.TextChoices):
         USER = "user"
@@ -70,16 +72,16 @@ class Charge(models.Model):
             ),
             models.CheckConstraint(
                 condition=Q(kind__in=["usage", "delta"], usage__isnull=False)
-                | Q(kind="fee", usage__isnull=True)
+                | Q(kind__in=["fee", "sla"], usage__isnull=True)
                 | Q(kind="refund"),
                 name="charge_of_usage_names_it",
             ),
             models.CheckConstraint(
                 condition=Q(payer="nobody", amount_micros=0)
-                | ~Q(payer="nobody") & (Q(amount_micros__gte=0) | Q(kind__in=["delta", "refund"])),
+                | ~Q(payer="nobody") & (Q(amount_micros__gte=0) | Q(kind__in=["delta", "refund", "sla"])),
                 name="charge_of_nobody_is_zero",
             ),
-            models.CheckConstraint(condition=~Q(kind="refund") | Q(amount_micros__lt=0), name="refund_is_below_zero"),
+            models.CheckConstraint(condition=~Q(kind__in=["refund", "sla"]) | Q(amount_micros__lt=0), name="refund_is_below_zero"),
             models.CheckConstraint(
                 condition=Q(amount_micros=0) | Q(entry__isnull=False), name="charge_with_money_is_posted"
             ),

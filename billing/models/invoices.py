@@ -205,6 +205,7 @@ class InvoiceLine(models.Model):
 
     kind usage      charges of usage: one service month, capability, pool and basis
     kind fee        publishers' fees for delivered tasks: one service month and capability
+    kind sla        what providers give back for promises that they did not keep: one service month and capability
     kind period     charges of a whole month: peaks, minimum, maximum
     kind remainder  what the rounding of this and earlier lines left over, once it is a minor unit
     kind rounding   what is dropped of it, by contract
@@ -215,6 +216,7 @@ class InvoiceLine(models.Model):
         USAGE = "usage"
         FEE = "fee"
         PERIOD = "period"
+        SLA = "sla"
         REMAINDER = "remainder"
         ROUNDING = "rounding"
 

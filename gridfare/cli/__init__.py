@@ -27,6 +27,7 @@ from gridfare.cli.pool import pool_app
 from gridfare.cli.reserve import reserve_app
 from gridfare.cli.session import Session
 from gridfare.cli.settlement import payout_app, statement_app
+from gridfare.cli.sla import sla_app
 from gridfare.cli.tax import tax_app
 from gridfare.cli.usage import usage_app
 from gridfare.cli.webhook import webhook_app
@@ -85,6 +86,7 @@ app.add_typer(invoices.invoice_app, name="invoice", rich_help_panel="Account")
 app.add_typer(payment_app, name="payment", rich_help_panel="Account")
 app.add_typer(payout_app, name="payout", rich_help_panel="Account")
 app.add_typer(reserve_app, name="reserve", rich_help_panel="Account")
+app.add_typer(sla_app, name="sla", rich_help_panel="Account")
 app.add_typer(tax_app, name="tax", rich_help_panel="Account")
 app.add_typer(statement_app, name="statement", rich_help_panel="Account")
 app.add_typer(webhook_app, name="webhook", rich_help_panel="Account")

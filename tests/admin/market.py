@@ -13,14 +13,28 @@ from django.urls import reverse
 from django.utils import timezone
 
 from billing.credit.budgets import Wanted, open_budget
+from billing.invoices.posting import post
 from billing.ledger.sealing import seal_all
-from billing.models import Charge, CostSoFar, Invoice, InvoicedCharge, InvoicedPeriod, LedgerAlarm, LedgerSeal, PeriodCharge
+from billing.models import (
+    Charge,
+    CostSoFar,
+    Invoice,
+    InvoicedCharge,
+    InvoicedPeriod,
+    LedgerAlarm,
+    LedgerSeal,
+    PeriodCharge,
+    SLACredit,
+    SLADay,
+    SLAMeasurement,
+)
 from billing.periods import rate_periods, safe_cutoff
 from billing.periods.subscriptions import subscribe
 from billing.services import charge_tasks
 from billing.settlement.payouts import approve, gather
 from billing.settlement.reserves import Terms, agree_terms
 from billing.settlement.sending import send_payouts
+from billing.sla import terms as service_levels
 from core.admin.cells import change_url
 from marketplace.budgets import Threshold
 from marketplace.models import (
@@ -158,6 +172,7 @@ def everything() -> Task:
     _periods()
     _credit(task)
     _payouts(task)
+    _service_level(Attempt.objects.get(pk=attempt.pk).pool, task)
     _export()
     LogEntry.objects.create(user=olga().user, object_repr="a pool", action_flag=CHANGE, change_message="drained")
     return task
@@ -211,6 +226,27 @@ def _payouts(task: Task) -> None:
     send_payouts()
     gather()
     disputed(task.organization, payout.lines.get(role="provider").charge)
+
+
+def _service_level(pool: Pool, task: Task) -> None:
+    """A promise, a day that did not keep it, and what came back."""
+    now = timezone.now()
+    (terms,) = service_levels.promise([service_levels.Draft(pool, "deadline", [[9900, 1000]])], None, now - timedelta(days=3))
+    yesterday = (now - timedelta(days=1)).date()
+    SLADay.objects.get_or_create(day=yesterday, defaults={"measured_at": now})
+    measured = SLAMeasurement.objects.create(
+        terms=terms, day=yesterday, organization=task.organization, currency="CNY", good=8, total=9, credit_basis_points=1000,
+        covered_micros=100, credit_micros=10, evidence={}, digest=bytes(32), measured_at=now,
+    )  # fmt: skip
+    entry = post(f"sla/{measured.pk}", "sla", now, "CNY", [
+        ("user_receivable", task.organization_id, -10), ("provider_payable", pool.organization_id, 10),
+    ])  # fmt: skip
+    charge = Charge.objects.create(
+        kind="sla", task=task, organization=task.organization, provider=pool.organization, payer="user", reason="sla/deadline",
+        publisher=task.capability_version.capability.organization, currency="CNY", amount_micros=-10, provider_micros=-10,
+        entry=entry, charged_at=now,
+    )  # fmt: skip
+    SLACredit.objects.create(measurement=measured, task=task, charge=charge)
 
 
 def _export() -> None:

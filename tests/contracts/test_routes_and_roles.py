@@ -23,6 +23,7 @@ from rest_framework.test import APIClient
 from billing.credit.budgets import Wanted, open_budget
 from billing.models import Charge, ParkedPeriod, PeriodCharge
 from billing.periods.subscriptions import subscribe
+from billing.sla.terms import Draft, promise
 from marketplace import storage
 from marketplace.budgets import Threshold
 from marketplace.models import Agent, CapabilityVersion, User
@@ -84,6 +85,8 @@ BODIES: Final[dict[str, Any]] = {
     "POST payments/<payment>/reverse": {"reason": "bounced"},
     "POST billing-periods/<billing_period>/free": {"reason": "the price was put right"},
     "POST taxes": {"code": "gst", "name": "GST"},
+    "POST sla/terms": {"pool": "<identifier>", "kind": "deadline", "steps": [[9900, 1000]]},
+    "POST sla/backtest": {"pool": "<identifier>", "kind": "deadline", "steps": [[9900, 1000]], "days": 1},
     "POST tax-rates": {"tax": "vat", "percent": "6"},
     "POST tax-assignments": {"tax": "vat", "organization": "acme"},
     "POST invoices/<invoice>/void": {"reason": "wrong address"},
@@ -204,6 +207,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
         "invoice": str(make_invoice(make_period(alice.organization)).pk),
         "payment": str(pay_in(alice.organization, 100, "dollars", currency="USD").pk),
         "billing_period": str(a_parked_month(alice.organization).pk),
+        "terms": str(promise([Draft(pool, "deadline", [[9900, 1000]], customer=alice.organization.pk)], None)[0].pk),
         "tax_assignment": str(make_tax(alice.organization, code="vat").tax.assignments.get().pk),
         "payout": str(a_payout(build.bob().organization, task=done).pk),
         "dispute": str(disputed(alice.organization, Charge.objects.get(payout_lines__isnull=False)).pk),
