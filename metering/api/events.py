@@ -23,9 +23,11 @@ from marketplace.auth import Caller, caller_of
 from marketplace.permissions import Scopes
 from marketplace.scopes import OPERATOR, PROVIDERS_READ, PROVIDERS_WRITE
 from metering.api.bodies import BodyParser
+from metering.events.collector import without_collector
 from metering.events.correcting import MOST, correct_events
 from metering.events.deciding import accept_event, refuse_event
 from metering.events.parsing import either, lines, one, several
+from metering.events.sorting import Answer
 from metering.events.storing import take
 from metering.models import QuarantinedEvent
 
@@ -80,6 +82,14 @@ class EventsOut(Out):
     rows = EventRowOut(many=True)
 
 
+@without_collector()
+def _rows(answers: Sequence[Answer]) -> list[dict[str, Any]]:
+    return [
+        {"index": index, "status": status, "code": code, "field": field, "detail": detail, "id": name, "source": source}
+        for index, (status, code, field, detail, name, source) in enumerate(answers)
+    ]
+
+
 _LIST = {"type": "array", "items": {}, "description": "CloudEvents 1.0; each is answered for itself"}
 _OBJECT = {"type": "object", "description": "a CloudEvent 1.0"}
 
@@ -100,7 +110,7 @@ class EventsView(APIView):
         """
         caller = caller_of(request)
         taken = take(caller.acting_for(), cast("Sequence[Any]", request.data), api_key=caller.api_key)
-        rows = [{"index": index} | answer._asdict() for index, answer in enumerate(taken.answers)]
+        rows = _rows(taken.answers)
         return Response({"batch": taken.batch, "counts": taken.counts, "rows": rows})
 
 
@@ -135,7 +145,7 @@ class CorrectionsView(APIView):
         caller, given = caller_of(request), valid(CorrectionsIn(data=request.data))
         answers = correct_events(caller.acting_for(), given["corrections"], api_key=caller.api_key)
         counts = Counter(answer.status for answer in answers)
-        rows = [{"index": index} | answer._asdict() for index, answer in enumerate(answers)]
+        rows = _rows(answers)
         named = ("accepted", "duplicate", "conflict", "invalid")
         return Response({"counts": {status: counts[status] for status in named}, "rows": rows})
 
