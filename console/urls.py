@@ -16,6 +16,7 @@ from console.invoices import InvoiceList, OneInvoice, OneLine
 from console.market import JoinToken, Market, Pools
 from console.network import Network
 from console.payables import OnePayout, Payables, PayoutList
+from console.profile import BillingProfile
 from console.submitting import CapabilityList, OneCapability
 from console.tasks import CancelTask, OneTask, TaskList
 from console.usage import UsagePage
@@ -44,6 +45,7 @@ urlpatterns = [
     path("invoices/", InvoiceList.as_view(), name="invoices"),
     path("invoices/<int:invoice>/", OneInvoice.as_view(), name="invoice"),
     path("invoices/<int:invoice>/lines/<int:line>/", OneLine.as_view(), name="invoice-line"),
+    path("billing-profile/", BillingProfile.as_view(), name="billing-profile"),
     path("charges/", ChargeList.as_view(), name="charges"),
     path("charges/<int:number>/", OneCharge.as_view(), name="charge"),
     path("charges/<int:number>/dispute/", OpenDispute.as_view(), name="open-dispute"),

@@ -50,7 +50,7 @@ def invoice_of(request: Request, number: int) -> Invoice:
     return invoice_for(caller_of(request), number)
 
 
-class InvoiceIssuerOut(Out):
+class InvoicePartyOut(Out):
     name = serializers.CharField()
     address = serializers.CharField()
     tax_number = serializers.CharField()
@@ -80,7 +80,8 @@ class InvoiceOut(Out):
     reason = serializers.CharField()
     replaces = serializers.IntegerField(allow_null=True)
     bill_to = serializers.CharField()
-    issuer = InvoiceIssuerOut(help_text="who issued it; empty until it is final")
+    buyer = InvoicePartyOut(help_text="whom it is for, as they were when it became final; of a draft, as they are")
+    issuer = InvoicePartyOut(help_text="who issued it; empty until it is final")
     exact = serializers.CharField()
     carried_in = serializers.CharField()
     carried_out = serializers.CharField()

@@ -127,9 +127,17 @@ def summary(invoice: Invoice) -> Json:
         "reason": invoice.reason,
         "replaces": invoice.replaces_id,
         "bill_to": invoice.bill_to.get("name", invoice.organization.name),
+        "buyer": _buyer(invoice),
         "issuer": {name: invoice.issuer.get(name, "") for name in ("name", "address", "tax_number")},
         "open": text_of(open_micros(invoice) if invoice.state in {"finalized", "overdue"} else 0),
     } | {name: text_of(getattr(invoice, f"{name}_micros")) for name in amounts}
+
+
+def _buyer(invoice: Invoice) -> Json:
+    """Who buys: as frozen with the invoice; of a draft, as the organization says now."""
+    now = invoice.organization
+    told = invoice.bill_to or {"name": now.name, "address": now.billing_address, "tax_number": now.tax_number}
+    return {name: told.get(name, "") for name in ("name", "address", "tax_number")}
 
 
 def _line(line: Any) -> Json:
@@ -145,10 +153,12 @@ def csv_of(invoice: Invoice) -> bytes:
     """Its lines as CSV; cells that a spreadsheet would run as a formula begin with an apostrophe."""
     text, told = io.StringIO(), document(invoice)
     rows = csv.writer(text)
-    rows.writerow(["invoice", *COLUMNS, "currency"])
+    parties = [(party, name) for party in ("buyer", "issuer") for name in ("name", "address", "tax_number")]
+    rows.writerow(["invoice", *COLUMNS, "currency", *(f"{party}_{name}" for party, name in parties)])
+    who = [safe_cell(told[party][name]) for party, name in parties]
     for line in told["lines"]:
         moments = {name: line[name].isoformat() for name in ("service_from", "service_to")}
-        rows.writerow([told["number"], *(safe_cell((line | moments)[name]) for name in COLUMNS), told["currency"]])
+        rows.writerow([told["number"], *(safe_cell((line | moments)[name]) for name in COLUMNS), told["currency"], *who])
     return text.getvalue().encode()
 
 

@@ -307,7 +307,7 @@ WITH mine AS MATERIALIZED (
 ), numbered AS MATERIALIZED (
   SELECT invoice.*, series.id AS of_series, series.last - many + place AS next,
          format('%%s-%%s-%%s', %(issuer)s::text, %(year)s::int, lpad((series.last - many + place)::text, 6, '0')) AS name,
-         period.zone, organization.name AS billed_name, organization.slug
+         period.zone, organization.name AS billed_name, organization.slug, billing_address, organization.tax_number
     FROM mine JOIN billing_invoice invoice ON invoice.id = mine.id CROSS JOIN series
     JOIN billing_billingperiod period ON period.id = invoice.period_id
     JOIN marketplace_organization organization ON organization.id = invoice.organization_id
@@ -321,7 +321,8 @@ WITH mine AS MATERIALIZED (
          finalized_at = %(now)s,
          due_at = ((%(now)s::timestamptz AT TIME ZONE zone)::date + numbered.due_days + 1)::timestamp AT TIME ZONE zone,
          cutoff = greatest(invoice.cutoff, %(now)s), entry_id = entry.id,
-         bill_to = jsonb_build_object('name', billed_name, 'slug', slug), issuer = %(by)s::jsonb
+         bill_to = jsonb_build_object('name', billed_name, 'slug', slug, 'address', billing_address,
+                                      'tax_number', tax_number), issuer = %(by)s::jsonb
     FROM numbered LEFT JOIN entry ON entry.key = 'invoice/' || name
    WHERE invoice.id = numbered.id
 )

@@ -146,7 +146,9 @@ class Invoice(models.Model):
     total_micros = models.BigIntegerField(default=0)
     paid_micros = models.BigIntegerField(default=0)
     credited_micros = models.BigIntegerField(default=0)
-    bill_to = models.JSONField(default=dict, blank=True, help_text="{name, slug} as they were when it was issued")
+    bill_to = models.JSONField(
+        default=dict, blank=True, help_text="{name, slug, address, tax_number} as they were when it was issued"
+    )
     issuer = models.JSONField(default=dict, blank=True, help_text="{name, address, tax_number} of who issued it, as they were then")
     entry = models.ForeignKey(JournalEntry, models.PROTECT, null=True, blank=True, related_name="+", db_index=False)
     finalized_at = models.DateTimeField(null=True, blank=True)

@@ -63,6 +63,20 @@ def _show(told: dict[str, Any], as_json: bool) -> None:
     Output(as_json).show(told, f"{head}, open {told['open']}{due}", lines)
 
 
+@invoice_app.command("profile")
+def profile(
+    ctx: typer.Context,
+    address: Annotated[str | None, typer.Option(help="The buyer's address, one line; an empty text takes it off.")] = None,
+    tax_number: Annotated[str | None, typer.Option("--tax-number", help="The buyer's; an empty text takes it off.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what stands of your organization on its invoices, from the next one on; without options, what does now."""
+    client, asked = open_client(ctx), address is None and tax_number is None
+    told = client.organization() if asked else client.set_billing_profile(address=address, tax_number=tax_number)
+    shown = f"{told['name']}, address {told['billing_address'] or '-'}, tax number {told['tax_number'] or '-'}"
+    Output(as_json).show(told, clean(shown))
+
+
 @invoice_app.command("charges")
 def charges(
     ctx: typer.Context, invoice: Invoice, line: Annotated[int, typer.Argument()], limit: Most = 100, as_json: AsJson = False

@@ -18,6 +18,18 @@ class AccountCalls(Calls):
         answer: Identity = self.http.get("/me")
         return answer
 
+    def set_billing_profile(self, *, address: str | None = None, tax_number: str | None = None) -> dict[str, Any]:
+        """Say what stands on the organization's invoices from the next one on; what is None stays as it is."""
+        given = {"billing_address": address, "tax_number": tax_number}
+        body = {name: text for name, text in given.items() if text is not None}
+        organization: dict[str, Any] = self.http.json("PATCH", "/organization", json=body)
+        return organization
+
+    def organization(self) -> dict[str, Any]:
+        """The caller's organization, with its billing address and tax number."""
+        answer: dict[str, Any] = self.http.get("/organization")
+        return answer
+
     def login(self, username: str, password: str, *, organization: str | None = None, name: str | None = None) -> Key:
         """Exchange a password for a new key (`key` in the answer). `organization` when one belongs to several."""
         optional = {"organization": organization, "name": name}

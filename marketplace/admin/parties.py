@@ -69,10 +69,12 @@ class UserPage(OperatorPage, UserAdmin):
 class OrganizationPage(OperatorPage):
     columns = ("slug", "name", "standing", "is_provider", "is_publisher", "is_user", "region", "created_at")
     cards = (
-        ("Party", ("slug", "name", "standing", "region", "created_at")),
+        ("Party", ("slug", "name", "standing", "billing_address", "tax_number", "region", "created_at")),
         ("May", ("is_user", "is_provider", "is_publisher", "quota_bytes", "suspended_at")),
     )
-    fieldsets = ((None, {"fields": ("slug", "name", "ascii_name", "region", "zone", "is_user", "is_provider", "is_publisher", "quota_bytes")}),)
+    fieldsets = ((None, {"fields": (
+        "slug", "name", "ascii_name", "billing_address", "tax_number", "region", "zone", "is_user", "is_provider", "is_publisher", "quota_bytes",
+    )}),)  # fmt: skip
     autocomplete_fields = ("region",)
     list_filter = ("is_provider", "is_publisher", "is_user", ("suspended_at", admin.EmptyFieldListFilter))
     search_fields = ("slug", "name", "=pk")

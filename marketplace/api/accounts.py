@@ -42,6 +42,8 @@ class OrganizationOut(Out):
     region = serializers.CharField(source="region.code", allow_null=True, default=None)
     zone = serializers.CharField(help_text="IANA time zone of its days and months; empty: the market's")
     ascii_name = serializers.CharField(help_text="what exports call it in ASCII; empty: made of its name")
+    billing_address = serializers.CharField(help_text="as it stands on its next invoice")
+    tax_number = serializers.CharField(help_text="as it stands on its next invoice")
     quota_bytes = serializers.IntegerField(help_text="artifact bytes; 0 = the market's default")
     suspended_at = serializers.DateTimeField(allow_null=True)
     created_at = serializers.DateTimeField()
@@ -73,7 +75,18 @@ class RegionField(serializers.SlugRelatedField[Region]):
         return super().run_validation(data)
 
 
-class OrganizationPatchIn(In):
+class BillingProfileIn(In):
+    """What of the buyer stands on invoices besides the name."""
+
+    billing_address = serializers.RegexField(
+        r"^[^\x00-\x1f\x7f]*\Z", max_length=300, allow_blank=True, required=False, help_text="one line; stands on its next invoice"
+    )
+    tax_number = serializers.RegexField(
+        r"^[0-9A-Za-z ./-]*\Z", max_length=50, allow_blank=True, required=False, help_text="stands on its next invoice"
+    )
+
+
+class OrganizationPatchIn(BillingProfileIn):
     name = serializers.CharField(max_length=200, required=False)
     region = RegionField(
         slug_field="code", queryset=Region.objects.all(), allow_null=True, required=False
@@ -231,7 +244,7 @@ class OrganizationView(APIView):
         operation_id="organization_update", request=OrganizationPatchIn, responses=OrganizationOut
     )
     def patch(self, request: Request) -> Response:
-        """Change name, name in ASCII, region or time zone; operators also its kind and quota."""
+        """Change name, name in ASCII, billing address, tax number, region or time zone; operators also its kind and quota."""
         given = valid(OrganizationPatchIn(data=request.data))
         return Response(OrganizationOut(accounts.update_organization(caller_of(request), given)).data)
 

@@ -42,6 +42,12 @@ class Organization(models.Model):
         db_default="",
         help_text="what exports call it where only ASCII may stand. Empty: its name without accents, or else its short name",
     )
+    billing_address = models.CharField(
+        max_length=300, blank=True, default="", db_default="", help_text="stands on its invoices from the next one on"
+    )
+    tax_number = models.CharField(
+        max_length=50, blank=True, default="", db_default="", help_text="stands on its invoices from the next one on"
+    )
     suspended_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     members: models.ManyToManyField[User, Membership] = models.ManyToManyField(

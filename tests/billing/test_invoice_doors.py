@@ -12,7 +12,7 @@ from django.db import DatabaseError, transaction
 from pypdfium2 import PdfDocument
 
 from billing.invoices.closing import close_all
-from billing.invoices.pages import csv_of, document, html_of, pdf_of
+from billing.invoices.pages import csv_of, document, html_of, pdf_of, summary
 from billing.models import Invoice
 from marketplace.models import Capability, Organization
 from tests import builders as build
@@ -109,6 +109,30 @@ def test_an_invoice_names_who_issued_it_as_it_was_then(settings: Any) -> None:
     assert all(text in page for text in ("销售方", "算网运营有限公司", "银川市 1 号", "税号 91640100MA"))
     with pytest.raises(DatabaseError), transaction.atomic():
         Invoice.objects.filter(pk=invoice.pk).update(issuer={})
+
+
+def test_an_invoice_names_the_buyer_with_address_and_tax_number_as_they_were_then() -> None:
+    owner = build.client_of(build.alice())
+    said = {"billing_address": "北京市 中关村 2 号", "tax_number": "91110108MA"}
+    assert owner.patch("/api/v1/organization", said, format="json").json().items() >= said.items()
+    invoice = billed()
+    owner.patch("/api/v1/organization", {"billing_address": "", "tax_number": "new"}, format="json")
+    told = owner.get(f"/api/v1/invoices/{invoice.pk}").json()
+    assert told["buyer"] == {"name": invoice.bill_to["name"], "address": "北京市 中关村 2 号", "tax_number": "91110108MA"}
+    for language, word in (("en", "Tax no."), ("zh", "税号")):
+        text = " ".join(" ".join(page.get_textpage().get_text_range() for page in PdfDocument(pdf_of(invoice, language))).split())
+        assert "北京市 中关村 2 号" in text
+        assert f"{word} 91110108MA" in text
+    row = next(csv.DictReader(io.StringIO(csv_of(invoice).decode())))
+    assert (row["buyer_address"], row["buyer_tax_number"]) == ("北京市 中关村 2 号", "91110108MA")
+    draft = Invoice(organization=Organization.objects.get(pk=invoice.organization_id), period=invoice.period)
+    assert summary(draft)["buyer"]["tax_number"] == "new"
+
+
+@pytest.mark.parametrize(("field", "text"), [("billing_address", "a\nb"), ("tax_number", "<b>"), ("tax_number", "1" * 51)])
+def test_a_buyer_s_address_is_one_line_and_a_tax_number_is_one(field: str, text: str) -> None:
+    answer = build.client_of(build.alice()).patch("/api/v1/organization", {field: text}, format="json")
+    assert (answer.status_code, answer.json()["field"]) == (422, field)
 
 
 def test_a_page_escapes_names(invoice: Invoice) -> None:

@@ -109,3 +109,10 @@ def test_payments_are_shown_and_operators_take_one_back(run: Run, platform: Plat
     assert "returned by the bank" in run("payment", "reverse", "9", "--reason", "returned by the bank").out
     assert run("payment", "reverse", "9", "--reason", "x", "--amount", "0.55", "--json").json == gone
     assert run("payment", "reverse", "9").code == 2
+
+
+def test_an_organization_says_what_stands_on_its_invoices(run: Run, platform: Platform) -> None:
+    platform.answers["PATCH /organization"] = {"name": "Acme", "billing_address": "Main St 1", "tax_number": "9111"}
+    platform.answers["GET /organization"] = {"name": "Acme", "billing_address": "", "tax_number": ""}
+    assert "address -, tax number -" in run("invoice", "profile").out
+    assert "address Main St 1, tax number 9111" in run("invoice", "profile", "--address", "Main St 1", "--tax-number", "9111").out

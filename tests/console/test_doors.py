@@ -43,6 +43,7 @@ PAGES: dict[str, dict[str, int]] = {
     "/pools/": EVERYBODY,
     "/bill/": EVERYBODY | {VIEWER: 403},
     "/invoices/": EVERYBODY | {VIEWER: 403},
+    "/billing-profile/": EVERYBODY,
     "/charges/": EVERYBODY | {VIEWER: 403},
     "/disputes/": EVERYBODY | {VIEWER: 403},
     "/exports/": EVERYBODY | {VIEWER: 403},
@@ -62,6 +63,7 @@ FORMS: dict[str, dict[str, int]] = {
     "/artifacts/{artifact}/unpin/": {OWNER: 302, MEMBER: 302, BILLING: 403, VIEWER: 403, "stranger": 404, "anonymous": 302},
     "/capabilities/{capability}/": EVERYBODY,  # a quote
     "/pools/{pool}/join-token/": {OWNER: 404, MEMBER: 404, BILLING: 403, VIEWER: 403, "stranger": 404, "anonymous": 302},
+    "/billing-profile/": {OWNER: 302, MEMBER: 403, BILLING: 403, VIEWER: 403, "stranger": 302, "anonymous": 302},
     "/keys/": {OWNER: 422, MEMBER: 403, BILLING: 403, VIEWER: 403, "stranger": 422, "anonymous": 302},
     "/keys/{key}/revoke/": {OWNER: 302, MEMBER: 403, BILLING: 403, VIEWER: 403, "stranger": 404, "anonymous": 302},
 }

@@ -158,3 +158,10 @@ def test_who_earned_by_a_charge_sees_its_proof_but_not_the_task() -> None:
     page = browser_of(build.Person(build.a_user("ben"), market.bob, "billing")).get(f"/charges/{charge.pk}/")
     assert page.status_code == 200
     assert f'href="/tasks/{charge.task_id}/"' not in page.content.decode()
+
+
+def test_an_owner_says_what_stands_on_invoices() -> None:
+    client = browser_of(build.alice())
+    assert client.post("/billing-profile/", {"billing_address": "Main St 1", "tax_number": "<b>"}).status_code == 422
+    assert client.post("/billing-profile/", {"billing_address": "Main St 1", "tax_number": "9111"}).status_code == 302
+    assert 'value="Main St 1"' in client.get("/billing-profile/").content.decode()

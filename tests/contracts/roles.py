@@ -299,6 +299,8 @@ GET /payouts/                                                  bob   302 302 200
 POST /payouts/                                                 bob   405 405 405 405 405 405 405 405
 GET /payouts/<payout>/                                         bob   302 302 404 403 200 200 200 200
 POST /payouts/<payout>/                                        bob   405 405 405 405 405 405 405 405
+GET /billing-profile/                                          alice 302 302 200 200 200 200 200 200
+POST /billing-profile/                                         alice 302 302 302 403 403 403 302 302
 GET /keys/                                                     alice 302 302 200 200 200 200 200 200
 POST /keys/                                                    alice 302 302 422 403 403 403 422 422
 GET /keys/<prefix>/revoke/                                     alice 405 405 405 405 405 405 405 405
