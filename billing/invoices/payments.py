@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from decimal import Decimal
+from hashlib import sha256
 from typing import Final
 
 from django.db import transaction
@@ -14,11 +16,14 @@ from billing.invoices.dunning import follow_blocks
 from billing.invoices.posting import post
 from billing.invoices.states import OWED
 from billing.models import Invoice, Payment, PaymentAllocation, PaymentReversal
+from billing.rating.currencies import minor_units
 from billing.telling import tell_invoices, tell_payment
 from core.errors import Conflict, Invalid
+from core.money import to_micros
 from marketplace.models import User
 
 MOST: Final = 2**62
+LONGEST: Final = 100  # of an entry's key
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,28 @@ def allocate(micros: int, open_amounts: Sequence[int]) -> tuple[list[int], int]:
         parts.append(min(micros, amount))
         micros -= parts[-1]
     return parts, micros
+
+
+def micros_in(amount: Decimal, currency: str) -> int:
+    """An amount as micro-units. Raises Invalid `amount_invalid` for what nobody can pay in that currency. Pure.
+
+    >>> micros_in(Decimal("1.500000"), "CNY"), micros_in(Decimal("0.001"), "KWD")
+    (1500000, 1000)
+    """
+    micros, places = to_micros(amount), minor_units(currency)
+    if micros % 10 ** (6 - places):
+        raise Invalid("amount_invalid", f"an amount in {currency} has no more than {places} decimals", field="amount")
+    return micros
+
+
+def entry_key(key: str) -> str:
+    """What names a payment's entry; of a key that is too long the end is a digest of it all, so that no two meet. Pure.
+
+    >>> entry_key("bank/1"), len(entry_key("x" * 100))
+    ('payment/bank/1', 100)
+    """
+    whole = f"payment/{key}"
+    return whole if len(whole) <= LONGEST else f"{whole[:59]}/{sha256(key.encode()).hexdigest()[:40]}"
 
 
 def open_micros(invoice: Invoice) -> int:
@@ -126,7 +153,7 @@ def _payment(receipt: Receipt, left: int, at: datetime) -> Payment:
         received_on=receipt.received_on,
         recorded_at=at,
         recorded_by=receipt.by,
-        entry=post(f"payment/{receipt.key}"[:100], "payment", at, receipt.currency, sides),
+        entry=post(entry_key(receipt.key), "payment", at, receipt.currency, sides),
     )
 
 

@@ -21,7 +21,7 @@ from billing.invoices import bank, gateways, payments
 from billing.invoices.api import INVOICE, invoice_of
 from billing.models import BankLine, GatewayPayment, Invoice
 from core.errors import Invalid, NotFound
-from core.money import text_of, to_micros
+from core.money import text_of
 from marketplace.api.lists import ListView
 from marketplace.api.serializers import In, Out, valid
 from marketplace.auth import Caller, caller_of
@@ -32,7 +32,7 @@ MOST_BYTES: Final = 10 * 2**20
 
 
 class PaymentIn(In):
-    amount = serializers.DecimalField(max_digits=18, decimal_places=4, min_value=Decimal("0.0001"))
+    amount = serializers.DecimalField(max_digits=20, decimal_places=6, min_value=Decimal("0.000001"))
     reference = serializers.CharField(max_length=80, help_text="names its source: the same counts once")
     received_on = serializers.DateField(required=False, help_text="default: today")
 
@@ -55,7 +55,7 @@ class PaymentsView(APIView):
             key=f"operator/{given['reference']}",
             organization=found.organization_id,
             currency=found.currency,
-            micros=to_micros(given["amount"]),
+            micros=payments.micros_in(given["amount"], found.currency),
             method="operator",
             received_on=day,
             invoices=[found.pk],

@@ -77,6 +77,14 @@ def test_operators_pay_credit_and_are_told_why_not(invoice: Invoice) -> None:
     assert olga.post(f"/api/v1/bank-lines/{line.pk}/settle", {"invoice": None}, format="json").json()["state"] == "ignored"
 
 
+@pytest.mark.parametrize(("amount", "status"), [("1.000000", 201), ("0.01", 201), ("0.001", 422), ("0.010001", 422), ("0", 422)])
+def test_a_payment_has_the_decimals_of_its_currency(invoice: Invoice, amount: str, status: int) -> None:
+    olga = build.client_of(build.olga())
+    answer = olga.post(f"/api/v1/invoices/{invoice.pk}/payments", {"amount": amount, "reference": "b"}, format="json")
+    assert answer.status_code == status
+    assert status == 201 or answer.json()["field"] == "amount"
+
+
 def test_cells_that_a_spreadsheet_would_run_are_harmless(invoice: Invoice) -> None:
     answer = build.client_of(build.alice()).get(f"/api/v1/invoices/{invoice.pk}/file?format=csv")
     rows = list(csv.DictReader(io.StringIO(answer.content.decode())))

@@ -105,6 +105,14 @@ def pay(invoice: Invoice, micros: int, key: str = "k") -> Payment:
     return record_payment(Receipt(key=key, micros=micros, method="operator", received_on=date(2026, 4, 20), **mine))
 
 
+@pytest.mark.django_db
+def test_two_long_keys_that_differ_at_their_end_are_two_payments() -> None:
+    invoice = an_invoice()
+    pay(invoice, CENT, "bank/" + "x" * 94 + "1")
+    pay(invoice, CENT, "bank/" + "x" * 94 + "2")
+    assert fresh(invoice).paid_micros == 2 * CENT
+
+
 def fresh(invoice: Invoice) -> Invoice:
     invoice.refresh_from_db()
     return invoice
