@@ -186,7 +186,7 @@ def tell_disputes(disputes: Iterable[int], told: str, at: datetime) -> int:
     return publish(
         Event(party, f"dispute.{told}", f"dispute/{one.pk}", _dispute(one), at, f"dispute/{one.pk}/{told}")
         for one in rows
-        for party in sorted({one.organization_id, one.publisher_id, one.provider_id or one.publisher_id})
+        for party in sorted({one.organization_id, one.publisher_id or one.respondent_id, one.provider_id or one.respondent_id})
     )
 
 
@@ -222,7 +222,8 @@ def _invoice(one: Invoice) -> dict[str, Any]:
 
 def _dispute(one: Dispute) -> dict[str, Any]:
     data = {"id": one.pk, "state": one.state, "reason": one.reason, "currency": one.currency, "charges": one.charges_count}
-    data |= {"customer": one.organization.slug, "provider": one.provider and one.provider.slug, "publisher": one.publisher.slug}
+    data |= {"customer": one.organization.slug, "provider": one.provider and one.provider.slug}
+    data |= {"publisher": one.publisher and one.publisher.slug}
     data |= {"position": one.position, "outcome": one.outcome, "answer_until": one.answer_until}
     return data | {"disputed": text_of(one.disputed_micros), "awarded": text_of(one.awarded_micros)}
 

@@ -19,6 +19,7 @@ from console.lists import newest
 from console.pages import Page
 from console.peaks import drawn
 from core.errors import NotFound
+from marketplace.auth import Caller
 from marketplace.permissions import Scopes
 from marketplace.scopes import BILLING_READ, BILLING_WRITE
 from metering.periods import zone_of
@@ -56,6 +57,13 @@ def local_month(moment: datetime, zone: str) -> str:
     return f"{moment.astimezone(ZoneInfo(zone)):%Y-%m}"
 
 
+def doubts_of(charge: Charge | PeriodCharge, caller: Caller) -> dict[str, Any]:
+    """The dispute that a charge is in, and what a caller who may open one may name as its reason."""
+    dispute, own = dispute_about(charge), charge.organization == caller.organization
+    doubts = own and BILLING_WRITE in caller.scopes and dispute is None and can_be_disputed(charge, timezone.now())
+    return {"dispute": dispute, "reasons": Dispute.Reason.values if doubts else ()}
+
+
 class OneCharge(Page):
     """A charge of a task with all that it follows from: what was claimed and counted, prices, who pays and why, the split."""
 
@@ -75,9 +83,7 @@ class OneCharge(Page):
     def facts(self, charge: Charge) -> dict[str, Any]:
         own = charge.organization == self.caller.organization
         told = {"proof": evidence_of_charge(charge), "charge": charge, "mine": self.caller.is_operator or own}
-        dispute = dispute_about(charge.pk)
-        doubts = own and BILLING_WRITE in self.caller.scopes and dispute is None and can_be_disputed(charge, timezone.now())
-        return told | {"dispute": dispute, "reasons": Dispute.Reason.values if doubts else ()}
+        return told | doubts_of(charge, self.caller)
 
 
 class OnePeriodCharge(Page):
@@ -87,9 +93,17 @@ class OnePeriodCharge(Page):
     template_name = "console/period_charge.html"
 
     def get(self, request: HttpRequest, number: int) -> HttpResponse:
+        return self.show(self.facts(self.own(number)))
+
+    def own(self, number: int) -> PeriodCharge:
+        """The charge, if this caller may see it; a stranger's is NotFound."""
         charge = periods_of(self.caller).filter(pk=number).first()
         if charge is None:
             raise NotFound("not_found", "no such charge")
+        return charge
+
+    def facts(self, charge: PeriodCharge) -> dict[str, Any]:
         proof = evidence_of_period(charge)
         peaks = proof["peaks"] and drawn(proof["peaks"], charge.zone)
-        return self.show({"proof": proof, "charge": charge, "peaks": peaks, "records": proof["facts"]["records"][:RECORDS]})
+        told = {"proof": proof, "charge": charge, "peaks": peaks, "records": proof["facts"]["records"][:RECORDS]}
+        return told | doubts_of(charge, self.caller)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from django.http import HttpRequest, HttpResponse
@@ -25,11 +26,12 @@ from billing.disputes.api import (
 from billing.disputes.deciding import decide
 from billing.disputes.opening import Opening, open_disputes
 from billing.models import Dispute
-from console.charges import OneCharge
+from console.charges import OneCharge, OnePeriodCharge
 from console.lists import newest
 from console.pages import Page, document_of
 from core.errors import DomainError
 from marketplace.api.serializers import valid
+from marketplace.auth import Caller
 from marketplace.permissions import Scopes
 from marketplace.scopes import BILLING_READ, BILLING_WRITE, OPERATOR
 
@@ -125,6 +127,14 @@ class Decide(_Form):
         decide([decision_of(given)], self.caller.user)
 
 
+def opened(caller: Caller, given: Mapping[str, str], **charges: list[int]) -> int:
+    """The dispute that a form on a charge's page asks for."""
+    asked = valid(OpenIn(data={name: given.get(name, "") for name in ("reason", "text")} | charges))
+    opening = Opening(caller.acting_for(), asked["reason"], asked["text"], caller.user)
+    (made,) = open_disputes(opening, asked.get("charges", ()), months=asked.get("period_charges", ()))
+    return int(made.pk)
+
+
 class OpenDispute(OneCharge):
     """The form on a charge's page: a dispute about this charge. A refusal is told there, with what was filled in."""
 
@@ -133,12 +143,23 @@ class OpenDispute(OneCharge):
 
     def post(self, request: HttpRequest, number: int) -> HttpResponse:
         charge = self.own(number)
-        asked = {name: request.POST.get(name, "") for name in ("reason", "text")}
         try:
-            given = valid(OpenIn(data=asked | {"charges": [charge.pk]}))
-            opening = Opening(self.caller.acting_for(), given["reason"], given["text"], self.caller.user)
-            (made,) = open_disputes(opening, given["charges"])
+            return redirect("console:dispute", opened(self.caller, request.POST, charges=[charge.pk]))
         except (DomainError, ValidationError) as error:
             problem = document_of(error)
             return self.show(self.facts(charge) | {"given": request.POST, "problem": problem}, problem["status"])
-        return redirect("console:dispute", made.pk)
+
+
+class OpenPeriodDispute(OnePeriodCharge):
+    """The same on the page of a month's charge."""
+
+    scopes: ClassVar[Scopes] = {"POST": BILLING_WRITE}
+    http_method_names = ["post"]
+
+    def post(self, request: HttpRequest, number: int) -> HttpResponse:
+        charge = self.own(number)
+        try:
+            return redirect("console:dispute", opened(self.caller, request.POST, period_charges=[charge.pk]))
+        except (DomainError, ValidationError) as error:
+            problem = document_of(error)
+            return self.show(self.facts(charge) | {"given": request.POST, "problem": problem}, problem["status"])

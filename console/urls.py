@@ -10,7 +10,7 @@ from console.artifacts import ArtifactList, DropCopy, OneArtifact, PinIt, Replic
 from console.bills import Bill
 from console.charges import ChargeList, OneCharge, OnePeriodCharge
 from console.credit import CreditPage
-from console.disputes import Answer, Decide, DisputeList, OneDispute, OpenDispute, Say, Withdraw
+from console.disputes import Answer, Decide, DisputeList, OneDispute, OpenDispute, OpenPeriodDispute, Say, Withdraw
 from console.exports import ExportList
 from console.invoices import InvoiceList, OneInvoice, OneLine
 from console.market import JoinToken, Market, Pools
@@ -56,6 +56,7 @@ urlpatterns = [
     path("disputes/<int:dispute>/say/", Say.as_view(), name="say-in-dispute"),
     path("disputes/<int:dispute>/withdraw/", Withdraw.as_view(), name="withdraw-dispute"),
     path("exports/", ExportList.as_view(), name="exports"),
+    path("period-charges/<int:number>/dispute/", OpenPeriodDispute.as_view(), name="open-period-dispute"),
     path("period-charges/<int:number>/", OnePeriodCharge.as_view(), name="period-charge"),
     path("usage/", UsagePage.as_view(), name="usage"),
     path("payables/", Payables.as_view(), name="payables"),

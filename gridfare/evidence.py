@@ -8,12 +8,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
 from typing import Any, NamedTuple
 
 Json = dict[str, Any]
 MICRO = Decimal("0.000001")
+TINY = Decimal("1e-12")  # what quantities and amounts are rounded to
 
 
 class Refuted(Exception):
@@ -54,7 +55,8 @@ def _checked(bundle: Json, digest: str) -> Checked:
     dispute, charges = bundle["dispute"], bundle["charges"]
     for charge in charges:
         for wrong in _wrong(charge):
-            raise Refuted(f"charge {charge['disputed']['charge']}: {wrong}")
+            item = charge["disputed"]
+            raise Refuted(f"charge {item['charge'] or item['period_charge']}: {wrong}")
     disputed = sum((Decimal(one["disputed"]["amount"]) for one in charges), Decimal(0))
     awarded = sum((Decimal(one["disputed"]["awarded"]) for one in charges), Decimal(0))
     if (len(charges), disputed, awarded) != (dispute["charges"], Decimal(dispute["disputed"]), Decimal(dispute["awarded"])):
@@ -70,7 +72,7 @@ def _wrong(charge: Json) -> Iterator[str]:
         yield "the disputed amount is not that of the charge"
     if _split(evidence) != amount:
         yield "its split does not add up to it"
-    yield from _lines(evidence, amount)
+    yield from _month(evidence) if item["kind"] == "period" else _lines(evidence, amount)
     if not 0 <= back <= amount:
         yield "more is taken back than was charged"
     if (refund is not None) != (back > 0) or (refund and (Decimal(refund["amount"]) != -back or _split(refund) != -back)):
@@ -107,4 +109,42 @@ def _lines(evidence: Json, amount: Decimal) -> Iterator[str]:
 
 
 def _split(told: Json) -> Decimal:
-    return sum((Decimal(told["split"][party]) for party in ("provider", "publisher", "platform")), Decimal(0))
+    return sum((Decimal(told["split"].get(party, 0)) for party in ("provider", "publisher", "platform")), Decimal(0))
+
+
+def _month(evidence: Json) -> Iterator[str]:
+    """Parts -> the exact amount -> the total; the total of every revision is that less what was refunded, and what each adds."""
+    precise, rate = Decimal(evidence["precise"]), (evidence["price"].get("rates") or {}).get(evidence["meter"])
+    hundredth = isinstance(rate, dict) and rate.get("model") == "percentage"
+    if not evidence["facts"]["matches"]:
+        yield "its facts are not those that were charged"
+    for line in evidence["lines"]:
+        quantity, price, amount = (Decimal(line[name]) for name in ("quantity", "unit_price", "amount"))
+        exact = quantity * price / (100 if hundredth and line["kind"] == "usage" else 1)
+        if abs(exact - amount) > TINY * (abs(price) + 1):
+            yield f"{line['kind']}: {line['quantity']} x {line['unit_price']} is not {line['amount']}"
+    if sum((Decimal(line["amount"]) for line in evidence["lines"]), Decimal(0)) != precise:
+        yield f"its lines do not come to {precise}"
+    yield from _revisions(evidence)
+
+
+def _revisions(evidence: Json) -> Iterator[str]:
+    total, refunds, mine = Decimal(0), [], None
+    for one in evidence["revisions"]:
+        rated, amount = Decimal(one["precise"]).quantize(MICRO, ROUND_HALF_UP), Decimal(one["amount"])
+        refunds += [(rated, -amount)] if one["refunds"] else []
+        total += amount
+        if Decimal(one["total"]) != total or left_of(rated, refunds) != total:
+            yield f"revision {one['revision']}: {one['total']} is not what it adds, or not what its usage comes to less refunds"
+        mine = one if one["charge"] == evidence["charge"] else mine
+    if mine is None or any(Decimal(mine[name]) != Decimal(evidence[name]) for name in ("amount", "total", "precise")):
+        yield "it is not the revision that it says"
+
+
+def left_of(rated: Decimal, refunds: list[tuple[Decimal, Decimal]]) -> Decimal:
+    """What a month that is rated at this amount comes to after its refunds, (rated then, taken back), in their order."""
+    if not refunds:
+        return rated
+    *earlier, (then, back) = refunds
+    left = left_of(rated, earlier)
+    return left - back if rated > then else min(left, left_of(then, earlier) - back)

@@ -11,7 +11,7 @@ from django.utils.safestring import SafeString
 
 from billing.disputes.deciding import Decision, decide
 from billing.disputes.states import LIVE
-from billing.models import Charge, CreditNote, Dispute, DisputedCharge, DisputeMessage
+from billing.models import Charge, CreditNote, Dispute, DisputedCharge, DisputeMessage, PeriodCharge
 from core.admin import Page, Panel, badge, carry_out, exact, link, money, one_of, panel, table, to, when
 from core.admin.cells import list_url
 from core.admin.panels import SHOWN
@@ -66,10 +66,10 @@ class DisputePage(Page):
 
 @admin.register(DisputedCharge)
 class DisputedChargePage(Page):
-    columns = ("id", "dispute", "charge", "state", "micros", "awarded_micros", "refund", "note")
+    columns = ("id", "dispute", "charge", "period_charge", "state", "micros", "awarded_micros", "refund", "period_refund", "note")
     chain = ("dispute",)
     list_filter = (exact("dispute"), one_of("state", DisputedCharge.State.values))
-    search_fields = ("=pk", "=dispute", "=charge")
+    search_fields = ("=pk", "=dispute", "=charge", "=period_charge")
     huge = True
 
 
@@ -93,11 +93,11 @@ def charges_of_dispute(dispute: Dispute) -> Panel | None:
     rows = dispute.items.select_related("note").order_by("pk")[:SHOWN]
     lines = [
         (
-            to(Charge, one.charge_id),
+            to(Charge, one.charge_id) if one.charge_id else to(PeriodCharge, one.period_charge_id),
             badge(one.state),
             money(one.micros, dispute.currency),
             money(one.awarded_micros, dispute.currency),
-            to(Charge, one.refund_id),
+            to(PeriodCharge, one.period_refund_id) if one.period_refund_id else to(Charge, one.refund_id),
             to(CreditNote, one.note_id, one.note),
         )
         for one in rows
@@ -108,6 +108,15 @@ def charges_of_dispute(dispute: Dispute) -> Panel | None:
 
 @panel(Charge)
 def disputes_of_charge(charge: Charge) -> Panel | None:
-    rows = DisputedCharge.objects.filter(charge=charge.pk).exclude(state="withdrawn")  # what the index holds
-    lines = [(to(Dispute, one.dispute_id), badge(one.state), money(one.awarded_micros, charge.currency)) for one in rows]
+    return _disputes(DisputedCharge.objects.filter(charge=charge.pk), charge.currency)
+
+
+@panel(PeriodCharge)
+def disputes_of_month(charge: PeriodCharge) -> Panel | None:
+    return _disputes(DisputedCharge.objects.filter(period_charge=charge.pk), charge.currency)
+
+
+def _disputes(items: QuerySet[DisputedCharge], currency: str) -> Panel | None:
+    rows = items.exclude(state="withdrawn")  # what the index holds
+    lines = [(to(Dispute, one.dispute_id), badge(one.state), money(one.awarded_micros, currency)) for one in rows]
     return table("Dispute", ("dispute", "state", "#taken back"), lines)

@@ -43,9 +43,12 @@ class NumberField(serializers.IntegerField):
 
 
 class OpenIn(In):
-    """Charges, or lines of one invoice; not both."""
+    """Charges of tasks and of months, or lines of one invoice; not both."""
 
     charges = serializers.ListField(child=NumberField(), min_length=1, max_length=MOST, required=False)
+    period_charges = serializers.ListField(
+        child=NumberField(), min_length=1, max_length=MOST, required=False, help_text="of months: GET /period-charges"
+    )
     invoice = NumberField(required=False, help_text="whose lines are disputed")
     lines = serializers.ListField(
         child=serializers.IntegerField(min_value=1, max_value=2**31 - 1), min_length=1, max_length=1000, required=False
@@ -54,7 +57,7 @@ class OpenIn(In):
     text = serializers.CharField(max_length=4000)
 
     def validate(self, data: dict[str, Any]) -> dict[str, Any]:
-        if ("charges" in data) == ("invoice" in data) or ("invoice" in data) != ("lines" in data):
+        if ("charges" in data or "period_charges" in data) == ("invoice" in data) or ("invoice" in data) != ("lines" in data):
             raise serializers.ValidationError({"charges": ["either charges, or an invoice and its lines"]})
         return data
 
@@ -98,7 +101,7 @@ class DisputeOut(Out):
     outcome = serializers.ChoiceField(Dispute.Outcome.choices, allow_blank=True, help_text="empty: not decided")
     customer = serializers.CharField()
     provider = serializers.CharField(allow_null=True)
-    publisher = serializers.CharField()
+    publisher = serializers.CharField(allow_null=True, help_text="null: of charges of months")
     respondent = serializers.CharField(help_text="who shall answer")
     currency = serializers.CharField()
     charges = serializers.IntegerField(help_text="how many")
@@ -125,15 +128,18 @@ class DisputeDocumentOut(DisputeOut):
 
 
 class DisputedChargeOut(Out):
-    charge = serializers.IntegerField()
-    kind = serializers.CharField()
-    task = serializers.UUIDField()
+    charge = serializers.IntegerField(allow_null=True, help_text="of a task; null: it is of a month")
+    period_charge = serializers.IntegerField(allow_null=True, help_text="of a month; null: it is of a task")
+    kind = serializers.CharField(help_text="of a task's charge; `period` of a month's")
+    meter = serializers.CharField(allow_null=True, help_text="of a month")
+    task = serializers.UUIDField(allow_null=True)
     attempt = serializers.IntegerField(allow_null=True)
     pool = serializers.CharField(allow_null=True)
     state = serializers.ChoiceField(DisputedCharge.State.choices)
     amount = serializers.CharField()
     awarded = serializers.CharField()
     refund = serializers.IntegerField(allow_null=True, help_text="the charge below zero that takes it back")
+    period_refund = serializers.IntegerField(allow_null=True, help_text="of a month: the revision that takes it back")
     credit_note = serializers.CharField(allow_null=True)
     invoice = serializers.IntegerField(allow_null=True)
     line = serializers.IntegerField(allow_null=True)
@@ -200,8 +206,8 @@ class DisputesView(ListView):
         """Dispute charges, or all charges in lines of an invoice: one dispute for each provider and publisher. All or nothing."""
         given, caller = valid(OpenIn(data=request.data)), caller_of(request)
         opening = Opening(caller.acting_for(), given["reason"], given["text"], caller.user)
-        if "charges" in given:
-            made = open_disputes(opening, given["charges"])
+        if "invoice" not in given:
+            made = open_disputes(opening, given.get("charges", ()), months=given.get("period_charges", ()))
         else:
             invoice = Invoice.objects.filter(pk=given["invoice"], organization=opening.organization).first()
             if invoice is None:

@@ -3,8 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
+from uuid import UUID
 
 from core.errors import Invalid
+
+
+class Item(NamedTuple):
+    """A disputed charge and where it stands; `left` can still be taken back. A row of `sql.LEFT` or `sql.LEFT_OF_MONTHS`.
+
+    charge, task  None where it is of a month; `month` is its charge then
+    """
+
+    id: int
+    dispute: int
+    charge: int | None
+    task: UUID | None
+    usage: int | None
+    provider: int
+    publisher: int
+    platform: int
+    left: int
+    line: int | None
+    invoice: int | None
+    final: bool
+    month: int | None
+
+
+class Award(NamedTuple):
+    """What is taken back of a disputed charge, in micros, more than nothing."""
+
+    item: Item
+    micros: int
 
 
 def spread(amount: int, weights: Sequence[int]) -> list[int]:

@@ -16,10 +16,12 @@ from typing import Any, Final
 import orjson
 
 from billing.disputes.queries import item, items_of, messages_of, summary
-from billing.models import Charge, Dispute, DisputedCharge, PayoutLine
-from billing.periods.evidence import evidence_of_charge
+from billing.models import Charge, Dispute, DisputedCharge, PayoutLine, PeriodCharge
+from billing.periods.evidence import evidence_of_charge, evidence_of_period
 from core.money import text_of
 from scheduler.models import Attempt
+
+Payouts = dict[int, list[dict[str, Any]]]
 
 FORMAT: Final = "gridfare-dispute-1"
 _ATTEMPT: Final = ("state", "fence", "reason_class", "code", "detail", "exit_code", "leased_at", "started_at", "ended_at")
@@ -61,20 +63,36 @@ def _charges(dispute: Dispute) -> list[dict[str, Any]]:
         "charge__usage__pool", "charge__usage__offer__origin", "charge__usage__attempt__unit", "charge__task",
         "charge__organization", "charge__provider",
         "charge__publisher", "charge__entry", "charge__invoiced__line__invoice", "refund__entry", "note",
+        "period_charge__organization", "period_charge__provider", "period_charge__entry", "period_refund__entry",
     )  # fmt: skip
     found = list(rows.prefetch_related("charge__usage__offer__rates").order_by("pk"))
     payouts = _payouts(found)
-    return [_charge(one, payouts.get(one.charge_id, [])) for one in found]
+    return [_month(one, payouts) if one.period_charge else _charge(one, payouts) for one in found]
 
 
-def _charge(one: DisputedCharge, payouts: list[dict[str, Any]]) -> dict[str, Any]:
-    usage = one.charge.usage
+def _month(one: DisputedCharge, payouts: Payouts) -> dict[str, Any]:
+    """A charge of a month; each takes as many queries as its evidence does."""
+    charge, refund = one.period_charge, one.period_refund
+    assert charge is not None  # noqa: S101 asked by who looked
     return {
         "disputed": item(one),
-        "evidence": evidence_of_charge(one.charge) | {"currency": one.charge.currency, "charged_at": one.charge.charged_at},
+        "evidence": evidence_of_period(charge) | {"currency": charge.currency, "charged_at": charge.rated_at},
+        "attempt": None,
+        "payouts": payouts.get(-charge.pk, []),
+        "refund": refund and _refund(refund, 0),
+    }
+
+
+def _charge(one: DisputedCharge, payouts: Payouts) -> dict[str, Any]:
+    charge, refund = one.charge, one.refund
+    assert charge is not None  # noqa: S101 asked by who looked
+    usage = charge.usage
+    return {
+        "disputed": item(one),
+        "evidence": evidence_of_charge(charge) | {"currency": charge.currency, "charged_at": charge.charged_at},
         "attempt": usage and _attempt(usage.attempt),
-        "payouts": payouts,
-        "refund": one.refund and _refund(one.refund),
+        "payouts": payouts.get(charge.pk, []),
+        "refund": refund and _refund(refund, refund.publisher_micros),
     }
 
 
@@ -84,19 +102,21 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
     return {"attempt": attempt.pk, "unit": attempt.unit.pk, "pool": attempt.pool_id, "report": attempt.batch_id} | told
 
 
-def _refund(refund: Charge) -> dict[str, Any]:
-    shares = {"provider": refund.provider_micros, "publisher": refund.publisher_micros, "platform": refund.platform_micros}
+def _refund(refund: Charge | PeriodCharge, publisher: int) -> dict[str, Any]:
+    shares = {"provider": refund.provider_micros, "publisher": publisher, "platform": refund.platform_micros}
     entry = refund.entry and {"key": refund.entry.key, "posted_at": refund.entry.posted_at}
     told = {"charge": refund.pk, "payer": refund.payer, "amount": text_of(refund.amount_micros), "entry": entry}
     return told | {"split": {party: text_of(micros) for party, micros in shares.items()}}
 
 
-def _payouts(items: list[DisputedCharge]) -> dict[int, list[dict[str, Any]]]:
-    """Where the shares of each charge and of its refund went."""
-    of = {key: one.charge_id for one in items for key in (one.charge_id, one.refund_id) if key}
-    shares = [2 * key + role for key in of for role in (0, 1)]
-    found: dict[int, list[dict[str, Any]]] = {}
+def _payouts(items: list[DisputedCharge]) -> Payouts:
+    """Where the shares of each charge and of its refund went; those of months by their number, negative."""
+    of = {2 * key + role: one.charge_id for one in items for key in (one.charge_id, one.refund_id) if key for role in (0, 1)}
+    of |= {-key: -(one.period_charge_id or 0) for one in items for key in (one.period_charge_id, one.period_refund_id) if key}
+    shares = list(of)
+    found: Payouts = {}
     for line in PayoutLine.objects.filter(share__in=shares).select_related("payout").order_by("share"):
-        told = {"charge": line.charge_id, "role": line.role, "payout": line.payout_id, "state": line.payout.state}
-        found.setdefault(of[line.charge_id or 0], []).append(told | {"amount": text_of(line.amount_micros)})
+        told: dict[str, Any] = {"charge": line.charge_id or line.period_charge_id, "role": line.role}
+        told |= {"payout": line.payout_id, "state": line.payout.state}
+        found.setdefault(of[line.share] or 0, []).append(told | {"amount": text_of(line.amount_micros)})
     return found

@@ -1,7 +1,8 @@
 """An outcome for disputes: by an operator, or because the respondent did not answer in time. One transaction for a set.
 
 Killed anywhere, nothing of it happened, and the next call does all of it: what is decided is found by its state. Locks: disputes,
-accounts, tasks, invoices, each in one order; from then on neither invoices nor corrections move what is decided about.
+months, accounts, tasks, invoices, each in one order; from then on neither invoices, ratings nor corrections move what is decided
+about.
 """
 
 from __future__ import annotations
@@ -17,18 +18,20 @@ from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
 from billing.disputes import sql
-from billing.disputes.awards import awarded
-from billing.disputes.reversing import Award, Item, take_back
+from billing.disputes.awards import Award, Item, awarded
+from billing.disputes.reversing import Made, take_back
 from billing.disputes.states import LIVE
 from billing.invoices.closing import LOCK_KEY
 from billing.invoices.dunning import follow_blocks
 from billing.models import Dispute, DisputeMessage
+from billing.periods.runs import RUN_LOCK
 from billing.telling import tell_disputes
 from core.errors import Conflict, DomainError, Invalid, NotFound
 from marketplace.models import User
 
 log = logging.getLogger(__name__)
 SILENT: Final = "The respondent did not answer in time: decided for the customer."
+NOTHING: Final = Made(None, None, None)
 PORTION: Final = 100  # disputes that one transaction of the sweep decides
 
 
@@ -76,8 +79,8 @@ def _decide(fresh: Mapping[int, Decision], held: Mapping[int, Dispute], by: User
     items = _items(fresh)
     awards = [award for key, mine in groupby(items, attrgetter("dispute")) for award in _awards(fresh[key], list(mine))]
     made = take_back(held, [award for award in awards if award.micros], at)
-    found = [(award.item.id, award.micros, *made.get(award.item.id, (None, None))) for award in awards]
-    names = ("items", "awarded", "refunds", "notes")
+    found = [(award.item.id, award.micros, *made.get(award.item.id, NOTHING)) for award in awards]
+    names = ("items", "awarded", "refunds", "notes", "period_refunds")
     columns: dict[str, Any] = dict(zip(names, (list(column) for column in zip(*found, strict=True)), strict=True))
     sums = _sums(awards)
     told: dict[str, Any] = {"disputes": list(fresh), "outcomes": [one.outcome for one in fresh.values()]}
@@ -94,12 +97,15 @@ def _decide(fresh: Mapping[int, Decision], held: Mapping[int, Dispute], by: User
 
 def _items(disputes: Mapping[int, Decision]) -> list[Item]:
     """The charges of these disputes, once nobody else moves them."""
-    asked: dict[str, Any] = {"disputes": list(disputes), "key": LOCK_KEY}
+    asked: dict[str, Any] = {"disputes": list(disputes), "key": LOCK_KEY, "run": RUN_LOCK}
+    found = []
     with connection.cursor() as cursor:
-        for lock in (sql.LOCK_ACCOUNTS, sql.LOCK_TASKS, sql.LOCK_INVOICES):
+        for lock in (sql.LOCK_MONTHS, sql.LOCK_ACCOUNTS, sql.LOCK_TASKS, sql.LOCK_INVOICES):
             cursor.execute(lock, asked)
-        cursor.execute(sql.LEFT, asked)
-        return [Item(*row) for row in cursor.fetchall()]
+        for left in (sql.LEFT, sql.LEFT_OF_MONTHS):
+            cursor.execute(left, asked)
+            found += [Item(*row) for row in cursor.fetchall()]
+    return sorted(found, key=attrgetter("dispute", "id"))
 
 
 def _awards(decision: Decision, items: Sequence[Item]) -> list[Award]:

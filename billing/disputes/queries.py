@@ -7,7 +7,7 @@ from typing import Any
 from django.db.models import Q, QuerySet
 
 from billing.disputes.states import LIVE, may_move
-from billing.models import Dispute, DisputedCharge
+from billing.models import Charge, Dispute, DisputedCharge, PeriodCharge
 from core.money import text_of
 from marketplace.models import Organization
 
@@ -22,7 +22,10 @@ def disputes_shown(organization: Organization | None) -> QuerySet[Dispute]:
 
 def items_of(dispute: Dispute) -> QuerySet[DisputedCharge]:
     """A dispute's charges with what their documents show."""
-    return dispute.items.select_related("charge__usage__pool", "refund", "note", "charge__invoiced__line__invoice")
+    return dispute.items.select_related(
+        "charge__usage__pool", "refund", "note", "charge__invoiced__line__invoice", "period_charge__offer__pool",
+        "period_charge__invoiced__line__invoice",
+    )  # fmt: skip
 
 
 def open_to(dispute: Dispute, organization: Organization | None, *, operator: bool = False) -> frozenset[str]:
@@ -37,9 +40,10 @@ def open_to(dispute: Dispute, organization: Organization | None, *, operator: bo
     return frozenset(name for name, can in may.items() if can)
 
 
-def dispute_about(charge: int) -> int | None:
+def dispute_about(charge: Charge | PeriodCharge) -> int | None:
     """The dispute that a charge is, or was decided, in; None while there is none or it was withdrawn."""
-    held = DisputedCharge.objects.filter(charge=charge).exclude(state="withdrawn")  # what the unique index holds
+    of = {"period_charge" if isinstance(charge, PeriodCharge) else "charge": charge.pk}
+    held = DisputedCharge.objects.filter(**of).exclude(state="withdrawn")  # what the unique index holds
     return held.values_list("dispute_id", flat=True).first()
 
 
@@ -48,7 +52,7 @@ def summary(dispute: Dispute) -> dict[str, Any]:
     names = ("id", "state", "reason", "position", "outcome", "currency", "opened_at", "answer_until", "answered_at", "ended_at")
     told = {name: getattr(dispute, name) for name in names}
     parties = {"customer": dispute.organization.slug, "provider": dispute.provider and dispute.provider.slug}
-    parties |= {"publisher": dispute.publisher.slug, "respondent": dispute.respondent.slug}
+    parties |= {"publisher": dispute.publisher and dispute.publisher.slug, "respondent": dispute.respondent.slug}
     amounts = {"disputed": text_of(dispute.disputed_micros), "awarded": text_of(dispute.awarded_micros)}
     return told | parties | amounts | {"charges": dispute.charges_count}
 
@@ -60,18 +64,26 @@ def messages_of(dispute: Dispute) -> list[dict[str, Any]]:
 
 def item(one: DisputedCharge) -> dict[str, Any]:
     """A disputed charge: where it stands, and what was taken back of it."""
-    charge, invoiced = one.charge, getattr(one.charge, "invoiced", None)
-    return {
-        "charge": charge.pk,
-        "kind": charge.kind,
-        "task": str(charge.task_id),
-        "attempt": charge.usage.attempt_id if charge.usage else None,
-        "pool": charge.usage.pool.identifier if charge.usage else None,
+    charge = one.charge or one.period_charge
+    invoiced = getattr(charge, "invoiced", None)
+    return _of(one) | {
         "state": one.state,
         "amount": text_of(one.micros),
         "awarded": text_of(one.awarded_micros),
         "refund": one.refund_id,
+        "period_refund": one.period_refund_id,
         "credit_note": one.note.number if one.note else None,
         "invoice": invoiced.line.invoice_id if invoiced else None,
         "line": invoiced.line.number if invoiced else None,
     }
+
+
+def _of(one: DisputedCharge) -> dict[str, Any]:
+    """Which charge it is, and of what."""
+    nothing = dict.fromkeys(("charge", "period_charge", "kind", "meter", "task", "attempt", "pool"))
+    if (month := one.period_charge) is not None:
+        return nothing | {"period_charge": month.pk, "kind": "period", "meter": month.meter, "pool": month.offer.pool.identifier}
+    charge = one.charge
+    assert charge is not None  # noqa: S101 one of both, as a CHECK has it
+    found = nothing | {"charge": charge.pk, "kind": charge.kind, "task": str(charge.task_id)}
+    return found | ({"attempt": charge.usage.attempt_id, "pool": charge.usage.pool.identifier} if charge.usage else {})

@@ -1,6 +1,7 @@
 """What is awarded is taken back in rows of its own: refunds, their entries, and credit notes. Nothing is edited.
 
-A refund is a charge of kind `refund` with what each party gives back. Who gets it depends on where the disputed charge stands:
+A refund is a charge of kind `refund` with what each party gives back; of a month it is a revision (`billing/disputes/months.py`).
+Who gets it depends on where the disputed charge stands:
 
 on no final invoice      the refund is the customer's: it is drawn into the month's invoice beside the charge, and taxed with it
 on a final invoice       a credit note gives it back with its tax; the refund is the platform's, which bore the note, so that its
@@ -15,13 +16,13 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
-from uuid import UUID
 
 from django.db import connection
 from django.db.models import Sum
 
 from billing.correcting import SPENT
-from billing.disputes.awards import taken_back
+from billing.disputes.awards import Award, taken_back
+from billing.disputes.months import refund_months
 from billing.invoices.credit_notes import Taking, issue_credit_notes, tax_of
 from billing.invoices.posting import Side, post_legs
 from billing.models import Charge, CreditNote, Dispute, InvoiceLine, JournalEntry
@@ -31,35 +32,12 @@ from core.money import text_of
 Place = tuple[int, int | None]  # a dispute and an invoice
 
 
-class Item(NamedTuple):
-    """A disputed charge and where it stands; `left` can still be taken back. A row of `sql.LEFT`."""
-
-    id: int
-    dispute: int
-    charge: int
-    task: UUID
-    usage: int | None
-    provider: int
-    publisher: int
-    platform: int
-    left: int
-    line: int | None
-    invoice: int | None
-    final: bool
-
-
-class Award(NamedTuple):
-    """What is taken back of a disputed charge, in micros, more than nothing."""
-
-    item: Item
-    micros: int
-
-
 class Made(NamedTuple):
-    """What was written for an award."""
+    """What was written for an award: a task's refund or a month's, and a credit note."""
 
-    refund: int
+    refund: int | None
     note: int | None
+    month: int | None
 
 
 def take_back(disputes: Mapping[int, Dispute], awards: Sequence[Award], at: datetime) -> dict[int, Made]:
@@ -67,26 +45,32 @@ def take_back(disputes: Mapping[int, Dispute], awards: Sequence[Award], at: date
     if not awards:
         return {}
     notes = _notes(disputes, [award for award in awards if award.item.final], at)
-    refunds = _refunds(disputes, awards, at)
+    of_tasks = [award for award in awards if award.item.task is not None]
+    refunds = {award.item.id: one.pk for award, one in zip(of_tasks, _refunds(disputes, of_tasks, at), strict=True)}
     with connection.cursor() as cursor:
-        cursor.execute(SPENT, [sorted({award.item.task for award in awards if not award.item.final})])
+        cursor.execute(SPENT, [sorted({award.item.task for award in of_tasks if award.item.task and not award.item.final})])
+    months = refund_months(disputes, [award for award in awards if award.item.task is None], at)
     made = {}
-    for award, refund in zip(awards, refunds, strict=True):
-        note = notes.get((award.item.dispute, award.item.invoice))
-        made[award.item.id] = Made(refund.pk, note.pk if note else None)
+    for item, _ in awards:
+        note = notes.get((item.dispute, item.invoice))
+        made[item.id] = Made(refunds.get(item.id), note.pk if note else None, months.get(item.id))
     return made
 
 
 def _refunds(disputes: Mapping[int, Dispute], awards: Sequence[Award], at: datetime) -> list[Charge]:
     """Charges below zero, one for each award, and one entry for each dispute and task."""
-    places = sorted({(award.item.dispute, award.item.task) for award in awards})
+    if not awards:
+        return []
+    places = sorted({(award.item.dispute, award.item.task) for award in awards if award.item.task})
     entries = JournalEntry.objects.bulk_create(
         JournalEntry(key=f"refund/{dispute}/{task}", kind="refund", task_id=task, memo=f"dispute {dispute}", posted_at=at)
         for dispute, task in places
     )
     posted = dict(zip(places, entries, strict=True))
     refunds = Charge.objects.bulk_create(
-        _refund(disputes[award.item.dispute], award, posted[award.item.dispute, award.item.task], at) for award in awards
+        _refund(disputes[award.item.dispute], award, posted[award.item.dispute, award.item.task], at)
+        for award in awards
+        if award.item.task
     )
     post(_posting(refund) for refund in refunds)
     return refunds
@@ -94,10 +78,12 @@ def _refunds(disputes: Mapping[int, Dispute], awards: Sequence[Award], at: datet
 
 def _refund(dispute: Dispute, award: Award, entry: JournalEntry, at: datetime) -> Charge:
     item, amount = award.item, text_of(-award.micros)
+    task, publishers = item.task, dispute.publisher_id
+    assert task is not None and publishers is not None  # noqa: S101, PT018 of tasks only
     provider, publisher, platform = taken_back((item.provider, item.publisher, item.platform), award.micros)
     return Charge(
-        kind=Charge.Kind.REFUND, usage_id=item.usage, task_id=item.task, organization_id=dispute.organization_id,
-        provider_id=dispute.provider_id, publisher_id=dispute.publisher_id, payer="platform" if item.final else "user",
+        kind=Charge.Kind.REFUND, usage_id=item.usage, task_id=task, organization_id=dispute.organization_id,
+        provider_id=dispute.provider_id, publisher_id=publishers, payer="platform" if item.final else "user",
         reason="disputed", currency=dispute.currency, amount_micros=-award.micros, provider_micros=-provider,
         publisher_micros=-publisher, platform_micros=-platform, entry=entry, charged_at=at,
         lines=[{"meter": "refund", "quantity": "1", "unit_price": amount, "amount": amount}],

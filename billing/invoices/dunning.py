@@ -38,8 +38,14 @@ SELECT invoice.id, greatest(due_at, disputed.ended_at) AS due_at,
   LEFT JOIN LATERAL (
        SELECT max(dispute.ended_at) AS ended_at,
               sum(item.micros * (1 + line.tax_micros / line.amount_micros::numeric)) FILTER (WHERE item.state = 'open') AS micros
-         FROM billing_invoiceline line JOIN billing_invoicedcharge invoiced ON invoiced.line_id = line.id
-         JOIN billing_disputedcharge item ON item.charge_id = invoiced.charge_id
+         FROM billing_invoiceline line
+        CROSS JOIN LATERAL (
+              SELECT item.* FROM billing_invoicedcharge invoiced
+                JOIN billing_disputedcharge item ON item.charge_id = invoiced.charge_id WHERE invoiced.line_id = line.id
+              UNION ALL
+              SELECT item.* FROM billing_invoicedperiod invoiced
+                JOIN billing_disputedcharge item ON item.period_charge_id = invoiced.charge_id
+               WHERE invoiced.line_id = line.id) item
          JOIN billing_dispute dispute ON dispute.id = item.dispute_id
         WHERE line.invoice_id = invoice.id AND line.amount_micros > 0) disputed
     ON EXISTS (SELECT FROM billing_dispute dispute WHERE dispute.organization_id = invoice.organization_id)

@@ -1,7 +1,7 @@
 """Disputes about charges: who doubts which, what was said, and what became of it. `billing/disputes/states.py` draws the states.
 
 Dispute
-  |- DisputedCharge   one per charge; what is taken back of it is a charge of its own, of kind `refund`
+  |- DisputedCharge   one per charge; what is taken back of it is a charge of its own, of kind `refund`, or a month's revision
   `- DisputeMessage   what the parties and the platform said, in order; never changed
 """
 
@@ -14,11 +14,13 @@ from django.db.models import F, Q
 
 from billing.models.charges import Charge
 from billing.models.invoices import CreditNote
+from billing.models.periods import PeriodCharge
 
 
 class Dispute(models.Model):
     """A customer's doubt about charges of one provider and publisher. Only what happens to it changes.
 
+    publisher      null: it is about charges of months, of which a publisher has no share
     respondent     who shall answer: the provider, or the publisher where a charge has none (a task's fee)
     disputed       the sum of its charges            awarded   what the decision takes back of it
     decided_by     null when the respondent did not answer in time
@@ -50,7 +52,7 @@ class Dispute(models.Model):
 
     organization = models.ForeignKey("marketplace.Organization", models.PROTECT, related_name="+", db_index=False)
     provider = models.ForeignKey("marketplace.Organization", models.PROTECT, null=True, blank=True, related_name="+")
-    publisher = models.ForeignKey("marketplace.Organization", models.PROTECT, related_name="+")
+    publisher = models.ForeignKey("marketplace.Organization", models.PROTECT, null=True, blank=True, related_name="+")
     respondent = models.ForeignKey("marketplace.Organization", models.PROTECT, related_name="+", db_index=False)
     currency = models.CharField(max_length=3)
     reason = models.CharField(max_length=20, choices=Reason.choices)
@@ -103,7 +105,8 @@ class Dispute(models.Model):
 class DisputedCharge(models.Model):
     """A charge in a dispute. While `open`, no payout takes its shares; a charge is disputed once, unless that was withdrawn.
 
-    micros    the charge's amount              awarded   what was taken back of it, by `refund`
+    charge    of a task, or `period_charge`: of a month
+    micros    the charge's amount              awarded   what was taken back of it, by `refund` or `period_refund`
     note      the credit note that gives it back, where the charge stood on a final invoice
     """
 
@@ -113,12 +116,18 @@ class DisputedCharge(models.Model):
         WITHDRAWN = "withdrawn"
 
     dispute = models.ForeignKey(Dispute, models.PROTECT, related_name="items")
-    charge = models.ForeignKey(Charge, models.PROTECT, related_name="disputed", db_constraint=False, db_index=False)
+    charge = models.ForeignKey(
+        Charge, models.PROTECT, null=True, blank=True, related_name="disputed", db_constraint=False, db_index=False
+    )
+    period_charge = models.ForeignKey(PeriodCharge, models.PROTECT, null=True, blank=True, related_name="disputed", db_index=False)
     state = models.CharField(max_length=9, choices=State.choices, default=State.OPEN)
     micros = models.BigIntegerField()
     awarded_micros = models.BigIntegerField(default=0)
     refund = models.ForeignKey(
         Charge, models.PROTECT, null=True, blank=True, related_name="takes_back", db_constraint=False, db_index=False
+    )
+    period_refund = models.ForeignKey(
+        PeriodCharge, models.PROTECT, null=True, blank=True, related_name="takes_back", db_index=False
     )
     note = models.ForeignKey(CreditNote, models.PROTECT, null=True, blank=True, related_name="+", db_index=False)
 
@@ -126,19 +135,29 @@ class DisputedCharge(models.Model):
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["charge"], condition=~Q(state="withdrawn"), name="charge_disputed_once"),
             models.UniqueConstraint(fields=["refund"], condition=Q(refund__isnull=False), name="refund_takes_back_once"),
+            models.UniqueConstraint(fields=["period_charge"], condition=~Q(state="withdrawn"), name="period_charge_disputed_once"),
+            models.UniqueConstraint(
+                fields=["period_refund"], condition=Q(period_refund__isnull=False), name="period_refund_takes_back_once"
+            ),
+            models.CheckConstraint(
+                condition=Q(charge__isnull=False, period_charge__isnull=True, period_refund__isnull=True)
+                | Q(charge__isnull=True, period_charge__isnull=False, refund__isnull=True),
+                name="disputed_charge_is_of_a_task_or_a_month",
+            ),
             models.CheckConstraint(
                 condition=Q(micros__gt=0, awarded_micros__gte=0) & Q(awarded_micros__lte=F("micros")),
                 name="disputed_charge_gives_back_at_most_all",
             ),
             models.CheckConstraint(
-                condition=Q(awarded_micros=0, refund__isnull=True)
-                | Q(awarded_micros__gt=0, refund__isnull=False, state="decided"),
+                condition=Q(awarded_micros=0, refund__isnull=True, period_refund__isnull=True)
+                | Q(awarded_micros__gt=0, state="decided")
+                & (Q(refund__isnull=False) | Q(period_refund__isnull=False)),
                 name="award_is_a_refund",
             ),
         ]
 
     def __str__(self) -> str:
-        return f"charge {self.charge_id} in dispute {self.dispute_id}"
+        return f"charge {self.charge_id or self.period_charge_id} in dispute {self.dispute_id}"
 
 
 class DisputeMessage(models.Model):

@@ -44,9 +44,10 @@ class PeriodCharge(models.Model):
 
     period            [from, to): the service period in the customer's zone; revisions keep it
     revision, base    0 is the base, of which there is one per subject and time; a revision names the base it goes on from
+    refunds           of a revision that a decided dispute made: the charge that it takes back from; null: usage made it
     cutoff            facts that were recorded later were not seen; the same cutoff gives the same amounts
     raw, billed       what was measured and what was priced, cumulative, in the meter's unit
-    precise           the cumulative amount, twelve decimals; `total_micros` is it in micros, rounded once
+    precise           the cumulative amount, twelve decimals; `total_micros` is it in micros, rounded once, less what was refunded
     amount_micros     what this row adds: `total_micros` less that of the revision before; shares likewise
     basis_points      the platform's share; corrections keep the base's
     lines             [{kind, quantity, unit_price, amount}] of the cumulative amount, decimal text
@@ -67,6 +68,7 @@ class PeriodCharge(models.Model):
     zone = models.CharField(max_length=50)
     revision = models.PositiveSmallIntegerField(default=0)
     base = models.ForeignKey("self", models.PROTECT, null=True, related_name="revisions", db_index=False)
+    refunds = models.ForeignKey("self", models.PROTECT, null=True, blank=True, related_name="refunded", db_index=False)
     cutoff = models.DateTimeField()
     raw = models.DecimalField(max_digits=42, decimal_places=12)
     billed = models.DecimalField(max_digits=42, decimal_places=12)
@@ -107,6 +109,9 @@ class PeriodCharge(models.Model):
                 name="period_total_is_not_negative",
             ),
             models.CheckConstraint(condition=Q(amount_micros=0) | Q(entry__isnull=False), name="period_with_money_is_posted"),
+            models.CheckConstraint(
+                condition=Q(refunds__isnull=True) | Q(revision__gt=0, amount_micros__lt=0), name="period_refund_is_below_zero"
+            ),
         ]
         indexes: ClassVar = [
             models.Index(fields=["organization", "rated_at"], name="period_charge_of_org"),

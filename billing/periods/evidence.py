@@ -62,6 +62,7 @@ def evidence_of_period(charge: PeriodCharge) -> dict[str, Any]:
         "total": money(charge.total_micros),
         "amount": money(charge.amount_micros),
         "split": {"platform_basis_points": charge.basis_points} | _split(charge),
+        "refunds": charge.refunds_id,
         "revisions": _revisions(charge),
         "entry": charge.entry and {"key": charge.entry.key, "posted_at": charge.entry.posted_at},
     }
@@ -114,7 +115,7 @@ def _split(charge: PeriodCharge) -> dict[str, str]:
 
 
 def _revisions(charge: PeriodCharge) -> list[dict[str, Any]]:
-    """The base and all revisions of it, oldest first: what they add is the total."""
+    """The base and all revisions of it, oldest first: what they add is the total, which is `precise` less what was refunded."""
     base = charge.base_id or charge.pk
     found = PeriodCharge.objects.filter(subject=charge.subject_id, period=charge.period).order_by("revision")
     return [
@@ -123,6 +124,8 @@ def _revisions(charge: PeriodCharge) -> list[dict[str, Any]]:
             "revision": one.revision,
             "amount": money(one.amount_micros),
             "total": money(one.total_micros),
+            "precise": format(one.precise, "f"),
+            "refunds": one.refunds_id,
             "cutoff": one.cutoff,
         }
         for one in found

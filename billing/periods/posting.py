@@ -15,6 +15,7 @@ from psycopg.types.json import Jsonb
 
 from billing.periods.rating import ALGORITHM, Month, Rated
 from billing.periods.reading import Key, Line, Listed, listed_of, rows, windows
+from billing.periods.refunds import Refund, left_of
 from billing.periods.sql import CHARGES, DECIDED, ENTRIES, FORGET, PARK, PREVIEWS, STANDING, SUBJECTS
 from billing.rating import precise, share_change
 from billing.rating.currencies import rounded
@@ -38,6 +39,7 @@ class Standing:
     digest: str
     billed: Decimal
     contract: int | None
+    refunds: tuple[Refund, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +52,15 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A line whose amount is not what stands."""
+    """A line whose amount is not what stands. `rated` is what its usage comes to, `total` that less what was refunded."""
 
     line: Line
-    total: int
+    rated: int
     before: Standing | None
+
+    @property
+    def total(self) -> int:
+        return left_of(self.rated, self.before.refunds) if self.before else self.rated
 
     @property
     def delta(self) -> int:
@@ -70,9 +76,10 @@ def standing_of(months: Mapping[int, Month]) -> dict[Key, Standing]:
     """The last revision of every subject of these months."""
     found = {}
     for organization, offer, payer, start, meter, *rest in rows(STANDING, windows(months)):
-        subject, base, revision, total, points, digest, billed, contract = rest
+        subject, base, revision, total, points, digest, billed, contract, back = rest
+        refunds = tuple(Refund(rounded(Fraction(rated) * MICROS), int(micros)) for rated, micros in back or ())
         key = Key(organization, offer, payer, start, meter)
-        found[key] = Standing(subject, base, revision, total, points, digest, billed, contract)
+        found[key] = Standing(subject, base, revision, total, points, digest, billed, contract, refunds)
     return found
 
 
@@ -119,9 +126,9 @@ def _changes(lines: Sequence[Line], standing: Mapping[Key, Standing]) -> list[Ch
 
 def _doubt(change: Change, *, late: bool) -> str | None:
     """Why this is not posted without a person."""
-    if change.total < 0:
+    if change.rated < 0:
         return "negative"
-    if change.total > BOUND_MICROS:
+    if change.rated > BOUND_MICROS:
         return "bound"
     if change.line.rated.review:
         return "unknown"

@@ -126,12 +126,15 @@ SELECT counted.id, usage.attempt_id, usage.task_id::text, pool.identifier, usage
 """
 )
 
-# What stands of each subject of these months: its last revision.
+# What stands of each subject of these months: its last revision; and what disputes took back of it: what usage came to then, in
+# currency units, and how much, in micros. Who pays is the subject's: a refund may be the platform's.
 STANDING: Final = """
 SELECT DISTINCT ON (charge.subject_id, lower(charge.period))
-       charge.organization_id, charge.offer_id, charge.payer, lower(charge.period), charge.meter, charge.subject_id,
+       charge.organization_id, charge.offer_id, subject.payer, lower(charge.period), charge.meter, charge.subject_id,
        coalesce(charge.base_id, charge.id), charge.revision, charge.total_micros, charge.basis_points, charge.digest, charge.billed,
-       charge.contract_id
+       charge.contract_id,
+       (SELECT array_agg(ARRAY[refund.precise, -refund.amount_micros] ORDER BY refund.revision) FROM billing_periodcharge refund
+         WHERE refund.base_id = charge.base_id AND refund.refunds_id IS NOT NULL)
   FROM unnest(%(organizations)s::bigint[], %(starts)s::timestamptz[]) AS month (organization_id, start)
   JOIN billing_periodsubject subject ON subject.organization_id = month.organization_id
   JOIN billing_periodcharge charge ON charge.subject_id = subject.id AND lower(charge.period) = month.start

@@ -74,6 +74,7 @@ class PeriodPayableOut(Out):
 
     period_charge = serializers.IntegerField()
     revision = serializers.IntegerField(help_text="0: the month's charge; others correct it")
+    refunds = serializers.IntegerField(allow_null=True, help_text="the charge from which a dispute takes this back")
     pool = serializers.CharField()
     meter = serializers.CharField()
     to = serializers.DateTimeField()

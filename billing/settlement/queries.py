@@ -60,7 +60,7 @@ def line_of(charge: Charge, role: str, now: datetime) -> dict[str, Any]:
     micros = getattr(charge, f"{role}_micros")
     taken = next(iter(cast(Any, charge).taken), None)  # what Prefetch put there
     back = next(iter(charge.takes_back.all()), None)
-    share = Share(micros, charge.payer, charge.charged_at, _paid_at(back.charge if back else charge), back is not None)
+    share = Share(micros, charge.payer, charge.charged_at, _paid_at((back and back.charge) or charge), back is not None)
     stands = _stands(share, taken, now, disputed=bool(cast(Any, charge).doubts))
     return _facts(charge) | {"share": text_of(micros)} | stands
 
@@ -73,16 +73,22 @@ def period_shares_of(organization: Organization, period: Period = ALWAYS) -> Que
     if period.end is not None:
         rows = rows.filter(rated_at__lt=period.end)
     taken = PayoutLine.objects.select_related("payout")
-    joined = rows.select_related("offer__pool", "invoiced__line__invoice")
-    return joined.prefetch_related(Prefetch("payout_lines", taken, to_attr="taken"))
+    joined = rows.select_related("offer__pool", "invoiced__line__invoice", "refunds__invoiced__line__invoice")
+    return joined.prefetch_related(
+        Prefetch("payout_lines", taken, to_attr="taken"),
+        Prefetch("disputed", DisputedCharge.objects.filter(state="open"), to_attr="doubts"),
+    )
 
 
 def period_line_of(charge: PeriodCharge, now: datetime) -> dict[str, Any]:
     """One line of a provider's statement: its share of a charge by period, and how it stands. Amounts are decimal text."""
-    share = Share(charge.provider_micros, charge.payer, charge.rated_at, _paid_at(charge))
+    back = charge.refunds
+    share = Share(charge.provider_micros, charge.payer, charge.rated_at, _paid_at(back or charge), back is not None)
+    stands = _stands(share, next(iter(cast(Any, charge).taken), None), now, disputed=bool(cast(Any, charge).doubts))
     return {
         "period_charge": charge.pk,
         "revision": charge.revision,
+        "refunds": charge.refunds_id,
         "pool": charge.offer.pool.identifier,
         "meter": charge.meter,
         "from": charge.period.lower,
@@ -91,7 +97,7 @@ def period_line_of(charge: PeriodCharge, now: datetime) -> dict[str, Any]:
         "amount": text_of(charge.amount_micros),
         "share": text_of(share.micros),
         "charged_at": charge.rated_at,
-    } | _stands(share, next(iter(cast(Any, charge).taken), None), now)
+    } | stands
 
 
 def _stands(share: Share, taken: PayoutLine | None, now: datetime, *, disputed: bool = False) -> dict[str, Any]:

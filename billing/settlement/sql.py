@@ -6,37 +6,42 @@ from typing import Final
 
 _SHARES: Final = """
   SELECT id * 2 AS share, id AS charge_id, NULL::bigint AS period_id, NULL::bigint AS release_id, false AS over,
-         'provider' AS role, provider_id AS payee_id, provider_micros AS micros, currency, payer, charged_at
+         'provider' AS role, provider_id AS payee_id, provider_micros AS micros, currency, payer, charged_at,
+         NULL::bigint AS back_of
     FROM billing_charge WHERE provider_micros <> 0
   UNION ALL
-  SELECT id * 2 + 1, id, NULL, NULL, false, 'publisher', publisher_id, publisher_micros, currency, payer, charged_at
+  SELECT id * 2 + 1, id, NULL, NULL, false, 'publisher', publisher_id, publisher_micros, currency, payer, charged_at, NULL
     FROM billing_charge WHERE publisher_micros <> 0
   UNION ALL
-  SELECT -id, NULL, id, NULL, false, 'provider', provider_id, provider_micros, currency, payer, rated_at
+  SELECT -id, NULL, id, NULL, false, 'provider', provider_id, provider_micros, currency, payer, rated_at, refunds_id
     FROM billing_periodcharge WHERE provider_micros <> 0
   UNION ALL
   SELECT -4000000000000000000 - freed.id * 2 - 1, NULL, NULL, freed.id, freed.kind = 'released', 'provider', organization_id,
-         freed.amount_micros, currency, 'platform', released_at
+         freed.amount_micros, currency, 'platform', released_at, NULL
     FROM billing_reserverelease freed JOIN billing_withholding held ON held.id = freed.withholding_id"""
 
 # `over`: the days of a withholding were over; nothing is kept back of it again.
-# A share with its payout, if any, and its invoice once that is paid; what a dispute took back of a charge (back) goes by the
-# invoice of that charge.
+# A share with its payout, if any, and its invoice once that is paid; what a dispute took back of a charge (back, back_of) goes by
+# the invoice of that charge.
 _STANDS: Final = f"""
           FROM ({_SHARES}) share
           LEFT JOIN billing_payoutline taken ON taken.share = share.share
           LEFT JOIN billing_payout payout ON payout.id = taken.payout_id
           LEFT JOIN billing_disputedcharge back ON back.refund_id = share.charge_id
           LEFT JOIN billing_invoicedcharge invoiced ON invoiced.charge_id = coalesce(back.charge_id, share.charge_id)
-          LEFT JOIN billing_invoicedperiod month ON month.charge_id = share.period_id
+          LEFT JOIN billing_invoicedperiod month ON month.charge_id = coalesce(share.back_of, share.period_id)
           LEFT JOIN billing_invoiceline line ON line.id = coalesce(invoiced.line_id, month.line_id)
           LEFT JOIN billing_invoice invoice ON invoice.id = line.invoice_id AND invoice.state = 'paid'
          CROSS JOIN LATERAL (
                SELECT EXISTS (SELECT FROM billing_disputedcharge item
-                               WHERE item.charge_id = share.charge_id AND item.state = 'open') AS disputed,
+                               WHERE item.charge_id = share.charge_id AND item.state = 'open')
+                      OR EXISTS (SELECT FROM billing_disputedcharge item
+                                  WHERE item.period_charge_id = share.period_id AND item.state = 'open') AS disputed,
                       CASE WHEN share.release_id IS NOT NULL THEN share.charged_at
-                           WHEN share.micros < 0 AND (back.id IS NULL OR %(guaranteed)s) THEN share.charged_at
-                           WHEN share.payer = 'platform' AND back.id IS NULL OR %(guaranteed)s THEN share.charged_at + %(hold)s
+                           WHEN share.micros < 0 AND (coalesce(back.id, share.back_of) IS NULL OR %(guaranteed)s)
+                           THEN share.charged_at
+                           WHEN share.payer = 'platform' AND coalesce(back.id, share.back_of) IS NULL OR %(guaranteed)s
+                           THEN share.charged_at + %(hold)s
                            ELSE invoice.ended_at + %(hold)s END AS at) due"""
 
 # What may go out and does not yet: the same as payables.due_at.

@@ -80,8 +80,11 @@ def show(ctx: typer.Context, dispute: Dispute, as_json: AsJson = False) -> None:
 def charges(ctx: typer.Context, dispute: Dispute, limit: Most = 100, as_json: AsJson = False) -> None:
     """The charges of a dispute, and what was taken back of each."""
     found = list(open_client(ctx).dispute_charges(dispute, most=limit))
-    names = ("charge", "task", "attempt", "amount", "awarded", "refund", "credit_note")
-    rows = [tuple(c[name] or "" for name in names) for c in found]
+    rows = [
+        (c["charge"] or c["period_charge"], c["task"] or f"month of {c['meter']}", c["attempt"] or "", c["amount"], c["awarded"],
+         c["refund"] or c["period_refund"] or "", c["credit_note"] or "")
+        for c in found
+    ]  # fmt: skip
     columns = ["charge", "task", "attempt", "amount", "awarded", "refund", "credit note"]
     Output(as_json).show(found, table(columns, rows, right=["charge", "attempt", "amount", "awarded", "refund"]))
 
@@ -92,14 +95,18 @@ def open_(
     reason: Annotated[Reason, typer.Option(help="Why.")],
     text: Said,
     charge: Annotated[list[int] | None, typer.Option("--charge", help="A charge's number; may be repeated.")] = None,
+    period_charge: Annotated[
+        list[int] | None, typer.Option("--period-charge", help="The number of a month's charge; may be repeated.")
+    ] = None,
     invoice: Annotated[int | None, typer.Option(help="An invoice whose lines are disputed.")] = None,
     line: Annotated[list[int] | None, typer.Option("--line", help="With --invoice: a line's number; may be repeated.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Doubt charges, or lines of an invoice: one dispute for each provider and publisher."""
-    if bool(charge) == (invoice is not None) or (invoice is not None) != bool(line):
-        raise typer.BadParameter("name charges (--charge), or an invoice and its lines (--invoice with --line)")
-    made = open_client(ctx).open_disputes(reason.value, text, charges=charge or None, invoice=invoice, lines=line or None)
+    if bool(charge or period_charge) == (invoice is not None) or (invoice is not None) != bool(line):
+        raise typer.BadParameter("name charges (--charge, --period-charge), or an invoice and its lines (--invoice with --line)")
+    named: dict[str, Any] = {"charges": charge, "period_charges": period_charge, "invoice": invoice, "lines": line}
+    made = open_client(ctx).open_disputes(reason.value, text, **{name: value or None for name, value in named.items()})
     _show(made, as_json)
 
 

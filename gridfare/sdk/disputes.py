@@ -32,11 +32,13 @@ class DisputeCalls(Calls):
         text: str,
         *,
         charges: Sequence[int] | None = None,
+        period_charges: Sequence[int] | None = None,
         invoice: int | None = None,
         lines: Sequence[int] | None = None,
     ) -> list[Json]:
-        """Dispute charges, or lines of an invoice: one dispute for each provider and publisher. All or nothing."""
-        asked: Json = {"reason": reason, "text": text, "charges": charges, "invoice": invoice, "lines": lines}
+        """Dispute charges of tasks and months, or lines of an invoice: one dispute for each provider and publisher, all or none."""
+        asked: Json = {"reason": reason, "text": text, "charges": charges, "period_charges": period_charges}
+        asked |= {"invoice": invoice, "lines": lines}
         return self._posted("/disputes", {name: value for name, value in asked.items() if value is not None})
 
     def answer_disputes(self, disputes: Sequence[int], position: str, text: str) -> list[Json]:

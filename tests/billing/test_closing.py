@@ -47,7 +47,7 @@ def test_a_month_goes_from_gathering_to_a_numbered_invoice() -> None:
     invoice.refresh_from_db()
     assert (invoice.state, invoice.number, done.finalised) == ("finalized", "GF-2026-000001", 1)
     assert invoice.due_at == datetime(2026, 4, 19, 16, tzinfo=UTC)  # the midnight in Shanghai after the fourteenth day
-    assert invoice.bill_to == {"name": "Alice", "slug": market.alice.slug}
+    assert invoice.bill_to == {"name": "Alice", "slug": market.alice.slug, "address": "", "tax_number": ""}
     assert close_all(LATER) == (0, 0, 0, 0)
 
 

@@ -20,13 +20,15 @@ DISPUTE = {
 MESSAGE = {"role": "customer", "text": "half of the frames are black", "at": "2026-06-12T08:04:11Z"}
 CHARGE = {
     "charge": 3, "task": "0198", "attempt": None, "amount": "2.000000", "awarded": "0.000000", "refund": None, "credit_note": None,
+    "period_charge": None, "meter": None, "period_refund": None,
 }  # fmt: skip
+MONTH = CHARGE | {"charge": None, "task": None, "period_charge": 71, "meter": "held_cores", "period_refund": 72}
 MADE = {"disputes": [DISPUTE]}
 BUNDLE = {"format": "gridfare-dispute-1", "dispute": DISPUTE | {"charges": 0, "disputed": "0"}, "messages": [], "charges": []}
 ANSWERS = {
     "GET /disputes": {"results": [DISPUTE], "next": None},
     "GET /disputes/12": DISPUTE | {"messages": [MESSAGE]},
-    "GET /disputes/12/charges": {"results": [CHARGE], "next": None},
+    "GET /disputes/12/charges": {"results": [CHARGE, MONTH], "next": None},
     "GET /disputes/12/bundle": {"bundle": BUNDLE, "digest": hashlib.sha256(canonical(BUNDLE)).hexdigest()},
     "POST /disputes": MADE,
     "POST /disputes/answer": MADE,
@@ -44,7 +46,9 @@ def told(platform: Platform) -> None:
 def test_disputes_their_messages_and_charges_are_shown(run: Run) -> None:
     assert "bobs-pools" in run("dispute", "list").out
     assert "half of the frames" in run("dispute", "show", "12").out
-    assert "2.000000" in run("dispute", "charges", "12").out
+    shown = run("dispute", "charges", "12").out
+    assert "2.000000" in shown
+    assert "72" in shown
     assert run("dispute", "list", "--json").json == [DISPUTE]
 
 
@@ -52,6 +56,7 @@ def test_disputes_their_messages_and_charges_are_shown(run: Run) -> None:
     "words",
     [
         ("open", "--reason", "wrong_result", "--text", "?", "--charge", "3", "--charge", "4"),
+        ("open", "--reason", "other", "--text", "?", "--period-charge", "71"),
         ("open", "--reason", "other", "--text", "?", "--invoice", "7", "--line", "1"),
         ("answer", "12", "13", "--position", "accepts", "--text", "sorry"),
         ("withdraw", "12"),

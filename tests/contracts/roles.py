@@ -289,6 +289,8 @@ GET /disputes/<dispute>/withdraw/                              alice 405 405 405
 POST /disputes/<dispute>/withdraw/                             alice 302 302 404 403 302 302 302 404
 GET /exports/                                                  alice 302 302 200 403 200 200 200 200
 POST /exports/                                                 alice 302 302 422 403 422 422 422 422
+GET /period-charges/<number>/dispute/                          alice 405 405 405 405 405 405 405 405
+POST /period-charges/<number>/dispute/                         alice 302 302 404 403 422 422 422 422
 GET /period-charges/<number>/                                  alice 302 302 404 403 200 200 200 200
 POST /period-charges/<number>/                                 alice 405 405 405 405 405 405 405 405
 GET /usage/                                                    alice 302 302 200 403 200 200 200 200
