@@ -55,7 +55,7 @@ class ExportList(Page):
         older = str(found[PAGE - 1].pk) if len(found) > PAGE else ""
         context: dict[str, Any] = {"exports": [export_of(one) for one in found[:PAGE]], "older": older, "open": OPEN}
         context |= {"kinds": KINDS.items(), "formats": list(FORMATS), "parties": self._parties()}
-        context |= {"month": f"{timezone.now():%Y-%m}"}
+        context |= {"month": f"{timezone.now():%Y-%m}", "writing": any(one["state"] in OPEN for one in context["exports"])}
         return self.show(context | more, status)
 
     def _parties(self) -> list[str]:

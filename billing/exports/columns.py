@@ -111,6 +111,7 @@ COLUMNS: Final = (
     _column("SubAccountType", "ascii", "conditional", "MULTIPLE_SUB_ACCOUNT_TYPES"),
     _column("Tags", "json", "conditional", "TAGGING"),
     _column("x_ChargeId", "text", "ours"),
+    _column("x_ChargeDescriptionZh", "text", "ours"),
     _column("x_InvoiceLine", "text", "ours"),
     _column("x_OriginalInvoiceId", "text", "ours"),
     _column("x_OriginalLineId", "text", "ours"),

@@ -20,6 +20,7 @@ from django.db.backends.utils import CursorWrapper
 from django.db.models import QuerySet
 
 from billing.exports import rows
+from billing.exports.chinese import in_chinese
 from billing.exports.months import MonthCharge, row_of_month
 from billing.exports.rows import Charged, Document, Part, Row
 from billing.models import BillingPeriod, CreditNote, Invoice
@@ -104,6 +105,11 @@ def periods_in(organization: Organization, currency: str, start: datetime, end: 
 
 def focus_rows(period: BillingPeriod) -> Iterator[Row]:
     """Every row of the period: of its issued invoice, then of its credit notes. Nothing before an invoice is issued."""
+    for row in _rows(period):
+        yield row | {"x_ChargeDescriptionZh": in_chinese(row["ChargeDescription"])}
+
+
+def _rows(period: BillingPeriod) -> Iterator[Row]:
     invoice = period.invoices.filter(number__isnull=False).exclude(state=Invoice.State.VOID).first()
     if invoice is None:
         return

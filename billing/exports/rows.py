@@ -37,6 +37,7 @@ METERS: Final[Mapping[str, tuple[str, str]]] = {
     "publisher_fee": ("Publisher Fee", "Units"),
     "task_fee": ("Publisher Task Fee", "Tasks"),
 }
+_GIVEN_BACK: Final = {"refund": "Refund after a dispute", "sla": "Service level credit"}
 SERVICE: Final = {"ServiceCategory": "Compute", "ServiceSubcategory": "Other (Compute)"}
 PLATFORM: Final = {"ServiceName": "Gridfare", "ServiceCategory": "Other", "ServiceSubcategory": "Other (Other)"}
 
@@ -166,8 +167,8 @@ def rows_of_charge(base: Row, part: Part, charge: Charged) -> Iterator[Row]:
         "x_PublisherShare": from_micros(charge.publisher_micros),
         "x_PlatformShare": from_micros(charge.platform_micros),
     }
-    if charge.kind == "sla":
-        credit = adjustment(from_micros(charge.amount_micros), "Service level credit")
+    if charge.kind in _GIVEN_BACK:
+        credit = adjustment(from_micros(charge.amount_micros), _GIVEN_BACK[charge.kind])
         yield told | credit | {"ChargeCategory": "Credit"} | shares
         return
     if charge.kind == "delta":  # its lines are of the whole, what it changes is the amount

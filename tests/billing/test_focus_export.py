@@ -17,7 +17,7 @@ from django.test.utils import CaptureQueriesContext
 
 from billing.exports.columns import COLUMNS
 from billing.exports.focus import focus_rows
-from billing.exports.rows import Document, Part, rows_of_line
+from billing.exports.rows import Charged, Document, Part, rows_of_line
 from billing.models import BillingPeriod, Charge, CreditNote, CreditNoteLine, Invoice, InvoicedCharge, InvoiceTax, Series
 from billing.services import charge_task
 from tests import builders as build
@@ -135,3 +135,24 @@ def test_a_line_without_charges_is_one_row_of_its_amount(kind: str, exact: int, 
     [row] = rows_of_line(document, Part(1, kind, False, MARCH, APRIL, exact, amount), ())
     assert (row["ChargeCategory"], row["BilledCost"]) == (category, Decimal(amount) / 1_000_000)
     assert (row["BillingAccountName"], row["x_BillingAccountLocalName"]) == ("alice", "爱丽丝")
+
+
+@pytest.mark.parametrize(("kind", "why"), [("refund", "Refund after a dispute"), ("sla", "Service level credit")])
+def test_what_was_given_back_is_a_credit_without_a_price(kind: str, why: str) -> None:
+    document = Document("GF-1", None, "alice", "Alice", "CNY", MARCH, APRIL, "Gridfare")
+    charge = Charged(
+        id=1, started_at=MARCH, ended_at=APRIL, lines=[{"meter": kind, "quantity": "1", "unit_price": "-0.01", "amount": "-0.01"}],
+        provider="bob", provider_name="Bob", publisher="carol", publisher_name="Carol", service="carol/render", task="t", version=1,
+        offer=None, pool=None, region=None, region_name=None, provider_micros=-CENT, publisher_micros=0, platform_micros=0,
+        kind=kind, amount_micros=-CENT,
+    )  # fmt: skip
+    [row] = rows_of_line(document, Part(1, kind, False, MARCH, APRIL, -CENT, -CENT), [charge])
+    assert (row["ChargeCategory"], row["ChargeDescription"], row["BilledCost"]) == ("Credit", why, Decimal("-0.01"))
+    assert row.get("SkuId") is None
+    assert row["x_ProviderShare"] == Decimal("-0.01")
+
+
+def test_each_row_says_what_it_is_for_in_chinese_too(market: Market) -> None:  # noqa: F811
+    found = focus_rows(BillingPeriod.objects.get(pk=an_invoiced_month(market).pk))
+    told = [row["x_ChargeDescriptionZh"] for row in found]
+    assert [text.rpartition("：")[2] for text in told] == ["核时", "能力使用费", "账单行尾差", "税额 6%", "贷项通知单"]

@@ -56,6 +56,15 @@ def test_how_far_an_export_is_and_why_it_failed_is_seen() -> None:
     assert ("3 of about 12" in text_of(page), "broken" in text_of(page)) == (True, True)
 
 
+def test_the_page_looks_again_while_an_export_is_written_and_not_while_a_form_is_being_mended() -> None:
+    alice, again = build.alice(), 'http-equiv="refresh"'
+    an_export(alice.organization, "failed")
+    assert again not in browser_of(alice).get("/exports/").content.decode()
+    an_export(alice.organization, "running", kind="usage")
+    assert again in browser_of(alice).get("/exports/").content.decode()
+    assert again not in browser_of(alice).post("/exports/", {"kind": "usage", "first": "?"}).content.decode()
+
+
 def test_more_exports_cost_no_more_statements() -> None:
     alice, counts = build.alice(), []
     client: Any = browser_of(alice)
