@@ -66,7 +66,7 @@ class DisputePage(Page):
 
 @admin.register(DisputedCharge)
 class DisputedChargePage(Page):
-    columns = ("id", "dispute", "charge", "period_charge", "state", "micros", "awarded_micros", "refund", "period_refund", "note")
+    columns = ("id", "dispute", "charge", "period_charge", "state", "micros", "awarded_micros", "refund", "note")
     chain = ("dispute",)
     list_filter = (exact("dispute"), one_of("state", DisputedCharge.State.values))
     search_fields = ("=pk", "=dispute", "=charge", "=period_charge")
