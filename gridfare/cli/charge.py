@@ -64,7 +64,16 @@ def _task_view(found: dict[str, Any]) -> list[RenderableType]:
     lines = [(one["meter"], one["quantity"], one["unit_price"], one["amount"]) for one in found["lines"]]
     parts: list[RenderableType] = [Text(clean(f"charge {found['charge']} of task {found['task']}"), "bold"), Text(clean(why))]
     parts += [table(["meter", "quantity", "price", "amount"], lines, right=["quantity", "price", "amount"])] if lines else []
-    return [*parts, Text(f"digest of the usage record {found['digest']}")]
+    return [*parts, *_market_view(found), Text(f"digest of the usage record {found['digest']}")]
+
+
+def _market_view(found: dict[str, Any]) -> list[RenderableType]:
+    """Which round made the prices that followed the market, and between what."""
+    market = (found.get("price") or {}).get("market") or {}
+    return [
+        Text(clean(f"round {market['round']} priced {meter} at {rate['price']}, between {rate['floor']} and {rate['ceiling']}"))
+        for meter, rate in sorted(market.get("rates", {}).items())
+    ]
 
 
 def _period_view(found: dict[str, Any]) -> list[RenderableType]:

@@ -23,6 +23,7 @@ from billing.sla.measuring import measure_days
 from billing.sla.terms import Draft, end, promise
 from core.errors import Conflict, Invalid
 from marketplace.models import MaintenanceWindow, Task
+from tests import builders as build
 from tests.builders_billing import Market, make_attempt, make_market, make_need, make_offer, make_task, make_usage
 from tests.builders_disputes import decided, disputed
 from tests.builders_invoices import balance, make_tax
@@ -78,6 +79,16 @@ def test_a_day_that_missed_its_target_gives_back_what_was_promised_and_the_provi
     assert is_balanced(trial_balance())
     assert measure_days(AFTER) == 0
     assert SLADay.objects.filter(day=date(2026, 3, 3)).count() == 1
+
+
+def test_what_proves_a_credit_can_be_asked_for(market: Market) -> None:
+    promised(market)
+    task_of(market)
+    task_of(market, "expired")
+    measure_days(AFTER)
+    charge = Charge.objects.get(kind="sla")
+    answer = build.client_of(build.olga()).get(f"/api/v1/charges/{charge.pk}/evidence")
+    assert (answer.status_code, answer.json()["reason"], answer.json()["lines"][0]["amount"]) == (200, "sla/deadline", "-2.500000")
 
 
 def test_the_worked_example_is_this_one() -> None:

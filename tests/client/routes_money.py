@@ -158,7 +158,9 @@ def period_evidence(handler: Handler, variables: Json) -> Json:
 @route("GET", "/charges/(?P<number>[0-9]+)/evidence")
 def charge_evidence(handler: Handler, variables: Json) -> Json:
     row = {"work": "valid", "ending": "delivered", "payer": "user", "fee": True}
-    return {"charge": int(variables["number"]), "task": "a", "reason_row": row, "lines": [PROOF_LINE], "digest": "b" * 64}
+    rate = {"price": "0.002", "floor": "0.001", "ceiling": "0.02"}
+    told = {"task": "a", "reason_row": row, "lines": [PROOF_LINE], "digest": "b" * 64}
+    return told | {"charge": int(variables["number"]), "price": {"market": {"round": 46, "rates": {"core_second": rate}}}}
 
 
 @route("GET", "/unbilled")

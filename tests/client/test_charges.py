@@ -14,7 +14,9 @@ def test_months_and_their_proof_are_shown(run: Run) -> None:
     assert run("charge", "list", "--json").json[0]["amount"] == "40.000000"
     assert "month_max" in run("charge", "evidence", "7").out
     assert "the facts are those that were charged" in run("charge", "evidence", "7").out
-    assert "user pays" in run("charge", "evidence", "3", "--task").out
+    of_task = run("charge", "evidence", "3", "--task").out
+    assert "user pays" in of_task
+    assert "round 46 priced core_second at 0.002, between 0.001 and 0.02" in of_task
     assert "held_cores" in run("charge", "previews").out
 
 
