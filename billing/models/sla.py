@@ -11,12 +11,7 @@ from django.db.models import F, Func, Q, Value
 from django.db.models.functions import Coalesce
 
 from billing.models.charges import Charge
-
-
-def _alone(column: str | Coalesce) -> Func:
-    """A number as a range of itself: an exclusion constraint on it needs no btree_gist."""
-    return Func(column, column, Value("[]"), function="int8range")
-
+from billing.models.ranges import alone
 
 _NUMBER_OF_KIND: Final = Func("kind", function="length", output_field=models.IntegerField())  # 8 and 12
 
@@ -52,7 +47,7 @@ class SLATerms(models.Model):
         verbose_name_plural = "SLA terms"
         constraints: ClassVar = [
             ExclusionConstraint(name="sla_terms_do_not_overlap", expressions=[
-                (_alone("pool_id"), "&&"), (_alone(Coalesce("customer_id", 0)), "&&"),
+                (alone("pool_id"), "&&"), (alone(Coalesce("customer_id", 0)), "&&"),
                 (Func(_NUMBER_OF_KIND, _NUMBER_OF_KIND, Value("[]"), function="int4range"), "&&"), ("valid", "&&"),
             ]),
             models.CheckConstraint(

@@ -10,10 +10,7 @@ from django.db import models
 from django.db.models import Func, Q, Value
 from django.db.models.functions import Coalesce
 
-
-def _alone(column: str | Coalesce) -> Func:
-    """A number as a range of itself: an exclusion constraint on it needs no btree_gist."""
-    return Func(column, column, Value("[]"), function="int8range")
+from billing.models.ranges import alone
 
 
 class Tax(models.Model):
@@ -52,7 +49,7 @@ class TaxRate(models.Model):
     class Meta:
         constraints: ClassVar = [
             ExclusionConstraint(name="tax_rates_do_not_overlap", expressions=[
-                (_alone("tax_id"), "&&"), (_word("category"), "&&"), (_alone(Coalesce("region_id", 0)), "&&"), ("valid", "&&"),
+                (alone("tax_id"), "&&"), (_word("category"), "&&"), (alone(Coalesce("region_id", 0)), "&&"), ("valid", "&&"),
             ]),
             models.CheckConstraint(condition=Q(percent__gte=0, percent__lte=100, valid__isempty=False), name="tax_rate_is_a_part"),
         ]
@@ -73,7 +70,7 @@ class TaxAssignment(models.Model):
         constraints: ClassVar = [
             ExclusionConstraint(
                 name="tax_assignments_do_not_overlap",
-                expressions=[(_alone("organization_id"), "&&"), (_alone("tax_id"), "&&"), ("valid", "&&")],
+                expressions=[(alone("organization_id"), "&&"), (alone("tax_id"), "&&"), ("valid", "&&")],
             ),
             models.CheckConstraint(condition=Q(valid__isempty=False), name="tax_assignment_lasts"),
         ]

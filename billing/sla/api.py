@@ -13,6 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from billing.api import AmountOut
 from billing.credit.api import organization_named
 from billing.models import SLACredit, SLAMeasurement, SLATerms
 from billing.sla.backtest import MOST_DAYS, Imagined, backtest
@@ -78,18 +79,12 @@ class SLAMeasurementOut(Out):
     good = serializers.IntegerField(help_text="tasks, or core milliseconds")
     total = serializers.IntegerField()
     credit_basis_points = serializers.IntegerField()
-    covered = serializers.SerializerMethodField()
-    credit = serializers.SerializerMethodField()
+    covered = AmountOut(source="covered_micros")
+    credit = AmountOut(source="credit_micros")
     currency = serializers.CharField()
     evidence = serializers.JSONField()
     digest = serializers.SerializerMethodField()
     measured_at = serializers.DateTimeField()
-
-    def get_covered(self, one: SLAMeasurement) -> str:
-        return text_of(one.covered_micros)
-
-    def get_credit(self, one: SLAMeasurement) -> str:
-        return text_of(one.credit_micros)
 
     def get_digest(self, one: SLAMeasurement) -> str:
         return bytes(one.digest).hex()

@@ -10,8 +10,7 @@ from typing import Any, Final
 
 from django.utils import timezone
 
-from billing.models import SLATerms
-from billing.sla.deciding import Steps, checked, credit_of, share_of
+from billing.sla.deciding import Steps, checked, credit_of, least_of, share_of
 from billing.sla.measuring import Facts, facts_of
 from billing.sla.sql import IMAGINED
 from billing.sla.terms import midnight
@@ -50,13 +49,9 @@ def backtest(terms: Imagined, days: int, now: datetime | None = None) -> dict[st
 def _of_day(terms: Imagined, day: date) -> Iterator[dict[str, Any]]:
     span: dict[str, Any] = {"start": midnight(day), "end": midnight(day + timedelta(days=1))}
     for fact in facts_of(IMAGINED, span | {"pool": terms.pool.pk, "kind": terms.kind}):
-        credit = credit_of(terms.steps, fact.good, fact.total, _least(terms))
+        credit = credit_of(terms.steps, fact.good, fact.total, least_of(terms.kind, terms.minimum))
         yield {"day": day, "customer": fact.organization, "currency": fact.currency, "good": fact.good, "total": fact.total,
                "credit_basis_points": credit, "credit": _sum(fact, credit)}  # fmt: skip
-
-
-def _least(terms: Imagined) -> int:
-    return terms.minimum * 1000 if terms.kind == SLATerms.Kind.AVAILABILITY else terms.minimum
 
 
 def _sum(fact: Facts, credit: int) -> int:

@@ -46,6 +46,11 @@ def credit_of(steps: Steps, good: int, total: int, minimum: int) -> int:
     return max((credit for threshold, credit in steps if good * BASIS_POINTS < threshold * total), default=0)
 
 
+def least_of(kind: str, minimum: int) -> int:
+    """A day's least to be judged, in what is counted: tasks, or core milliseconds."""
+    return minimum * 1000 if kind == "availability" else minimum
+
+
 def share_of(micros: int, credit: int) -> int:
     """What a credit in basis points is of an amount, half up; never more than the amount.
 

@@ -22,7 +22,7 @@ from django.utils import timezone
 
 from billing.models import Charge, JournalEntry, SLACredit, SLADay, SLAMeasurement, SLATerms
 from billing.services import Posting, post
-from billing.sla.deciding import credit_of, digest_of, share_of
+from billing.sla.deciding import credit_of, digest_of, least_of, share_of
 from billing.sla.sql import FACTS, IN_FORCE, LOCK_TASKS
 from billing.sla.terms import midnight
 from billing.telling import tell_sla_credits
@@ -99,7 +99,7 @@ def _give(day: date, found: Sequence[Facts], now: datetime) -> int:
 
 
 def _decided(fact: Facts, terms: SLATerms, taken: dict[tuple[int, UUID], int]) -> tuple[int, list[Given]]:
-    credit = credit_of(terms.steps, fact.good, fact.total, _least(terms))
+    credit = credit_of(terms.steps, fact.good, fact.total, least_of(terms.kind, terms.minimum))
     given = []
     for task, paid in zip(fact.tasks, fact.paid, strict=True) if credit else ():
         place = (terms.pool_id, task)
@@ -108,11 +108,6 @@ def _decided(fact: Facts, terms: SLATerms, taken: dict[tuple[int, UUID], int]) -
             taken[place] += micros
             given.append(Given(task, micros))
     return credit, given
-
-
-def _least(terms: SLATerms) -> int:
-    """A day's least to be judged, in what is counted: tasks, or core milliseconds."""
-    return terms.minimum * 1000 if terms.kind == SLATerms.Kind.AVAILABILITY else terms.minimum
 
 
 def _measurement(

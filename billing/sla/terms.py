@@ -84,11 +84,14 @@ def end(terms: SLATerms, now: datetime | None = None) -> SLATerms:
 
 
 def terms_seen_by(organization: Organization | None) -> QuerySet[SLATerms]:
-    """Terms that an organization may read: of its pools, of everybody, and its own; None: all, for operators."""
+    """Terms that one may read: of its pools, its own, and everybody's of pools that admit it; None: all, for operators."""
     rows = SLATerms.objects.select_related("pool__organization", "customer")
     if organization is None:
         return rows
-    return rows.filter(Q(customer=None) | Q(customer=organization) | Q(pool__organization=organization))
+    slug = [organization.slug]
+    admitted = Q(pool__allow_organizations=[]) | Q(pool__allow_organizations__contains=slug)
+    everybodys = Q(customer=None) & admitted & ~Q(pool__deny_organizations__contains=slug)
+    return rows.filter(everybodys | Q(customer=organization) | Q(pool__organization=organization))
 
 
 def own_pool(identifier: str, organization: Organization) -> Pool:

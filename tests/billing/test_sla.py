@@ -20,7 +20,7 @@ from billing.queries import Statement, is_balanced, lines_of, total_of, trial_ba
 from billing.services import charge_task
 from billing.sla.deciding import checked, credit_of, digest_of, share_of
 from billing.sla.measuring import measure_days
-from billing.sla.terms import Draft, end, promise
+from billing.sla.terms import Draft, end, promise, terms_seen_by
 from core.errors import Conflict, Invalid
 from marketplace.models import MaintenanceWindow, Task
 from tests import builders as build
@@ -79,6 +79,17 @@ def test_a_day_that_missed_its_target_gives_back_what_was_promised_and_the_provi
     assert is_balanced(trial_balance())
     assert measure_days(AFTER) == 0
     assert SLADay.objects.filter(day=date(2026, 3, 3)).count() == 1
+
+
+def test_terms_of_a_pool_that_does_not_admit_an_organization_are_not_shown_to_it(market: Market) -> None:
+    terms = promised(market)
+    for fields in ({"allow_organizations": [market.carol.slug]}, {"deny_organizations": [market.alice.slug]}):
+        type(market.pool).objects.filter(pk=market.pool.pk).update(allow_organizations=[], deny_organizations=[])
+        assert list(terms_seen_by(market.alice)) == [terms]
+        type(market.pool).objects.filter(pk=market.pool.pk).update(**fields)
+        assert (list(terms_seen_by(market.alice)), list(terms_seen_by(market.carol))) == ([], [terms])
+    own = promised(market, customer=market.alice.pk)
+    assert (list(terms_seen_by(market.alice)), set(terms_seen_by(market.bob))) == ([own], {own, terms})
 
 
 def test_what_proves_a_credit_can_be_asked_for(market: Market) -> None:
