@@ -1,13 +1,13 @@
 """The events of a batch as columns, a thousand at a time, so that what is made of them is still in the processor's cache. Pure.
 
-Where all events are usual - a quantity, and nothing wrong - they are read column by column, else one by one.
+Where all events are lines, and usual - a quantity, and nothing wrong - they are read column by column, else one by one.
 Keys are those of `key_of` and digests those of `Event.digest`, as bytes.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import blake2b
@@ -15,8 +15,10 @@ from itertools import compress, repeat
 from typing import Any, Final
 
 from metering.events.binary import VALUES, micros_of, start_of_row
+from metering.events.lines import Lines
 from metering.events.reading import EARLIEST, Event, Refused, is_uuid7, read
 from metering.events.seen import Common, Labels, Much, Whose
+from metering.events.usual import NOT_USUAL, usual_of
 
 PART: Final = 1_000
 FEW: Final = 16
@@ -28,7 +30,6 @@ _DIGITS: Final = bytes.maketrans(b"123456789", b"000000000")
 _AS_SPELLED: Final = frozenset({b"0000-00-00T00:00:00+00:00", b"0000-00-00T00:00:00.000000+00:00", b""})  # by `isoformat`
 _are_uuid7: Final = re.compile(f"(?:{_UUID7}\n)*").fullmatch
 _controls: Final = re.compile(r"[\x00-\x1f\x7f]").search
-_NOT_USUAL: Final = (TypeError, KeyError, AttributeError, ValueError, OverflowError)
 _BEGUN: Final = blake2b(digest_size=16)
 
 
@@ -99,10 +100,22 @@ def columns_of(provider: int, documents: Sequence[Any]) -> Columns:
 
     documents  parsed JSON, or `Refused` for what could not be parsed
     """
-    columns, common = Columns(), Common(provider)
-    for start in range(0, len(documents), PART):
-        _read(columns, common, documents[start : start + PART], start)
+    columns = Columns()
+    for _ in reading(columns, provider, documents, 1):
+        pass
     return columns
+
+
+def reading(columns: Columns, provider: int, documents: Sequence[Any], stops: int) -> Iterator[list[bytes]]:
+    """Read a batch into `columns`. Stops so many times, at the end too, to give the keys that came since the stop before."""
+    common, seen = Common(provider), 0
+    parts = range(0, len(documents), PART)
+    ends = {len(parts) * stop // stops for stop in range(1, stops + 1)}
+    for number, start in enumerate(parts, 1):
+        _read(columns, common, documents[start : start + PART], start)
+        if number in ends:
+            yield columns.keys[seen:]
+            seen = len(columns.keys)
 
 
 def _read(columns: Columns, common: Common, documents: Sequence[Any], start: int) -> None:
@@ -141,22 +154,20 @@ def _usual(common: Common, documents: Sequence[Any]) -> _Part | None:
     """None if one of them is not usual."""
     named, counted, labelled = common.named, common.counted, common.labelled
     try:
-        datas = [document["data"] for document in documents]
-        if [document["specversion"] for document in documents].count("1.0") < len(datas) or max(map(len, datas)) > 4:
+        said = usual_of(documents.texts) if isinstance(documents, Lines) else []
+        if [of.specversion for of in said].count("1.0") < len(documents):
             return None
-        whose = [
-            named[of["source"], data["pool"], of["subject"], of["type"], data["unit"]]
-            for of, data in zip(documents, datas, strict=True)
-        ]
-        amounts = [counted[data["quantity"]] for data in datas]
-        labels = [labelled[tuple(data["labels"].items()) if len(data) == 4 else ()] for data in datas]
-        times = [document["time"] for document in documents]
+        datas = [of.data for of in said]
+        whose = [named[of.source, data.pool, of.subject, of.type, data.unit] for of, data in zip(said, datas, strict=True)]
+        amounts = [counted[data.quantity] for data in datas]
+        labels = [labelled[bytes(data.labels)] for data in datas]
+        times = [of.time for of in said]
         moments = list(map(datetime.fromisoformat, times))
         ats = _ats(common.spelled, times, moments)
-        ids = [document["id"] for document in documents]
+        ids = [of.id for of in said]
         ordered = bool(_are_uuid7("\n".join([*ids, ""])))
         return _Part(whose, ids, moments, ats, amounts, labels, ordered) if ats and (ordered or _are_ids(ids)) else None
-    except _NOT_USUAL:
+    except NOT_USUAL:
         return None
 
 

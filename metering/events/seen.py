@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Final, Generic, TypeVar
 
+import orjson
+
 from metering.events.binary import binary_of_amount, binary_of_labels
 from metering.events.reading import AMOUNT, METER, RESERVED, TEXT, UNIT, Amount, Series, are_labels, canonical, plain
 
@@ -63,7 +65,7 @@ _NO_COUNTER: Final = "\x1fNone\x1fNone\x1fNone"  # digests have always told it s
 
 
 class Common:
-    """What was seen in one batch of a provider. The first three raise KeyError or TypeError for what is not right."""
+    """What was seen in one batch of a provider. The first three raise KeyError or ValueError for what is not right."""
 
     def __init__(self, provider: int) -> None:
         self.provider = provider
@@ -87,9 +89,9 @@ class Common:
         quantity = plain(text)
         return Much(quantity, _NO_COUNTER, binary_of_amount(Amount(quantity)))
 
-    def _labelled(self, items: tuple[tuple[str, Any], ...]) -> Labels:
-        """By (name, value) of each label."""
-        labels = dict(items)
+    def _labelled(self, text: bytes) -> Labels:
+        """By JSON as it was sent."""
+        labels = orjson.loads(text)
         if not are_labels(labels):
             raise KeyError
         return self.labels[canonical(labels) if labels else None]

@@ -1,4 +1,4 @@
-"""The statements of ingestion. A batch costs the same number of them whatever its size."""
+"""The statements of ingestion. A batch costs the same number of them whatever its size, but for up to four look-ups."""
 
 from __future__ import annotations
 

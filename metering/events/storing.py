@@ -22,9 +22,9 @@ from marketplace.models import ApiKey, Organization, Pool
 from metering.cutoffs import accepted_now
 from metering.events import sql
 from metering.events.collector import without_collector
-from metering.events.columns import Columns, columns_of
+from metering.events.columns import Columns
 from metering.events.sorting import Answer, Batch, sort
-from metering.events.writing import store
+from metering.events.writing import looked_up, store
 from metering.models import UsageBatch
 
 
@@ -49,7 +49,8 @@ def take(
 
     documents  parsed JSON, or `Refused` for what could not be parsed
     """
-    columns, given, now = columns_of(provider.pk, documents), now, now or timezone.now()
+    given, now = now, now or timezone.now()
+    columns, known = looked_up(provider.pk, documents)
     pools, customers, shut = _known(provider, columns)
     batch = sort(columns, documents, pools, customers, now, shut)
     if not columns.ids:
@@ -57,7 +58,7 @@ def take(
     with transaction.atomic():
         now = given or accepted_now()
         stored = UsageBatch.objects.create(provider=provider, api_key=api_key, received_at=now, rows=len(documents))
-        verdicts = batch.verdicts(store(provider, batch, stored, pools, customers))
+        verdicts = batch.verdicts(store(provider, batch, stored, pools, customers, known))
         quarantine(provider, batch, verdicts, now)
         wake("metering.rollup")
     return Taken(_answered(batch, verdicts), stored.pk)

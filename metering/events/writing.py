@@ -1,9 +1,9 @@
 """Writing the events of a batch that are new, and finding out about the others.
 
-Nearly always nobody else writes the same events at the same time. So those that are stored are looked up, and what is left is
-copied right into the table. Where somebody did commit one of them in between, the copy fails whole, by the table's own uniqueness,
-and is done again by way of a stage and an INSERT that passes over what is there. Readings of counters always take that way: they
-are also unique by boot and number, and change what the reading after them counts.
+Nearly always nobody else writes the same events at the same time. So those that are stored are looked up, while the rest of the
+batch is still being read, and what is left is copied right into the table. Where somebody did commit one of them in between, the
+copy fails whole, by the table's own uniqueness, and is done again by way of a stage and an INSERT that passes over what is there.
+Readings of counters always take that way: they are also unique by boot and number, and change what the reading after them counts.
 """
 
 from __future__ import annotations
@@ -19,23 +19,43 @@ from psycopg.errors import UniqueViolation
 from marketplace.models import Organization
 from metering.events import sql
 from metering.events.binary import COLUMNS, HEADER, TRAILER, binary_of_batch
-from metering.events.columns import PART, Columns
+from metering.events.columns import PART, Columns, reading
 from metering.events.reading import Amount, Series
 from metering.events.seen import Whose
 from metering.events.sorting import Batch, Row
 from metering.models import UsageBatch
 
+STOPS: Final = 4
 _COPY: Final = f"COPY metering_usageevent ({', '.join(COLUMNS)}) FROM STDIN (FORMAT binary)"
 
 
+def looked_up(provider: int, documents: Sequence[Any]) -> tuple[Columns, dict[bytes, bytes]]:
+    """A batch read, and the digests that are stored under its keys.
+
+    In a pipeline, so that PostgreSQL looks up the keys of one quarter while the next is read. Readings are not looked up.
+    """
+    columns, asked = Columns(), []
+    connection.ensure_connection()
+    with connection.connection.pipeline():
+        for keys in reading(columns, provider, documents, STOPS):
+            if keys and not columns.readings:
+                asked.append(connection.cursor())
+                asked[-1].execute(sql.STORED, {"keys": f"{{{b''.join(keys).hex(',', 16)}}}"})  # as one text: a list is dear to send
+        return columns, {bytes(key): bytes(digest) for cursor in asked for key, digest in cursor.fetchall()}
+
+
 def store(
-    provider: Organization, batch: Batch, stored: UsageBatch, pools: Mapping[str, int], customers: Mapping[str, int]
-) -> dict[bytes, bytes | str]:
-    """Write what is new. Answers what kept the others out, by key: a stored digest, seq_used or too_old."""
+    provider: Organization, batch: Batch, stored: UsageBatch, pools: Mapping[str, int], customers: Mapping[str, int],
+    known: Mapping[bytes, bytes],
+) -> dict[bytes, bytes | str]:  # fmt: skip
+    """Write what is new. Answers what kept the others out, by key: a stored digest, seq_used or too_old.
+
+    known  what was stored before, as `looked_up`
+    """
     numbers = numbers_of(provider, {of.series for of in set(batch.columns.whose)}, pools, customers)
     if not batch.columns.readings:
         with suppress(UniqueViolation), transaction.atomic():
-            return _copied(batch, stored, numbers)
+            return _copied(batch, stored, numbers, known)
     others = staged([batch.row(n) for n in batch.first.values()], stored, numbers)
     return {bytes.fromhex(key): other if other in _NO_DIGESTS else bytes.fromhex(other) for key, other in others.items()}
 
@@ -61,14 +81,15 @@ def numbers_of(
     return {wanted[place - 1]: number for place, number in found}
 
 
-def _copied(batch: Batch, stored: UsageBatch, numbers: Mapping[Series, int]) -> dict[bytes, bytes | str]:
-    """Look up what is there, copy the rest. UniqueViolation when somebody else wrote one of them meanwhile."""
+def _copied(
+    batch: Batch, stored: UsageBatch, numbers: Mapping[Series, int], known: Mapping[bytes, bytes]
+) -> dict[bytes, bytes | str]:
+    """Copy what is not known. UniqueViolation when somebody else wrote one of them meanwhile."""
     columns = batch.columns
+    others: dict[bytes, bytes | str] = {key: digest for key, digest in known.items() if key in batch.first}
+    for n in batch.old.intersection(batch.first.values()):
+        others.setdefault(columns.keys[n], "too_old")
     with connection.cursor() as cursor:
-        cursor.execute(sql.STORED, {"keys": f"{{{b''.join(batch.first).hex(',', 16)}}}"})  # as one text: a list is dear to send
-        others: dict[bytes, bytes | str] = {bytes(key): bytes(digest) for key, digest in cursor.fetchall()}
-        for n in batch.old.intersection(batch.first.values()):
-            others.setdefault(columns.keys[n], "too_old")
         if new := [n for key, n in batch.first.items() if key not in others]:
             _copy(cursor, columns, sorted(new, key=columns.keys.__getitem__), stored, numbers)
             _mark(cursor, {(columns.whose[n], columns.ats[n][:13]) for n in new}, numbers)
