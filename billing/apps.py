@@ -7,10 +7,10 @@ class BillingConfig(AppConfig):
     def ready(self) -> None:
         from billing import telling
         from billing.credit import watching
-        from billing.periods.prices import read_tariff
+        from billing.periods.prices import read_fee, read_tariff
         from marketplace import tariffs
         from marketplace.webhooks import types
 
-        tariffs.plug(read_tariff)
+        tariffs.plug(read_tariff, read_fee)
         types.declare(telling.TYPES)
         watching.published.append(telling.tell_alerts)

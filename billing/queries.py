@@ -130,7 +130,7 @@ def total_of(statement: Statement) -> int:
 
 _OF_PERIODS: Final = {
     "task": "NULL::text",
-    "capability": "NULL::text",
+    "capability": "publisher.slug || '/' || capability.name || '@' || version.version",
     "kind": "'period'",
     "pool": "pool.identifier",
     "day": "to_char(charge.rated_at AT TIME ZONE 'UTC', 'YYYY-MM-DD')",
@@ -146,7 +146,7 @@ def lines_of(statement: Statement, after: UUID = FIRST) -> tuple[list[dict[str, 
     as few as the party's pools, capabilities or days. What is charged by period has no task and stands on the first page.
     """
     lines, following = _task_lines(statement, after)
-    return lines + (_period_lines(statement) if after == FIRST and statement.party != "publisher" else []), following
+    return lines + (_period_lines(statement) if after == FIRST else []), following
 
 
 def _period_lines(statement: Statement) -> list[dict[str, Any]]:
@@ -157,7 +157,10 @@ def _period_lines(statement: Statement) -> list[dict[str, Any]]:
         cursor.execute(
             f"""SELECT {", ".join(_OF_PERIODS[key] for key in keys)}, sum(charge.amount_micros)::bigint, sum({share})::bigint
   FROM billing_periodcharge charge
-  JOIN marketplace_offer offer ON offer.id = charge.offer_id JOIN marketplace_pool pool ON pool.id = offer.pool_id
+  LEFT JOIN marketplace_offer offer ON offer.id = charge.offer_id LEFT JOIN marketplace_pool pool ON pool.id = offer.pool_id
+  LEFT JOIN marketplace_capabilityversion version ON version.id = charge.version_id
+  LEFT JOIN marketplace_capability capability ON capability.id = version.capability_id
+  LEFT JOIN marketplace_organization publisher ON publisher.id = charge.publisher_id
   JOIN marketplace_organization customer ON customer.id = charge.organization_id
  WHERE charge.{PARTIES[statement.party].column} = %(organization)s AND charge.currency = %(currency)s
    AND charge.rated_at >= %(start)s AND charge.rated_at < %(end)s AND {share} <> 0
@@ -225,8 +228,7 @@ def flow_of(statement: Statement) -> Iterator[dict[str, Any]]:
         cursor.execute(_lines(statement), statement.arguments(after=FIRST, limit=None))
         while portion := cursor.fetchmany(TASKS_PER_PAGE):
             yield from (_line(dict(zip(names, row, strict=False))) for row in portion)
-    if statement.party != "publisher":
-        yield from _period_lines(statement)
+    yield from _period_lines(statement)
 
 
 def count_tasks(statement: Statement, most: int) -> int:

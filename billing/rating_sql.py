@@ -169,7 +169,8 @@ SELECT jsonb_agg(to_jsonb(open))::text, array_agg(task_id), min(first),
        CASE WHEN max(counted_to) < min(first) AND min(coalesce(currency, '')) = max(currency) THEN max(currency) END
   FROM (SELECT task.id AS task_id, task.organization_id, task.priced_at, task.kind = 'test' AS is_test,
                task.terms ->> 'currency' AS currency, coalesce(so_far.usage_id, 0) AS counted_to, fresh.id AS first,
-               least(round((task.terms ->> 'fee_per_unit')::numeric * 1000000), {CEILING_MICROS})::bigint AS fee
+               CASE WHEN task.terms -> 'fees_by_month' ? 'per_unit' THEN 0
+                    ELSE least(round((task.terms ->> 'fee_per_unit')::numeric * 1000000), {CEILING_MICROS})::bigint END AS fee
           FROM marketplace_task task LEFT JOIN billing_costsofar so_far ON so_far.task_id = task.id
          CROSS JOIN LATERAL (SELECT record.id FROM metering_usagerecord record
                               WHERE record.task_id = task.id AND record.id > coalesce(so_far.usage_id, 0) AND record.revision = 0

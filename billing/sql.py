@@ -28,7 +28,7 @@ _TASK: Final = """
          task.id AS task_id, task.organization_id, task.priced_at, task.kind = 'test' AS is_test,
          task.terms ->> 'currency' AS currency,
          (task.terms ->> 'platform_basis_points')::bigint AS basis_points,
-         (task.terms ->> 'fee_per_unit')::numeric AS unit_fee,
+         CASE WHEN task.terms -> 'fees_by_month' ? 'per_unit' THEN 0 ELSE (task.terms ->> 'fee_per_unit')::numeric END AS unit_fee,
          (task.terms ->> 'fee_per_task')::numeric AS task_fee,
          floor((task.constraints ->> 'max_price')::numeric * 1000000) AS cap,
          CASE WHEN task.state IN ('delivered', 'cancelled') THEN task.state
@@ -145,7 +145,7 @@ WITH bill AS MATERIALIZED (
     JOIN marketplace_capabilityversion version ON version.id = task.capability_version_id
     JOIN marketplace_capability capability ON capability.id = version.capability_id
    WHERE task.id = ANY(%(tasks)s) AND task.state = 'delivered' AND task.kind <> 'test'
-     AND (task.terms ->> 'fee_per_task')::numeric > 0
+     AND (task.terms ->> 'fee_per_task')::numeric > 0 AND (task.terms -> 'fees_by_month' ? 'per_task') IS NOT TRUE
      AND NOT EXISTS (SELECT FROM billing_charge charge WHERE charge.task_id = task.id AND charge.kind = 'fee')
 ), amounts AS MATERIALIZED (
   SELECT bill.*, wanted, CASE WHEN cap IS NULL THEN wanted ELSE least(wanted, greatest(cap - spent, 0))::bigint END AS amount
@@ -221,7 +221,7 @@ SELECT allowance.id FROM marketplace_allowance allowance
 """
 
 SETTLE: Final = f"""
-UPDATE marketplace_task task SET settled_at = now(), cost_final = true, cost_micros = {_SPENT}
+UPDATE marketplace_task task SET settled_at = statement_timestamp(), cost_final = true, cost_micros = {_SPENT}
  WHERE task.id = ANY(%(tasks)s) AND task.settled_at IS NULL AND task.ended_at IS NOT NULL
 RETURNING task.id
 """

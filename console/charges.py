@@ -37,7 +37,8 @@ class ChargeList(Page):
     def get(self, request: HttpRequest) -> HttpResponse:
         whose = None if self.caller.is_operator else self.caller.acting_for()
         found, before = newest(request, periods_of(self.caller))
-        previews = PeriodPreview.objects.select_related("organization", "offer__pool").order_by("pk")
+        joins = ("organization", "offer__pool", "version__capability__organization")
+        previews = PeriodPreview.objects.select_related(*joins).order_by("pk")
         shown = (previews if whose is None else previews.filter(organization=whose))[:MOST]
         context = {"months": [month_of(one) for one in found], "before": before, "unbilled": unbilled_of(whose)}
         return self.show(context | {"previews": [preview_of(one) for one in shown]})

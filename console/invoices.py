@@ -62,6 +62,6 @@ class OneLine(Page):
     def _charges(self, line: InvoiceLine) -> dict[str, Any]:
         charges = Charge.objects.filter(invoiced__line=line).select_related("usage__pool", "entry", "provider", "publisher")
         found, before = newest(self.request, charges)
-        months = PeriodCharge.objects.filter(invoiced__line=line).select_related("organization", "provider", "offer__pool", "entry")
+        months = PeriodCharge.objects.filter(invoiced__line=line).select_related(*PeriodCharge.SHOWN)
         shown = ChargeOut(found, many=True).data
         return {"charges": shown, "before": before, "months": [month_of(one) for one in months.order_by("pk")]}

@@ -46,7 +46,7 @@ class Payables(Page):
         start, end = month_of(request.GET.get("month", ""), now)
         found, before = newest(request, queries.shares_of(organization, role, Period(start, end)))
         lines = [queries.line_of(one, role, now) for one in found]
-        months = queries.period_shares_of(organization, Period(start, end)).order_by("-pk")[:SHOWN] if role == "provider" else []
+        months = queries.period_shares_of(organization, role, Period(start, end)).order_by("-pk")[:SHOWN]
         told = queries.standings_of(organization, role, Period(start, end), now)
         standings = [one | {"amount": text_of(one["micros"]), "meaning": MEANING[one["state"]]} for one in told]
         context: dict[str, Any] = {"roles": roles, "party": role, "standings": standings, "lines": lines, "before": before}
@@ -84,7 +84,8 @@ class OnePayout(Page):
         found = api.shown_to(self.caller).filter(pk=payout).first()
         if found is None:
             raise NotFound("not_found", "no such payout")
-        joins = ("charge__usage__pool", "period_charge__offer__pool", "withholding", "release")
+        months = ("period_charge__offer__pool", "period_charge__version__capability__organization")
+        joins = ("charge__usage__pool", *months, "withholding", "release")
         lines: QuerySet[Any] = found.lines.select_related(*joins)
         shown, before = newest(request, lines, by="share")
         rows = [(one, text_of(one.amount_micros)) for one in shown]

@@ -34,6 +34,7 @@ from marketplace.plain import check_plain
 from marketplace.policies import parse_policy
 from marketplace.splitting import plan_of
 from marketplace.stages import check_stages
+from marketplace.tariffs import counted_fees
 
 __all__ = ["artifact_fields", "check_manifest", "digest_of", "load_manifest", "plan_test", "validate_inputs"]
 
@@ -83,8 +84,8 @@ def _check_events(text: str) -> None:
 def check_manifest(document: Any) -> Manifest:
     """The manifest with its defaults, or Invalid; `field` is the dotted path inside the manifest.
 
-    Codes: invalid_manifest, invalid_verify, unsafe_path, invalid_expression, amount_out_of_bounds, and for test cases
-    those of `validate_inputs` and `plan_of`.
+    Codes: invalid_manifest, invalid_verify, unsafe_path, invalid_expression, amount_out_of_bounds, rate_invalid, and for test
+    cases those of `validate_inputs` and `plan_of`.
     """
     check_plain(document, CODE, depth=MAX_DEPTH)
     error = best_match(_format().iter_errors(document))
@@ -93,6 +94,7 @@ def check_manifest(document: Any) -> Manifest:
     _check_version(document["version"])
     check_inputs_schema(document["inputs"])
     manifest = _completed(document)
+    counted_fees(manifest["fee"])
     check_stages(manifest)
     if parse_policy(manifest["verify"]).compares and manifest.get("gang"):
         raise Invalid(CODE, "the results of a gang are not compared: it runs on one pool", field="gang")

@@ -82,6 +82,9 @@ def price_of(basis: str, rates: Mapping[str, Decimal], usage: Usage) -> Decimal:
 
 
 def fee_of(terms: Mapping[str, str], *, units: int, delivered: bool) -> Decimal:
-    """The publisher's fee: `fee_per_unit` for each valid unit (a merge is none), `fee_per_task` once delivered."""
+    """The publisher's fee: `fee_per_unit` for each valid unit (a merge is none), `fee_per_task` once delivered.
+
+    What `fees_by_month` names is counted with here; it is charged with its month.
+    """
     fee = EXACT.multiply(Decimal(terms.get("fee_per_unit", "0")), Decimal(units))
     return EXACT.add(fee, Decimal(terms.get("fee_per_task", "0"))) if delivered else fee

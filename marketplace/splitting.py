@@ -39,6 +39,7 @@ from core.errors import Invalid
 from marketplace.amounts import amount, field_of, names_of, whole
 from marketplace.parts import NO_ACCELERATOR, Names, env_of, limits_of, need_of, outputs_of, run_of, said_of, tflop_of, variants_of
 from marketplace.policies import Policy, parse_policy
+from marketplace.tariffs import counted_fees
 
 Plan = dict[str, Any]
 MAX_GANG = 1_000  # units that start together
@@ -79,7 +80,7 @@ def plan_of(
         "merge_stage": _merge_stage_of(manifest, merge, names) if merge is not None else None,
         "retry": manifest["retry"],
         "verify": policy.in_plan(),
-        "fee": manifest["fee"],
+        "fee": counted_fees(manifest["fee"]),
         **said_of(manifest["demand"], names),
     }
     if "tflop" in (first := plan["variants"][0]):  # what knows of no variants sees the first

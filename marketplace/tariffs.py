@@ -1,7 +1,7 @@
 """Prices that need a whole period's usage. What they mean is billing's, an upper app: it plugs its reader in when it is ready.
 
 from marketplace import tariffs
-tariffs.plug(read_tariff)        # in BillingConfig.ready()
+tariffs.plug(read_tariff, read_fee)        # in BillingConfig.ready()
 """
 
 from __future__ import annotations
@@ -34,12 +34,17 @@ class Tariff:
 
 
 Reader = Callable[[str, Mapping[str, Any], Mapping[str, Any]], Tariff]
-_readers: list[Reader] = []
+FeeReader = Callable[[Mapping[str, Any], str], Decimal]
+_readers: list[tuple[Reader, FeeReader]] = []
 
 
-def plug(reader: Reader) -> None:
-    """Make this the reader: (basis, rates, rules) in, the tariff out. It raises Invalid `rates_invalid | rate_invalid | ...`."""
-    _readers[:] = [reader]
+def plug(reader: Reader, fee_reader: FeeReader) -> None:
+    """Make these the readers. They raise Invalid `rates_invalid | rate_invalid | ...`.
+
+    reader      (basis, rates, rules) in, the tariff out
+    fee_reader  a publisher's fee for the month and its field in, the price that quotes count with out
+    """
+    _readers[:] = [(reader, fee_reader)]
 
 
 def is_per_period(basis: str, rates: Mapping[str, Any], rules: Mapping[str, Any]) -> bool:
@@ -51,4 +56,21 @@ def read_tariff(basis: str, rates: Mapping[str, Any], rules: Mapping[str, Any]) 
     """A price list by period, read by billing."""
     if not _readers:
         raise Invalid("rates_invalid", "nothing here charges by period", field="rates")
-    return _readers[0](basis, rates, rules)
+    return _readers[0][0](basis, rates, rules)
+
+
+def counted_fees(fee: Mapping[str, Any]) -> dict[str, Any]:
+    """A manifest's fees as plans have them: prices that quotes count with, and `by_month` those that are rates for the month.
+
+    Raises Invalid `rate_invalid` with the member in `field`, `fee.per_unit.tiers.0.price`.
+
+    >>> counted_fees({"per_unit": "0.5", "per_task": "0"})
+    {'per_unit': '0.5', 'per_task': '0'}
+    """
+    by_month = {name: rate for name, rate in fee.items() if isinstance(rate, Mapping)}
+    if not by_month:
+        return dict(fee)
+    if not _readers:
+        raise Invalid("rate_invalid", "nothing here charges by period", field="fee")
+    prices = {name: format(_readers[0][1](rate, f"fee.{name}").normalize(), "f") for name, rate in by_month.items()}
+    return {**fee, **prices, "by_month": by_month}

@@ -78,10 +78,10 @@ def make_offer(
     return offer
 
 
-def make_version(publisher: Organization) -> CapabilityVersion:
+def make_version(publisher: Organization, manifest: dict[str, Any] | None = None) -> CapabilityVersion:
     capability = Capability.objects.create(organization=publisher, name=f"render-{next(_serial)}")
     return CapabilityVersion.objects.create(
-        capability=capability, version="1.0.0", manifest={}, digest="0" * 64, state="published", published_at=START
+        capability=capability, version="1.0.0", manifest=manifest or {}, digest="0" * 64, state="published", published_at=START
     )
 
 
@@ -110,7 +110,7 @@ def make_task(market: Market, state: str = "delivered", **fields: Any) -> Task:
         units_total=units,
         units_done=units if state == "delivered" else 0,
         created_at=START,
-        ended_at=START + timedelta(hours=1) if over else None,
+        ended_at=fields.pop("ended_at", START + timedelta(hours=1) if over else None),
         **fields,
     )
 

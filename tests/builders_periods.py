@@ -13,10 +13,10 @@ from django.utils import timezone
 
 from billing.periods import Outcome, rate_periods, safe_cutoff
 from billing.services import charge_tasks
-from marketplace.models import Offer, Organization, Pool
+from marketplace.models import CapabilityVersion, Offer, Organization, Pool
 from marketplace.services.offers import add_rates, read_terms
 from metering.models import UsageRecord
-from tests.builders_billing import Market, make_attempt, make_market, make_need, make_task, make_usage
+from tests.builders_billing import Market, make_attempt, make_market, make_need, make_task, make_usage, make_version
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 MARCH = date(2026, 3, 1)
@@ -64,12 +64,23 @@ def used(
     end = begin + timedelta(seconds=seconds)
     wall = round(seconds * 1000)
     outcome = fields.pop("outcome", "valid")
-    task = make_task(market, state, terms={"fee_per_unit": "0"})
+    task = make_task(market, state, terms={"fee_per_unit": "0"} | terms_of(market.version), **fields.pop("task", {}))
     attempt = make_attempt(market, task, make_need(), unit="done", state=outcome, leased_at=begin, ended_at=end)
     numbers = {"wall_ms": wall, "core_ms": wall * cores, "held_core_ms": wall * cores, "memory_mib_ms": 0, "measured_at": end}
     usage = make_usage(market, task, attempt, **(numbers | fields))
     charge_tasks([task.pk])
     return usage
+
+
+def priced_by_month(market: Market, **fee: Any) -> None:
+    """The market's tasks run another version of carol's from now on, which asks these fees by month."""
+    market.version = make_version(market.carol, {"fee": {"per_unit": "0", "per_task": "0"} | fee})
+
+
+def terms_of(version: CapabilityVersion) -> dict[str, Any]:
+    """What a task's terms say of a version's fees by month."""
+    by_month = {name: rate for name, rate in version.manifest.get("fee", {}).items() if not isinstance(rate, str)}
+    return {"fees_by_month": by_month} if by_month else {}
 
 
 def corrected(usage: UsageRecord, **fields: Any) -> UsageRecord:

@@ -63,7 +63,8 @@ def _charges(dispute: Dispute) -> list[dict[str, Any]]:
         "charge__usage__pool", "charge__usage__offer__origin", "charge__usage__attempt__unit", "charge__task",
         "charge__organization", "charge__provider",
         "charge__publisher", "charge__entry", "charge__invoiced__line__invoice", "refund__entry", "note",
-        "period_charge__organization", "period_charge__provider", "period_charge__entry", "period_refund__entry",
+        "period_charge__organization", "period_charge__provider", "period_charge__publisher", "period_charge__entry",
+        "period_refund__entry",
     )  # fmt: skip
     found = list(rows.prefetch_related("charge__usage__offer__rates").order_by("pk"))
     payouts = _payouts(found)
@@ -79,7 +80,7 @@ def _month(one: DisputedCharge, payouts: Payouts) -> dict[str, Any]:
         "evidence": evidence_of_period(charge) | {"currency": charge.currency, "charged_at": charge.rated_at},
         "attempt": None,
         "payouts": payouts.get(-charge.pk, []),
-        "refund": refund and _refund(refund, 0),
+        "refund": refund and _refund(refund),
     }
 
 
@@ -92,7 +93,7 @@ def _charge(one: DisputedCharge, payouts: Payouts) -> dict[str, Any]:
         "evidence": evidence_of_charge(charge) | {"currency": charge.currency, "charged_at": charge.charged_at},
         "attempt": usage and _attempt(usage.attempt),
         "payouts": payouts.get(charge.pk, []),
-        "refund": refund and _refund(refund, refund.publisher_micros),
+        "refund": refund and _refund(refund),
     }
 
 
@@ -102,8 +103,8 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
     return {"attempt": attempt.pk, "unit": attempt.unit.pk, "pool": attempt.pool_id, "report": attempt.batch_id} | told
 
 
-def _refund(refund: Charge | PeriodCharge, publisher: int) -> dict[str, Any]:
-    shares = {"provider": refund.provider_micros, "publisher": publisher, "platform": refund.platform_micros}
+def _refund(refund: Charge | PeriodCharge) -> dict[str, Any]:
+    shares = {party: getattr(refund, f"{party}_micros") for party in ("provider", "publisher", "platform")}
     entry = refund.entry and {"key": refund.entry.key, "posted_at": refund.entry.posted_at}
     told = {"charge": refund.pk, "payer": refund.payer, "amount": text_of(refund.amount_micros), "entry": entry}
     return told | {"split": {party: text_of(micros) for party, micros in shares.items()}}

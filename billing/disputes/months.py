@@ -15,9 +15,10 @@ from django.db import connection
 from billing.disputes import sql
 from billing.disputes.awards import Award
 from billing.models import Dispute, JournalEntry
+from billing.periods.posting import points_of
+from billing.periods.reading import Payee
 from billing.rating import share_change
 from billing.services import Posting, post
-from core.money import BASIS_POINTS
 
 
 class Stands(NamedTuple):
@@ -28,6 +29,11 @@ class Stands(NamedTuple):
     revision: int
     total: int
     points: int
+    payee: Payee
+
+
+def _stands(base: int, last: int, revision: int, total: int, points: int, *payee: Any) -> Stands:
+    return Stands(base, last, revision, total, points, Payee(*payee))
 
 
 def refund_months(disputes: Mapping[int, Dispute], awards: Sequence[Award], at: datetime) -> dict[int, int]:
@@ -52,20 +58,20 @@ def _rows(awards: Sequence[Award], entries: Mapping[int, int]) -> Iterator[dict[
     """A revision for each award, in the order of the awards; those of one month go on from each other."""
     with connection.cursor() as cursor:
         cursor.execute(sql.STANDS, {"charges": [award.item.month for award in awards]})
-        found = {charge: Stands(*rest) for charge, *rest in cursor.fetchall()}
+        found = {charge: _stands(*rest) for charge, *rest in cursor.fetchall()}
     months = {stands.base: stands for stands in found.values()}
     for item, micros in awards:
         before = months[found[item.month or 0].base]
         after = before._replace(revision=before.revision + 1, total=before.total - micros)
-        provided, platform = share_change(before.total, after.total, (BASIS_POINTS - before.points, before.points))
+        shares = share_change(before.total, after.total, points_of(before.payee, before.points))
         months[before.base] = after
         yield {
             "charge": item.month, "base": before.base, "last": before.last, "revision": after.revision, "total": after.total,
-            "amount": -micros, "provided": provided, "platform": platform, "payer": "platform" if item.final else "user",
-            "entry": entries[item.dispute],
+            "amount": -micros, "provided": shares[0], "published": shares[1], "platform": shares[2],
+            "payer": "platform" if item.final else "user", "entry": entries[item.dispute],
         }  # fmt: skip
 
 
 def _posting(dispute: Dispute, row: Mapping[str, Any]) -> Posting:
-    parties = (dispute.organization_id, dispute.provider_id, None, dispute.currency, row["payer"])
-    return Posting(row["entry"], *parties, 1, row["amount"], row["provided"], 0, row["platform"])
+    parties = (dispute.organization_id, dispute.provider_id, dispute.publisher_id, dispute.currency, row["payer"])
+    return Posting(row["entry"], *parties, 1, row["amount"], row["provided"], row["published"], row["platform"])

@@ -23,7 +23,6 @@ from core.errors import Conflict, Invalid, NotFound
 from marketplace.models import Organization, User
 
 MOST: Final = 10_000  # charges of one request: what one evidence bundle still holds
-OF_A_MONTH: Final = None  # in a publisher's place: it has no share of months
 TOO_MANY: Final = f"at most {MOST} charges at once"
 
 
@@ -97,8 +96,7 @@ def _open(opening: Opening, charges: Sequence[Charge | PeriodCharge], at: dateti
         raise Conflict("dispute_too_late", f"a charge can be disputed for {settings.DISPUTE_DAYS} days", field="charges")
     parties: dict[tuple[int | None, int | None, str], list[Charge | PeriodCharge]] = defaultdict(list)
     for charge in charges:
-        publisher = OF_A_MONTH if isinstance(charge, PeriodCharge) else charge.publisher_id
-        parties[charge.provider_id, publisher, charge.currency].append(charge)
+        parties[charge.provider_id, charge.publisher_id, charge.currency].append(charge)
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", [GATHER_LOCK])

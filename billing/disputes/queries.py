@@ -24,7 +24,7 @@ def items_of(dispute: Dispute) -> QuerySet[DisputedCharge]:
     """A dispute's charges with what their documents show."""
     return dispute.items.select_related(
         "charge__usage__pool", "refund", "note", "charge__invoiced__line__invoice", "period_charge__offer__pool",
-        "period_charge__invoiced__line__invoice",
+        "period_charge__version__capability__organization", "period_charge__invoiced__line__invoice",
     )  # fmt: skip
 
 
@@ -80,9 +80,10 @@ def item(one: DisputedCharge) -> dict[str, Any]:
 
 def _of(one: DisputedCharge) -> dict[str, Any]:
     """Which charge it is, and of what."""
-    nothing = dict.fromkeys(("charge", "period_charge", "kind", "meter", "task", "attempt", "pool"))
+    nothing = dict.fromkeys(("charge", "period_charge", "kind", "meter", "task", "attempt", "pool", "capability"))
     if (month := one.period_charge) is not None:
-        return nothing | {"period_charge": month.pk, "kind": "period", "meter": month.meter, "pool": month.offer.pool.identifier}
+        listed = {"pool": month.pool, "capability": month.capability}
+        return nothing | listed | {"period_charge": month.pk, "kind": "period", "meter": month.meter}
     charge = one.charge
     assert charge is not None  # noqa: S101 one of both, as a CHECK has it
     found = nothing | {"charge": charge.pk, "kind": charge.kind, "task": str(charge.task_id)}

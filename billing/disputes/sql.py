@@ -43,11 +43,12 @@ SELECT item.id, item.dispute_id, item.charge_id, item.task_id, item.usage_id, it
 LEFT_OF_MONTHS: Final = """
 WITH item AS MATERIALIZED (
   SELECT item.id, item.dispute_id, item.micros, charge.id AS charge_id, coalesce(charge.base_id, charge.id) AS base_id,
-         charge.provider_micros, charge.platform_micros
+         charge.provider_micros, charge.publisher_micros, charge.platform_micros
     FROM billing_disputedcharge item JOIN billing_periodcharge charge ON charge.id = item.period_charge_id
    WHERE item.dispute_id = ANY(%(disputes)s) AND item.state = 'open'
 )
-SELECT item.id, item.dispute_id, NULL::bigint, NULL::uuid, NULL::bigint, item.provider_micros, 0, item.platform_micros,
+SELECT item.id, item.dispute_id, NULL::bigint, NULL::uuid, NULL::bigint, item.provider_micros, item.publisher_micros,
+       item.platform_micros,
        least(item.micros, greatest(last.total_micros - coalesce(sum(item.micros) OVER (
          PARTITION BY item.base_id ORDER BY item.id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0), 0))::bigint,
        line.id, invoice.id, invoice.number IS NOT NULL, item.charge_id
@@ -66,9 +67,10 @@ LOCK_MONTHS: Final = """
 SELECT pg_advisory_xact_lock(%(run)s)
  WHERE EXISTS (SELECT FROM billing_disputedcharge WHERE dispute_id = ANY(%(disputes)s) AND period_charge_id IS NOT NULL)
 """
-# What stands of the months of these charges: charge -> base, last revision, its number, total and the platform's share.
+# What stands of the months of these charges: charge -> base, last revision, its number, total, the platform's share, its payee.
 STANDS: Final = """
-SELECT charge.id, coalesce(charge.base_id, charge.id), last.id, last.revision, last.total_micros, last.basis_points
+SELECT charge.id, coalesce(charge.base_id, charge.id), last.id, last.revision, last.total_micros, last.basis_points,
+       last.provider_id, last.publisher_id, last.currency
   FROM billing_periodcharge charge
  CROSS JOIN LATERAL (SELECT * FROM billing_periodcharge month
                       WHERE month.id = coalesce(charge.base_id, charge.id) OR month.base_id = coalesce(charge.base_id, charge.id)
@@ -78,15 +80,16 @@ SELECT charge.id, coalesce(charge.base_id, charge.id), last.id, last.revision, l
 # A revision is all that the last one is, but for what it takes back.
 REFUND_MONTHS: Final = """
 INSERT INTO billing_periodcharge (
-       subject_id, organization_id, provider_id, offer_id, contract_id, meter, payer, period, zone, revision, base_id, refunds_id,
-       cutoff, raw, billed, currency, precise, total_micros, amount_micros, provider_micros, platform_micros, basis_points, lines,
-       evidence, digest, algorithm, entry_id, rated_at)
-SELECT subject_id, organization_id, provider_id, offer_id, contract_id, meter, refund.payer, period, zone, refund.revision,
-       refund.base, refund.charge, cutoff, raw, billed, currency, precise, refund.total, refund.amount, refund.provided,
-       refund.platform, basis_points, lines, evidence, digest, algorithm, refund.entry, %(now)s
+       subject_id, organization_id, provider_id, publisher_id, offer_id, version_id, contract_id, meter, payer, period, zone,
+       revision, base_id, refunds_id, cutoff, raw, billed, currency, precise, total_micros, amount_micros, provider_micros,
+       publisher_micros, platform_micros, basis_points, lines, evidence, digest, algorithm, entry_id, rated_at)
+SELECT subject_id, organization_id, provider_id, publisher_id, offer_id, version_id, contract_id, meter, refund.payer, period, zone,
+       refund.revision, refund.base, refund.charge, cutoff, raw, billed, currency, precise, refund.total, refund.amount,
+       refund.provided, refund.published, refund.platform, basis_points, lines, evidence, digest, algorithm, refund.entry, %(now)s
   FROM unnest(%(charge)s::bigint[], %(base)s::bigint[], %(last)s::bigint[], %(revision)s::int[], %(total)s::bigint[],
-              %(amount)s::bigint[], %(provided)s::bigint[], %(platform)s::bigint[], %(payer)s::text[], %(entry)s::bigint[])
-       AS refund (charge, base, last, revision, total, amount, provided, platform, payer, entry)
+              %(amount)s::bigint[], %(provided)s::bigint[], %(published)s::bigint[], %(platform)s::bigint[], %(payer)s::text[],
+              %(entry)s::bigint[])
+       AS refund (charge, base, last, revision, total, amount, provided, published, platform, payer, entry)
   JOIN billing_periodcharge last ON last.id = refund.last
  ORDER BY refund.base, refund.revision
 RETURNING refunds_id, id

@@ -67,10 +67,12 @@ SELECT line.number, line.kind, line.is_correction, line.service_from, line.servi
 """
 _MONTHS: Final = """
 SELECT line.number, charge.id, lower(charge.period), upper(charge.period), charge.meter, charge.billed, charge.revision,
-       charge.amount_micros, charge.precise, charge.lines::text, provider.slug,
-       coalesce(nullif(provider.ascii_name, ''), provider.name), pool.identifier, region.code,
-       region.name, charge.offer_id, offer.basis, (offer.rules -> 'peak')::text, charge.evidence::text, charge.digest,
-       charge.provider_micros, charge.platform_micros, CASE WHEN charge.revision > 0 THEN (
+       charge.amount_micros, charge.precise, charge.lines::text, owner.slug,
+       coalesce(nullif(owner.ascii_name, ''), owner.name), pool.identifier, region.code,
+       region.name, coalesce('offer-' || charge.offer_id, 'version-' || charge.version_id), offer.basis,
+       (offer.rules -> 'peak')::text, charge.evidence::text, charge.digest, charge.provider_micros, charge.publisher_micros,
+       charge.platform_micros, CASE WHEN charge.version_id IS NOT NULL THEN owner.slug || '/' || capability.name END,
+       CASE WHEN charge.revision > 0 THEN (
          SELECT first_invoice.number || '/' || first_line.number FROM billing_invoicedperiod placed
            JOIN billing_invoiceline first_line ON first_line.id = placed.line_id
            JOIN billing_invoice first_invoice ON first_invoice.id = first_line.invoice_id
@@ -78,10 +80,12 @@ SELECT line.number, charge.id, lower(charge.period), upper(charge.period), charg
   FROM billing_invoiceline line
   JOIN billing_invoicedperiod invoiced ON invoiced.line_id = line.id
   JOIN billing_periodcharge charge ON charge.id = invoiced.charge_id
-  JOIN marketplace_organization provider ON provider.id = charge.provider_id
-  JOIN marketplace_offer offer ON offer.id = charge.offer_id
-  JOIN marketplace_pool pool ON pool.id = offer.pool_id
-  JOIN marketplace_region region ON region.id = pool.region_id
+  JOIN marketplace_organization owner ON owner.id = coalesce(charge.provider_id, charge.publisher_id)
+  LEFT JOIN marketplace_offer offer ON offer.id = charge.offer_id
+  LEFT JOIN marketplace_pool pool ON pool.id = offer.pool_id
+  LEFT JOIN marketplace_region region ON region.id = pool.region_id
+  LEFT JOIN marketplace_capabilityversion version ON version.id = charge.version_id
+  LEFT JOIN marketplace_capability capability ON capability.id = version.capability_id
  WHERE line.invoice_id = %s
  ORDER BY line.number, charge.id
 """
@@ -140,7 +144,7 @@ def _lines(document: Document, invoice: Invoice) -> Iterator[Row]:
 
 
 def _months(invoice: Invoice) -> dict[int, list[Row]]:
-    """Rows of months' charges by their line: as many as pools and meters that are charged by month, so they are read at once."""
+    """Rows of months' charges by their line: as many as price lists and meters, so they are read at once."""
     found: dict[int, list[Row]] = {}
     with connection.cursor() as cursor:
         cursor.execute(_MONTHS, [invoice.pk])

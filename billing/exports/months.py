@@ -18,12 +18,16 @@ from core.money import from_micros
 
 POOLS: Final = SERVICE | {"ServiceName": "Gridfare Pools"}
 _HELD: Final = {"held_cores": ("Peak of Cores Held", "Cores"), "held_accelerators": ("Peak of Accelerators Held", "Accelerators")}
+_FEES: Final = {"fee_per_unit": ("Publisher Fee", "Units"), "fee_per_task": ("Publisher Task Fee", "Tasks")}
 
 
 @dataclass(frozen=True, slots=True)
 class MonthCharge:
     """A charge of a month, with the names of what it was for.
 
+    owner      who gets the share that the platform does not keep: the pool's provider or the capability's publisher
+    listed     the price list: `offer-7`, or `version-7` for a capability's fees
+    service    the capability, `carol/render`, of fees; then there is no pool
     billed     what was priced, in the meter's unit; `precise` is what that comes to, cumulative
     policy     of a peak; the winning slots stand in the evidence
     original   of a revision: the invoice line of its base, `number/line`
@@ -38,34 +42,41 @@ class MonthCharge:
     amount_micros: int
     precise: Decimal
     lines: list[dict[str, str]]
-    provider: str
-    provider_name: str
-    pool: str
-    region: str
-    region_name: str
-    offer: int
-    basis: str
+    owner: str
+    owner_name: str
+    pool: str | None
+    region: str | None
+    region_name: str | None
+    listed: str
+    basis: str | None
     policy: str | None
     evidence: dict[str, Any]
     digest: str
     provider_micros: int
+    publisher_micros: int
     platform_micros: int
+    service: str | None = None
     original: str | None = None
 
 
 def row_of_month(charge: MonthCharge) -> Row:
     """The row of a charge, without what its invoice line and its document say."""
-    return POOLS | whole_seconds(charge.starts_at, charge.ends_at) | _names(charge) | _what(charge)
+    service = SERVICE | {"ServiceName": charge.service} if charge.service else POOLS
+    return service | whole_seconds(charge.starts_at, charge.ends_at) | _names(charge) | _what(charge)
 
 
 def _names(charge: MonthCharge) -> Row:
-    provider = in_ascii(charge.provider_name, charge.provider)
-    pool = {"ResourceId": charge.pool, "ResourceName": charge.pool, "ResourceType": "Pool", "AvailabilityZone": charge.pool}
+    owner = in_ascii(charge.owner_name, charge.owner)
     shares = {"x_ProviderShare": from_micros(charge.provider_micros), "x_PlatformShare": from_micros(charge.platform_micros)}
+    if charge.service:
+        where: Row = {"PublisherName": owner, "x_PublisherShare": from_micros(charge.publisher_micros)}
+    else:
+        where = {"ResourceId": charge.pool, "ResourceName": charge.pool, "ResourceType": "Pool", "AvailabilityZone": charge.pool}
+        where |= {"x_HostProviderName": owner}
     proof = {"x_PeakPolicy": charge.policy, "x_PeakSlot": " ".join(_slots(charge.evidence)) or None}
     proof |= {"x_EventDigest": charge.digest or None, "x_OriginalLineId": charge.original}
-    told = {"ProviderName": provider, "x_HostProviderName": provider, "x_ChargeId": f"period/{charge.id}"}
-    return told | pool | region_of(charge.region, charge.region_name) | shares | proof
+    told = {"ProviderName": owner, "x_ChargeId": f"period/{charge.id}"}
+    return told | where | region_of(charge.region, charge.region_name) | shares | proof
 
 
 def _slots(evidence: dict[str, Any]) -> Iterator[str]:
@@ -78,10 +89,11 @@ def _what(charge: MonthCharge) -> Row:
     amount = from_micros(charge.amount_micros)
     if charge.revision or charge.amount_micros < 0:
         return adjustment(amount, "Correction of a month")
-    meter, unit = (_HELD | dict(METERS)).get(charge.meter, (charge.meter, "Units"))
-    sku = {"SkuId": f"{charge.pool}/{charge.meter}", "SkuMeter": meter, "ChargeFrequency": "Recurring"}
-    details = {"x_Basis": charge.basis} | ({"x_PeakPolicy": charge.policy} if charge.policy else {})
-    said = sku | {"SkuPriceDetails": details, "ChargeDescription": f"{meter} of {charge.pool}"} | _price(charge, unit, amount)
+    meter, unit = (_HELD | _FEES | dict(METERS)).get(charge.meter, (charge.meter, "Units"))
+    sold_at = charge.service or charge.pool
+    sku = {"SkuId": f"{sold_at}/{charge.meter}", "SkuMeter": meter, "ChargeFrequency": "Recurring"}
+    details = {name: told for name, told in (("x_Basis", charge.basis), ("x_PeakPolicy", charge.policy)) if told}
+    said = sku | {"SkuPriceDetails": details or None, "ChargeDescription": f"{meter} of {sold_at}"} | _price(charge, unit, amount)
     if charge.billed <= 0:
         return said | {"ChargeCategory": "Purchase"}
     return said | {"ChargeCategory": "Usage", "ConsumedQuantity": charge.billed, "ConsumedUnit": unit}
@@ -89,7 +101,7 @@ def _what(charge: MonthCharge) -> Row:
 
 def _price(charge: MonthCharge, unit: str, amount: Decimal) -> Row:
     """The list's price, if it is one; otherwise the month's amount is the price of that month alone."""
-    list_price = f"offer-{charge.offer}/{charge.meter}"
+    list_price = f"{charge.listed}/{charge.meter}"
     if len(charge.lines) == 1:
         quantity, price = Decimal(charge.lines[0]["quantity"]), Decimal(charge.lines[0]["unit_price"] or 0)
         if price >= 0 and EXACT.multiply(quantity, price) == charge.precise:

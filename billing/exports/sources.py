@@ -120,17 +120,20 @@ SELECT charge.kind, charge.id, customer.slug, {_name("customer")}, provider.slug
    AND charge.charged_at >= %(start)s AND charge.charged_at < %(end)s AND %(currency)s IN ('', charge.currency)"""
 _OF_MONTHS: Final = f"""
 SELECT 'period', charge.id, customer.slug, {_name("customer")}, provider.slug, {_name("provider")},
-       NULL, NULL, charge.payer, 'by_period',
-       NULL, NULL, NULL, NULL, pool.identifier, region.code, charge.meter, lower(charge.period), upper(charge.period),
-       charge.rated_at, charge.currency, {_money("charge.amount_micros")}, {_money("charge.provider_micros")}, 0::numeric,
-       {_money("charge.platform_micros")}, charge.lines::text, invoice.number,
+       owner.slug, {_name("owner")}, charge.payer, 'by_period',
+       NULL, NULL, NULL, CASE WHEN version.id IS NOT NULL THEN {_VERSION} END, pool.identifier, region.code, charge.meter,
+       lower(charge.period), upper(charge.period),
+       charge.rated_at, charge.currency, {_money("charge.amount_micros")}, {_money("charge.provider_micros")},
+       {_money("charge.publisher_micros")}, {_money("charge.platform_micros")}, charge.lines::text, invoice.number,
        CASE WHEN invoice.number IS NULL THEN NULL ELSE line.number END, entry.key
   FROM billing_periodcharge charge
   JOIN marketplace_organization customer ON customer.id = charge.organization_id
-  JOIN marketplace_organization provider ON provider.id = charge.provider_id
-  JOIN marketplace_offer offer ON offer.id = charge.offer_id
-  JOIN marketplace_pool pool ON pool.id = offer.pool_id
-  JOIN marketplace_region region ON region.id = pool.region_id
+  LEFT JOIN marketplace_organization provider ON provider.id = charge.provider_id
+  LEFT JOIN marketplace_organization owner ON owner.id = charge.publisher_id
+  LEFT JOIN marketplace_offer offer ON offer.id = charge.offer_id
+  LEFT JOIN marketplace_pool pool ON pool.id = offer.pool_id
+  LEFT JOIN marketplace_region region ON region.id = pool.region_id
+  LEFT JOIN (marketplace_capabilityversion version{_OF_VERSION}) ON version.id = charge.version_id
   LEFT JOIN billing_journalentry entry ON entry.id = charge.entry_id
   LEFT JOIN billing_invoicedperiod invoiced ON invoiced.charge_id = charge.id
   LEFT JOIN billing_invoiceline line ON line.id = invoiced.line_id

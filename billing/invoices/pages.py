@@ -42,6 +42,7 @@ WORDS: Final[Mapping[str, Mapping[str, str]]] = {
         "result": "by result", "core_second": "core-seconds", "accelerator_second": "accelerator-seconds",
         "fp32_tflop": "FP32 TFLOP", "gb_moved": "GB moved", "occupancy_second": "core-seconds held", "results": "results",
         "held_cores": "cores held", "held_accelerators": "accelerators held", "surcharge": "surcharge",
+        "fee_per_unit": "units", "fee_per_task": "tasks",
     },
     "zh": {
         "invoice": "账单", "draft": "草稿（尚未出账）", "bill_to": "客户", "issuer": "销售方",
@@ -56,6 +57,7 @@ WORDS: Final[Mapping[str, Mapping[str, str]]] = {
         "core_second": "核·秒", "accelerator_second": "加速卡·秒", "fp32_tflop": "FP32 TFLOP（标准算力）",
         "gb_moved": "GB 传输", "occupancy_second": "占用核·秒", "results": "个结果", "held_cores": "核（占用峰值）",
         "held_accelerators": "卡（占用峰值）", "surcharge": "附加费",
+        "fee_per_unit": "个单元", "fee_per_task": "个任务",
     },
 }  # fmt: skip
 
@@ -176,7 +178,7 @@ def html_of(invoice: Invoice, language: str = "en") -> str:
     lines = [
         line
         | {
-            "title": words["whole" if line["kind"] == "period" else line["kind"]],
+            "title": words[_title(line)],
             "basis": words.get(line["basis"], line["basis"]),
             "amount": money(line["amount"]),
             "tax": money(line["tax"]),
@@ -197,6 +199,13 @@ def html_of(invoice: Invoice, language: str = "en") -> str:
     }
     shown |= {"taxes": [one | {"amount": money(one["amount"]), "base": money(one["base"])} for one in told["taxes"]]}
     return render_to_string("billing/invoice.html", shown)
+
+
+def _title(line: Json) -> str:
+    """The word for what a line is for: of a month a pool's usage, or a capability's fees."""
+    if line["kind"] == "period":
+        return "fee" if line["capability"] else "whole"
+    return str(line["kind"])
 
 
 def _plain(text: str) -> str:

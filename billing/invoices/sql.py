@@ -28,7 +28,7 @@ _UNBILLED: Final = """
 # The same of what is charged by period: its service belongs to the month that it ends in, and it has its own cutoff.
 _UNBILLED_PERIODS: Final = """
   SELECT charge.id, charge.organization_id, charge.currency, charge.rated_at AS charged_at, charge.amount_micros, charge.period,
-         charge.revision > 0 AS corrects, charge.meter, charge.billed, charge.offer_id,
+         charge.revision > 0 AS corrects, charge.meter, charge.billed, charge.offer_id, charge.version_id,
          upper(charge.period) - interval '1 microsecond' AS service_at
     FROM billing_periodcharge charge
    WHERE charge.payer = 'user' AND charge.amount_micros <> 0 AND charge.rated_at >= %(since)s
@@ -157,23 +157,25 @@ WITH account AS MATERIALIZED (
 INSERT INTO billing_invoicedcharge (charge_id, line_id)
 SELECT unnest(part.charges), line.id FROM part JOIN line ON line.invoice_id = part.invoice_id AND line.number = part.number
 """
-# Charges of whole months follow: a line for each month, price list and meter; corrections apart.
+# Charges of whole months follow: a line for each month, price list (a pool's, then fees of versions) and meter; corrections apart.
 DRAW_PERIODS: Final = f"""
 WITH charge AS MATERIALIZED (
-  SELECT *, before + dense_rank() OVER (PARTITION BY invoice_id ORDER BY period DESC, late, offer_id, meter) AS number
-    FROM (SELECT unbilled.*, invoice.id AS invoice_id, invoice.minor_micros, offer.pool_id,
+  SELECT *, before + dense_rank() OVER (PARTITION BY invoice_id ORDER BY period DESC, late, offer_id, version_id, meter) AS number
+    FROM (SELECT unbilled.*, invoice.id AS invoice_id, invoice.minor_micros, offer.pool_id, version.capability_id,
                  corrects OR service_at < starts_at AS late,
                  (SELECT coalesce(max(number), 0) FROM billing_invoiceline line WHERE line.invoice_id = invoice.id) AS before
             FROM billing_invoice invoice JOIN billing_billingperiod month ON month.id = invoice.period_id
             JOIN ({_UNBILLED_PERIODS}) unbilled ON unbilled.organization_id = invoice.organization_id
              AND unbilled.currency = invoice.currency AND service_at < ends_at
-            JOIN marketplace_offer offer ON offer.id = unbilled.offer_id
+            LEFT JOIN marketplace_offer offer ON offer.id = unbilled.offer_id
+            LEFT JOIN marketplace_capabilityversion version ON version.id = unbilled.version_id
            WHERE invoice.id = ANY(%(invoices)s)) found
 ), line AS (
   INSERT INTO billing_invoiceline (
-    invoice_id, number, kind, is_correction, service_from, service_to, pool_id, basis, charges, quantities,
+    invoice_id, number, kind, is_correction, service_from, service_to, capability_id, pool_id, basis, charges, quantities,
     exact_micros, amount_micros, tax_micros)
-  SELECT invoice_id, number, 'period', bool_or(late), min(lower(period)), min(upper(period)), min(pool_id), min(meter), count(*),
+  SELECT invoice_id, number, 'period', bool_or(late), min(lower(period)), min(upper(period)), min(capability_id), min(pool_id),
+         min(meter), count(*),
          jsonb_build_object(min(meter), trim_scale((array_agg(billed ORDER BY id DESC))[1])::text),
          sum(amount_micros)::bigint, (round(sum(amount_micros) / min(minor_micros)) * min(minor_micros))::bigint, 0
     FROM charge GROUP BY invoice_id, number

@@ -20,8 +20,8 @@ from billing.models.periods import PeriodCharge
 class Dispute(models.Model):
     """A customer's doubt about charges of one provider and publisher. Only what happens to it changes.
 
-    publisher      null: it is about charges of months, of which a publisher has no share
-    respondent     who shall answer: the provider, or the publisher where a charge has none (a task's fee)
+    publisher      null: it is about charges of months of a pool, of which a publisher has no share
+    respondent     who shall answer: the provider, or the publisher where a charge has none (a fee, of a task or a month)
     disputed       the sum of its charges            awarded   what the decision takes back of it
     decided_by     null when the respondent did not answer in time
     """

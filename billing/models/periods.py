@@ -22,25 +22,46 @@ class Payer(models.TextChoices):
 _WHO: Final[dict[str, Any]] = {"choices": Payer.choices, "max_length": 8}
 
 
+def one_list(name: str) -> models.CheckConstraint:
+    """What is priced is priced by a pool's price list or by a capability's fees."""
+    either = Q(offer__isnull=False, version__isnull=True) | Q(offer__isnull=True, version__isnull=False)
+    return models.CheckConstraint(condition=either, name=name)
+
+
+def named_list(row: PeriodSubject | PeriodCharge | PeriodPreview) -> str:
+    """The price list of a row, by its number."""
+    return f"offer {row.offer_id}" if row.offer_id else f"the fees of version {row.version_id}"
+
+
 class PeriodSubject(models.Model):
-    """What is priced as one quantity: a meter of a customer under one price list, by who pays. Never changed."""
+    """What is priced as one quantity: a meter of a customer under one price list, by who pays. Never changed.
+
+    The price list is a pool's `offer`, or the fees by month of a capability's `version`.
+    """
 
     organization = models.ForeignKey("marketplace.Organization", models.PROTECT, related_name="+", db_index=False)
-    offer = models.ForeignKey("marketplace.Offer", models.PROTECT, related_name="+")
+    offer = models.ForeignKey("marketplace.Offer", models.PROTECT, null=True, blank=True, related_name="+")
+    version = models.ForeignKey("marketplace.CapabilityVersion", models.PROTECT, null=True, blank=True, related_name="+")
     meter = models.CharField(max_length=64)
     payer = models.CharField(**_WHO)
 
     class Meta:
         constraints: ClassVar = [
-            models.UniqueConstraint(fields=["organization", "offer", "meter", "payer"], name="period_subject_once")
+            models.UniqueConstraint(
+                fields=["organization", "offer", "version", "meter", "payer"], name="period_subject_once", nulls_distinct=False
+            ),
+            one_list("period_subject_has_one_list"),
         ]
 
     def __str__(self) -> str:
-        return f"{self.meter} of {self.organization_id} under offer {self.offer_id}"
+        return f"{self.meter} of {self.organization_id} under {named_list(self)}"
 
 
 class PeriodCharge(models.Model):
     """What a subject costs for a month. Never changed: late or corrected usage adds a revision with the difference.
+
+    Of a pool's price list the provider has a share, of a capability's fees the publisher; the platform has one of both. The parties
+    and the platform's share are the base's for ever: a trigger keeps them so.
 
     period            [from, to): the service period in the customer's zone; revisions keep it
     revision, base    0 is the base, of which there is one per subject and time; a revision names the base it goes on from
@@ -56,11 +77,20 @@ class PeriodCharge(models.Model):
     """
 
     Payer: ClassVar = Payer
+    SHOWN: ClassVar = ("organization", "provider", "publisher", "offer__pool", "version__capability__organization", "entry")
 
     subject = models.ForeignKey(PeriodSubject, models.PROTECT, related_name="charges", db_index=False)
     organization = models.ForeignKey("marketplace.Organization", models.PROTECT, related_name="+", db_index=False)
-    provider = models.ForeignKey("marketplace.Organization", models.PROTECT, related_name="+", db_index=False)
-    offer = models.ForeignKey("marketplace.Offer", models.PROTECT, related_name="+", db_index=False)
+    provider = models.ForeignKey(
+        "marketplace.Organization", models.PROTECT, null=True, blank=True, related_name="+", db_index=False
+    )
+    publisher = models.ForeignKey(
+        "marketplace.Organization", models.PROTECT, null=True, blank=True, related_name="+", db_index=False
+    )
+    offer = models.ForeignKey("marketplace.Offer", models.PROTECT, null=True, blank=True, related_name="+", db_index=False)
+    version = models.ForeignKey(
+        "marketplace.CapabilityVersion", models.PROTECT, null=True, blank=True, related_name="+", db_index=False
+    )
     contract = models.ForeignKey("marketplace.Contract", models.PROTECT, null=True, related_name="+", db_index=False)
     meter = models.CharField(max_length=64)
     payer = models.CharField(**_WHO)
@@ -77,6 +107,7 @@ class PeriodCharge(models.Model):
     total_micros = models.BigIntegerField()
     amount_micros = models.BigIntegerField()
     provider_micros = models.BigIntegerField()
+    publisher_micros = models.BigIntegerField(default=0, db_default=0)
     platform_micros = models.BigIntegerField()
     basis_points = models.PositiveSmallIntegerField()
     lines = models.JSONField()
@@ -102,7 +133,14 @@ class PeriodCharge(models.Model):
                 name="period_revision_names_its_base",
             ),
             models.CheckConstraint(
-                condition=Q(amount_micros=F("provider_micros") + F("platform_micros")), name="period_split_adds_up"
+                condition=Q(amount_micros=F("provider_micros") + F("publisher_micros") + F("platform_micros")),
+                name="period_split_adds_up",
+            ),
+            one_list("period_charge_has_one_list"),
+            models.CheckConstraint(
+                condition=Q(offer__isnull=False, provider__isnull=False, publisher__isnull=True, publisher_micros=0)
+                | Q(offer__isnull=True, provider__isnull=True, publisher__isnull=False, provider_micros=0),
+                name="period_share_has_its_payee",
             ),
             models.CheckConstraint(
                 condition=Q(total_micros__gte=0) & (Q(revision__gt=0) | Q(amount_micros=F("total_micros"))),
@@ -116,10 +154,27 @@ class PeriodCharge(models.Model):
         indexes: ClassVar = [
             models.Index(fields=["organization", "rated_at"], name="period_charge_of_org"),
             models.Index(fields=["provider", "rated_at"], name="period_charge_of_provider"),
+            models.Index(fields=["publisher", "rated_at"], name="period_charge_of_publisher", condition=Q(publisher__isnull=False)),
         ]
 
     def __str__(self) -> str:
         return f"period charge {self.pk}: {self.amount_micros} micros of {self.currency}"
+
+    @property
+    def pool(self) -> str | None:
+        """The pool whose price list this is of; a capability's fees are of none."""
+        return self.offer.pool.identifier if self.offer else None
+
+    @property
+    def payee(self) -> str:
+        """Who has the share that the platform does not keep, and answers when it is disputed."""
+        owner = self.provider or self.publisher
+        return owner.slug if owner else ""
+
+    @property
+    def capability(self) -> str | None:
+        """The version whose fees these are, `carol/render@1.0.0`."""
+        return str(self.version) if self.version else None
 
 
 class BudgetedPeriod(models.Model):
@@ -144,7 +199,10 @@ class PeriodPreview(models.Model):
     """What a month would cost if it ended now: rewritten every night, posted never. One per subject and month."""
 
     organization = models.ForeignKey("marketplace.Organization", models.CASCADE, related_name="+", db_index=False)
-    offer = models.ForeignKey("marketplace.Offer", models.CASCADE, related_name="+", db_index=False)
+    offer = models.ForeignKey("marketplace.Offer", models.CASCADE, null=True, blank=True, related_name="+", db_index=False)
+    version = models.ForeignKey(
+        "marketplace.CapabilityVersion", models.CASCADE, null=True, blank=True, related_name="+", db_index=False
+    )
     meter = models.CharField(max_length=64)
     payer = models.CharField(**_WHO)
     period = DateTimeRangeField(help_text="[from, to)")
@@ -156,11 +214,19 @@ class PeriodPreview(models.Model):
 
     class Meta:
         constraints: ClassVar = [
-            models.UniqueConstraint(fields=["organization", "period", "offer", "meter", "payer"], name="period_preview_once")
+            models.UniqueConstraint(
+                fields=["organization", "period", "offer", "version", "meter", "payer"],
+                name="period_preview_once",
+                nulls_distinct=False,
+            ),
+            one_list("period_preview_has_one_list"),
         ]
 
     def __str__(self) -> str:
         return f"{self.meter} of {self.organization_id} so far"
+
+    pool = PeriodCharge.pool
+    capability = PeriodCharge.capability
 
 
 class ParkedPeriod(models.Model):

@@ -101,10 +101,10 @@ _NO_CHARGE: Final = {"charge": None, "period_charge": None}
 class PayoutLine(models.Model):
     """A share of a charge in a payout: one, or none. A cancelled payout gives its lines to the next one.
 
-    `share` is twice the charge's number, plus one for the publisher's; of a charge by period, of which only the provider has a
-    share, it is that charge's number, negative. Of the reserve it lies below RESERVED: by twice the number of the withholding,
-    or by twice that of the release, plus one. A CHECK keeps it so. No foreign keys to the charges in PostgreSQL: they cannot
-    go away, and a trigger compares every line with its charge.
+    `share` is twice the charge's number, plus one for the publisher's; of a charge by period, of which either the provider or the
+    publisher has a share, it is that charge's number, negative. Of the reserve it lies below RESERVED: by twice the number of the
+    withholding, or by twice that of the release, plus one. A CHECK keeps it so. No foreign keys to the charges in PostgreSQL: they
+    cannot go away, and a trigger compares every line with its charge.
     """
 
     class Role(models.TextChoices):
@@ -134,7 +134,7 @@ class PayoutLine(models.Model):
             models.CheckConstraint(
                 condition=Q(**_NEITHER, period_charge=None, role="provider", share=F("charge_id") * 2)
                 | Q(**_NEITHER, period_charge=None, role="publisher", share=F("charge_id") * 2 + 1)
-                | Q(**_NEITHER, charge=None, role="provider", share=-F("period_charge_id"), share__gt=RESERVED)
+                | Q(**_NEITHER, charge=None, role__in=["provider", "publisher"], share=-F("period_charge_id"), share__gt=RESERVED)
                 | Q(**_NO_CHARGE, release=None, role="reserve", share=RESERVED - F("withholding_id") * 2)
                 | Q(**_NO_CHARGE, withholding=None, role="provider", share=RESERVED - F("release_id") * 2 - 1),
                 name="payout_line_is_of_its_share",

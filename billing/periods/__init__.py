@@ -1,8 +1,11 @@
-"""What is charged when a month is over: peaks, tiers, packages, minima, quanta. docs/billing/charges.md tells the story.
+"""What is charged when a month is over: peaks, tiers, packages, minima, quanta, of pools and of publishers.
+
+docs/billing/charges.md tells the story.
 
 prices   price lists by period as values, read from JSON
 rating   usage and a price list -> lines; pure
 reading  rows -> usage and price lists
+fees     publishers' fees by month: rows -> what is counted, and its lines
 posting  lines -> charges, entries, legs; previews; what is parked
 runs     a month's run, corrections, the cutoff
 """

@@ -30,9 +30,9 @@ class SubscriptionPage(Page):
 
 @admin.register(PeriodSubject)
 class PeriodSubjectPage(Page):
-    columns = ("id", "organization", "offer", "meter", "payer")
-    joins = ("organization", "offer")
-    list_filter = (exact("organization__slug", "organization"), exact("offer"))
+    columns = ("id", "organization", "offer", "version", "meter", "payer")
+    joins = ("organization", "offer", "version__capability__organization")
+    list_filter = (exact("organization__slug", "organization"), exact("offer"), exact("version"))
     search_fields = ("=pk",)
 
     def name_of(self, obj: Any) -> str:
@@ -41,17 +41,18 @@ class PeriodSubjectPage(Page):
 
 @admin.register(PeriodCharge)
 class PeriodChargePage(Page):
-    columns = ("id", "organization", "provider", "meter", "payer", "period", "revision", "billed", "amount", "rated_at")
-    joins = ("organization", "provider")
+    columns = ("id", "organization", "provider", "publisher", "meter", "payer", "period", "revision", "billed", "amount", "rated_at")
+    joins = ("organization", "provider", "publisher")
     cards = (
         ("Charge", ("subject", "meter", "payer", "period", "zone", "revision", "base", "raw", "billed")),
-        ("Money", ("precise", "total", "amount", "provider_micros", "platform_micros", "basis_points", "entry")),
-        ("Parties", ("organization", "provider", "offer", "contract")),
+        ("Money", ("precise", "total", "amount", "provider_micros", "publisher_micros", "platform_micros", "basis_points", "entry")),
+        ("Parties", ("organization", "provider", "publisher", "offer", "version", "contract")),
         ("Proof", ("cutoff", "digest", "algorithm", "evidence", "rated_at")),
     )
     list_filter = (
         exact("organization__slug", "organization"),
         exact("provider__slug", "provider"),
+        exact("publisher__slug", "publisher"),
         one_of("payer", ("user", "platform")),
         exact("subject"),
     )
@@ -89,8 +90,8 @@ class BudgetedPeriodPage(Page):
 class PeriodPreviewPage(Page):
     """What open months would come to; written anew every night."""
 
-    columns = ("id", "organization", "offer", "meter", "payer", "period", "billed", "total_micros", "cutoff")
-    joins = ("organization", "offer")
+    columns = ("id", "organization", "offer", "version", "meter", "payer", "period", "billed", "total_micros", "cutoff")
+    joins = ("organization", "offer", "version__capability__organization")
     list_filter = (exact("organization__slug", "organization"),)
     search_fields = ("=pk",)
 

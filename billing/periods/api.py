@@ -59,6 +59,7 @@ class PeriodLineOut(Out):
 
 class PeriodSplitOut(Out):
     provider = AmountOut(source="provider_micros")
+    publisher = AmountOut(source="publisher_micros")
     platform = AmountOut(source="platform_micros")
 
 
@@ -79,12 +80,17 @@ class WideOut(serializers.Field[Any, Any, str, Any]):
 
 
 class PeriodChargeOut(Out):
-    """A month of one meter under one price list; a revision adds the difference that late or corrected usage made."""
+    """A month of one meter under one price list; a revision adds the difference that late or corrected usage made.
+
+    The list is a pool's, of which the provider has a share, or the fees of a capability's version, of which the publisher has one.
+    """
 
     id = serializers.IntegerField()
     organization = serializers.CharField(source="organization.slug")
-    provider = serializers.CharField(source="provider.slug")
-    pool = serializers.CharField(source="offer.pool.identifier")
+    provider = serializers.CharField(source="provider.slug", allow_null=True, default=None)
+    publisher = serializers.CharField(source="publisher.slug", allow_null=True, default=None)
+    pool = serializers.CharField(allow_null=True)
+    capability = serializers.CharField(allow_null=True, help_text="the version whose fees these are")
     payer = serializers.ChoiceField(Payer.choices)
     meter = serializers.CharField()
     period = ServiceOut()
@@ -108,7 +114,8 @@ class PreviewOut(Out):
     """What a month would come to if it ended now."""
 
     organization = serializers.CharField(source="organization.slug")
-    pool = serializers.CharField(source="offer.pool.identifier")
+    pool = serializers.CharField(allow_null=True)
+    capability = serializers.CharField(allow_null=True, help_text="the version whose fees these are")
     payer = serializers.ChoiceField(Payer.choices)
     meter = serializers.CharField()
     period = ServiceOut()
@@ -124,11 +131,11 @@ class Newest(KeysetPages):
 
 def periods_of(caller: Caller) -> QuerySet[PeriodCharge]:
     """What the caller's organization owes or earns by period; operators see all."""
-    rows = PeriodCharge.objects.select_related("organization", "provider", "offer__pool", "entry")
+    rows = PeriodCharge.objects.select_related(*PeriodCharge.SHOWN)
     if caller.is_operator:
         return rows
     one = caller.acting_for()
-    return rows.filter(Q(organization=one) | Q(provider=one))
+    return rows.filter(Q(organization=one) | Q(provider=one) | Q(publisher=one))
 
 
 def charges_shown_to(caller: Caller) -> QuerySet[Charge]:
@@ -150,7 +157,7 @@ class PeriodChargesView(ListView):
 
     @extend_schema(operation_id="period_charges_list")
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """What was charged by month, newest first: as a user what is owed, as a provider what is earned."""
+        """What was charged by month, newest first: as a user what is owed, as a provider or publisher what is earned."""
         return super().get(request, *args, **kwargs)
 
 
@@ -160,7 +167,7 @@ class PreviewsView(ListView):
     pagination_class = ByKey
 
     def rows(self, caller: Caller) -> QuerySet[Any]:
-        rows = PeriodPreview.objects.select_related("organization", "offer__pool")
+        rows = PeriodPreview.objects.select_related("organization", "offer__pool", "version__capability__organization")
         return rows if caller.is_operator else rows.filter(organization=caller.acting_for())
 
     @extend_schema(operation_id="period_previews_list")

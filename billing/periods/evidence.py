@@ -14,6 +14,8 @@ import orjson
 
 from billing.models import Charge, PeriodCharge
 from billing.periods.events import events_of, spans_of
+from billing.periods.fees import RECORDS as FEE_RECORDS
+from billing.periods.fees import UNITS, asked_by, counted_of
 from billing.periods.rating import Month, Usage, days_of
 from billing.periods.reading import Facts, Listed, facts_of, listed_of, rows, windows
 from billing.periods.sql import RECORDS
@@ -29,31 +31,26 @@ RECORD: Final = (
     "usage", "attempt", "task", "pool", "outcome", "reason_class", "revision", "began_at", "ended_at", "held_ms", "milli_cores",
     "milli_accelerators", "core_ms", "accelerator_ms", "bytes_moved",
 )  # fmt: skip
+FEE_RECORD: Final = ("usage", "attempt", "task", "ended_at")  # no usage, no attempt: a whole task
 NOTHING: Final = Usage({})
 
 
 def evidence_of_period(charge: PeriodCharge) -> dict[str, Any]:
     """Everything that the charge follows from, as JSON values."""
-    month = month_of(charge)
-    months = {charge.organization_id: month}
-    facts = next(
-        (one for one in facts_of(months, charge.cutoff) if (one.offer, one.payer) == (charge.offer_id, charge.payer)), None
-    )
-    listed = listed_of([charge.offer_id])[charge.offer_id]
+    source = _source_of_fees(charge) if charge.version_id else _source(charge)
     return {
         "charge": charge.pk,
         "algorithm": charge.algorithm,
         "organization": charge.organization.slug,
-        "provider": charge.provider.slug,
-        "pool": charge.offer.pool.identifier,
+        "provider": charge.provider and charge.provider.slug,
+        "publisher": charge.publisher and charge.publisher.slug,
+        "pool": charge.pool,
+        "capability": charge.capability,
         "payer": charge.payer,
         "meter": charge.meter,
-        "unit": listed.price.unit_of(charge.meter),
         "period": {"from": charge.period.lower, "to": charge.period.upper, "zone": charge.zone},
         "cutoff": charge.cutoff,
-        "price": {"offer": charge.offer_id, "contract": charge.contract_id} | listed.price.document(),
-        "facts": _facts(charge, facts, months),
-        "peaks": _peaks(charge, facts, listed, month),
+        **source,
         "raw": format(charge.raw.normalize(), "f"),
         "billed": format(charge.billed.normalize(), "f"),
         "formula": charge.evidence["formula"],
@@ -68,6 +65,40 @@ def evidence_of_period(charge: PeriodCharge) -> dict[str, Any]:
     }
 
 
+def _source(charge: PeriodCharge) -> dict[str, Any]:
+    """A pool's price list, the records and events that it counted, and their peaks."""
+    offer, month = charge.offer_id or 0, month_of(charge)
+    months = {charge.organization_id: month}
+    found = (one for one in facts_of(months, charge.cutoff) if (one.offer, one.payer) == (offer, charge.payer))
+    facts, listed = next(found, None), listed_of([offer])[offer]
+    return {
+        "unit": listed.price.unit_of(charge.meter),
+        "price": {"offer": offer, "contract": charge.contract_id} | listed.price.document(),
+        "facts": _facts(charge, facts, months),
+        "peaks": _peaks(charge, facts, listed, month),
+    }
+
+
+def _source_of_fees(charge: PeriodCharge) -> dict[str, Any]:
+    """A version's fees, and the results or tasks that they count."""
+    version, months = charge.version_id or 0, {charge.organization_id: month_of(charge)}
+    counted = next((one for one in counted_of(months, charge.cutoff) if one.version == version), None)
+    asked = {"cutoff": charge.cutoff, "version": version, "whole": charge.meter == "fee_per_task", "limit": SHOWN}
+    records = rows(FEE_RECORDS, windows(months) | asked)
+    facts = {"count": counted.quantity(charge.meter) if counted else 0} | _digests(charge, counted.digest if counted else "")
+    return {
+        "unit": UNITS[charge.meter],
+        "price": {"version": version, "contract": charge.contract_id} | asked_by([version])[version].document(),
+        "facts": facts | {"records": [dict(zip(FEE_RECORD, row, strict=True)) for row in records], "events": []},
+        "peaks": None,
+    }
+
+
+def _digests(charge: PeriodCharge, now: str) -> dict[str, Any]:
+    """The digest that was charged, that of the same facts now, and whether it is the same."""
+    return {"digest": charge.digest, "digest_now": now, "matches": now == charge.digest}
+
+
 def month_of(charge: PeriodCharge) -> Month:
     """The month that was charged."""
     zone = ZoneInfo(charge.zone)
@@ -75,14 +106,11 @@ def month_of(charge: PeriodCharge) -> Month:
 
 
 def _facts(charge: PeriodCharge, facts: Facts | None, months: Mapping[int, Month]) -> dict[str, Any]:
-    now = facts.digest if facts else ""
     asked = {"cutoff": charge.cutoff, "offer": charge.offer_id, "payer": charge.payer, "limit": SHOWN}
     found = rows(RECORDS, windows(months) | asked)
     return {
         "count": facts.count if facts else 0,
-        "digest": charge.digest,
-        "digest_now": now,
-        "matches": now == charge.digest,
+        **_digests(charge, facts.digest if facts else ""),
         "records": [dict(zip(RECORD, row, strict=True)) for row in found],
         "events": _events(charge, months),
     }
@@ -111,7 +139,8 @@ def _peaks(charge: PeriodCharge, facts: Facts | None, listed: Listed, month: Mon
 
 
 def _split(charge: PeriodCharge) -> dict[str, str]:
-    return {"provider": money(charge.provider_micros), "platform": money(charge.platform_micros)}
+    shares = {"provider": charge.provider_micros, "publisher": charge.publisher_micros, "platform": charge.platform_micros}
+    return {party: money(micros) for party, micros in shares.items()}
 
 
 def _revisions(charge: PeriodCharge) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from django.db import connection
 from psycopg.types.json import Jsonb
 
 from billing.periods.rating import ALGORITHM, Month, Rated
-from billing.periods.reading import Key, Line, Listed, listed_of, rows, windows
+from billing.periods.reading import Key, Line, Payee, rows, windows
 from billing.periods.refunds import Refund, left_of
 from billing.periods.sql import CHARGES, DECIDED, ENTRIES, FORGET, PARK, PREVIEWS, STANDING, SUBJECTS
 from billing.rating import precise, share_change
@@ -29,7 +29,7 @@ LARGEST: Final = 2**63 - 1
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What a subject's month is charged already: its last revision."""
+    """What a subject's month is charged already: its last revision. Parties and the platform's share stay what they are."""
 
     subject: int
     base: int
@@ -39,6 +39,7 @@ class Standing:
     digest: str
     billed: Decimal
     contract: int | None
+    payee: Payee
     refunds: tuple[Refund, ...] = ()
 
 
@@ -75,11 +76,11 @@ def total_micros(rated: Rated) -> int:
 def standing_of(months: Mapping[int, Month]) -> dict[Key, Standing]:
     """The last revision of every subject of these months."""
     found = {}
-    for organization, offer, payer, start, meter, *rest in rows(STANDING, windows(months)):
-        subject, base, revision, total, points, digest, billed, contract, back = rest
+    for organization, offer, payer, start, meter, version, *rest in rows(STANDING, windows(months)):
+        subject, base, revision, total, points, digest, billed, contract, *payee, back = rest
         refunds = tuple(Refund(rounded(Fraction(rated) * MICROS), int(micros)) for rated, micros in back or ())
-        key = Key(organization, offer, payer, start, meter)
-        found[key] = Standing(subject, base, revision, total, points, digest, billed, contract, refunds)
+        key = Key(organization, offer, payer, start, meter, version)
+        found[key] = Standing(subject, base, revision, total, points, digest, billed, contract, Payee(*payee), refunds)
     return found
 
 
@@ -111,10 +112,9 @@ def post_lines(
 def _vanished(lines: Sequence[Line], standing: Mapping[Key, Standing], months: Mapping[int, Month]) -> list[Line]:
     """What was charged and has no usage any more: it comes to nothing."""
     gone = standing.keys() - {line.key for line in lines}
-    prices: Mapping[int, Listed] = listed_of(key.offer for key in gone) if gone else {}
     nothing = Fraction(0)
     return [
-        Line(key, months[key.organization], prices[key.offer], Rated(key.meter, nothing, nothing, (), "nothing is left"), 0, "")
+        Line(key, months[key.organization], standing[key].payee, Rated(key.meter, nothing, nothing, (), "nothing is left"), 0, "")
         for key in sorted(gone)
     ]
 
@@ -137,10 +137,10 @@ def _doubt(change: Change, *, late: bool) -> str | None:
 
 def _subjects(changes: Sequence[Change]) -> dict[Key, int]:
     keys = [change.line.key for change in changes]
-    columns: dict[str, Any] = {"organizations": [key.organization for key in keys], "offers": [key.offer for key in keys]}
-    columns |= {"meters": [key.meter for key in keys], "payers": [key.payer for key in keys]}
-    found = {(organization, offer, meter, payer): number for number, organization, offer, meter, payer in rows(SUBJECTS, columns)}
-    return {key: found[key.organization, key.offer, key.meter, key.payer] for key in keys}
+    names = ("organization", "offer", "version", "meter", "payer")
+    columns = {f"{name}s": [getattr(key, name) for key in keys] for name in names}
+    found = {tuple(subject): number for number, *subject in rows(SUBJECTS, columns)}
+    return {key: found[tuple(getattr(key, name) for name in names)] for key in keys}
 
 
 def _post(changes: Sequence[Change], subjects: Mapping[Key, int], terms: Mapping[int, Terms], cutoff: datetime) -> None:
@@ -168,11 +168,13 @@ def _entries(changes: Sequence[Change], cutoff: datetime) -> dict[int, int]:
 def _row(change: Change, subject: int, terms: Terms, entries: Mapping[int, int]) -> dict[str, Any]:
     line, rated, before = change.line, change.line.rated, change.before
     points = before.points if before else terms.platform_basis_points
-    provided, platform = share_change(before.total if before else 0, change.total, (BASIS_POINTS - points, points))
+    payee = before.payee if before else line.payee
+    provided, published, platform = share_change(before.total if before else 0, change.total, points_of(payee, points))
     return {
-        **{name: getattr(line.key, name) for name in ("organization", "offer", "meter", "payer", "start")},
+        **{name: getattr(line.key, name) for name in ("organization", "offer", "version", "meter", "payer", "start")},
         "subject": subject,
-        "provider": line.listed.provider,
+        "provider": payee.provider,
+        "publisher": payee.publisher,
         "contract": before.contract if before else terms.contract,
         "until": line.month.end,
         "zone": line.month.zone.key,
@@ -180,11 +182,12 @@ def _row(change: Change, subject: int, terms: Terms, entries: Mapping[int, int])
         "base": before.base if before else None,
         "raw": precise(rated.raw),
         "billed": precise(rated.billed),
-        "currency": line.listed.currency,
+        "currency": payee.currency,
         "precise": rated.amount,
         "total": change.total,
         "amount": change.delta,
         "provided": provided,
+        "published": published,
         "platform": platform,
         "points": points,
         "lines": Jsonb(parts_json(rated)),
@@ -194,10 +197,20 @@ def _row(change: Change, subject: int, terms: Terms, entries: Mapping[int, int])
     }
 
 
+def points_of(payee: Payee, points: int) -> tuple[int, int, int]:
+    """What provider, publisher and platform get of a month, in basis points: all but the platform's part goes to its payee.
+
+    >>> points_of(Payee(7, None, "CNY"), 500), points_of(Payee(None, 8, "CNY"), 500)
+    ((9500, 0, 500), (0, 9500, 500))
+    """
+    rest = BASIS_POINTS - points
+    return (rest, 0, points) if payee.publisher is None else (0, rest, points)
+
+
 def _posting(row: Mapping[str, Any]) -> Posting:
     return Posting(
-        row["entry"], row["organization"], row["provider"], None, row["currency"], row["payer"], 1,
-        row["amount"], row["provided"], 0, row["platform"],
+        row["entry"], row["organization"], row["provider"], row["publisher"], row["currency"], row["payer"], 1,
+        row["amount"], row["provided"], row["published"], row["platform"],
     )  # fmt: skip
 
 
@@ -250,12 +263,13 @@ def preview_lines(lines: Sequence[Line], months: Mapping[int, Month], cutoff: da
     with connection.cursor() as cursor:
         cursor.execute(FORGET, windows(months))
         columns = {
-            name: [getattr(line.key, name) for line in lines] for name in ("organization", "offer", "meter", "payer", "start")
+            name: [getattr(line.key, name) for line in lines]
+            for name in ("organization", "offer", "version", "meter", "payer", "start")
         }
         columns |= {
             "until": [line.month.end for line in lines],
             "billed": [precise(line.rated.billed) for line in lines],
-            "currency": [line.listed.currency for line in lines],
+            "currency": [line.payee.currency for line in lines],
             "total": [total_micros(line.rated) for line in lines],
             "digest": [line.digest for line in lines],
         }

@@ -182,6 +182,14 @@ def read_tariff(basis: str, rates: Mapping[str, Any], rules: Mapping[str, Any]) 
     return Tariff(documents, estimates, price.document()["rules"], per_period=True)
 
 
+def read_fee(document: Mapping[str, Any], field: str) -> Decimal:
+    """What quotes count with of a publisher's fee for the month: its first tier's price. Raises Invalid `rate_invalid`."""
+    rate = parse_rate(document, field)
+    if isinstance(rate.model, Percentage | Dynamic):
+        raise Invalid("rate_invalid", "a fee is counted in units or tasks: it has prices", field=f"{field}.model")
+    return precise(_first_price(rate))
+
+
 def estimate_of(basis: str, meter: str, rate: Rate) -> Decimal:
     """The price of one more unit that quotes and matching count with: that of the first tier, before any bound.
 

@@ -25,13 +25,22 @@ PLAIN = ("core_second", "accelerator_second", "fp32_tflop", "gb_moved", "occupan
 
 
 class Key(NamedTuple):
-    """What one line is of: subject and month."""
+    """What one line is of: subject and month. Of an offer, or of a capability's version; the other is 0."""
 
     organization: int
     offer: int
     payer: str
     start: datetime
     meter: str
+    version: int = 0
+
+
+class Payee(NamedTuple):
+    """Who gets what the platform does not keep: a provider or a publisher; and in which currency."""
+
+    provider: int | None
+    publisher: int | None
+    currency: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +81,7 @@ class Line:
 
     key: Key
     month: Month
-    listed: Listed
+    payee: Payee
     rated: Rated
     facts: int
     digest: str
@@ -157,18 +166,18 @@ def listed(offer: Offer) -> Listed:
     return Listed(offer.pool.organization_id, offer.currency, price, offer.valid.lower, offer.valid.upper)
 
 
-def lines_of(months: Mapping[int, Month], cutoff: datetime, *, final: bool) -> tuple[list[Line], dict[int, Listed]]:
-    """Every line of these months, and the price lists."""
+def lines_of(months: Mapping[int, Month], cutoff: datetime, *, final: bool) -> list[Line]:
+    """Every line of pools' price lists of these months; publishers' fees are in fees.py."""
     facts = facts_of(months, cutoff)
     prices = listed_of(one.offer for one in facts)
-    return [line for one in facts for line in rated_of(one, prices[one.offer], months[one.organization], final=final)], prices
+    return [line for one in facts for line in rated_of(one, prices[one.offer], months[one.organization], final=final)]
 
 
 def rated_of(facts: Facts, listed: Listed, month: Month, *, final: bool) -> list[Line]:
     """The lines of one price list's facts."""
     found = rate_usage(listed.price, facts.usage, month, listed.active(month.zone), final=final)
-    whose = (facts.organization, facts.offer, facts.payer, facts.start)
-    return [Line(Key(*whose, rated.meter), month, listed, rated, facts.count, facts.digest) for rated in found]
+    whose, payee = (facts.organization, facts.offer, facts.payer, facts.start), Payee(listed.provider, None, listed.currency)
+    return [Line(Key(*whose, rated.meter), month, payee, rated, facts.count, facts.digest) for rated in found]
 
 
 def rows(statement: str, arguments: Mapping[str, Any]) -> list[Any]:

@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 from django.conf import settings
 from django.db import connection, transaction
 
+from billing.periods.fees import fee_lines_of
 from billing.periods.posting import Outcome, post_lines, preview_lines
 from billing.periods.reading import lines_of, months_of
 from billing.services import CHARGING_LOCK
@@ -32,6 +33,10 @@ SELECT organization_id, min(began_at)
           FROM billing_charge charge JOIN metering_usagerecord usage ON usage.id = charge.usage_id
          WHERE charge.organization_id = ANY(%(organizations)s) AND charge.reason = 'by_period'
            AND charge.charged_at >= %(since)s AND charge.charged_at < %(cutoff)s
+        UNION ALL
+        SELECT organization_id, coalesce(started_at, created_at) FROM marketplace_task
+         WHERE organization_id = ANY(%(organizations)s) AND terms ? 'fees_by_month'
+           AND settled_at >= %(since)s AND settled_at < %(cutoff)s
         UNION ALL
         SELECT usage.organization_id, usage.ended_at - usage.wall_ms * interval '1 millisecond'
           FROM metering_usagerecord usage
@@ -50,6 +55,8 @@ SELECT organization_id, min(began_at)
 
 CUSTOMERS: Final = """
 SELECT organization_id FROM billing_charge WHERE reason = 'by_period' AND charged_at >= %(since)s
+ UNION
+SELECT organization_id FROM marketplace_task WHERE terms ? 'fees_by_month' AND settled_at >= %(since)s
  UNION
 SELECT organization_id FROM billing_subscription WHERE upper_inf(valid) OR upper(valid) >= %(since)s
 """
@@ -79,7 +86,7 @@ def rate_periods(organizations: Iterable[int], month: date, cutoff: datetime, *,
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [RUN_LOCK])
         months, terms = months_of(sorted(set(organizations)), month)
-        lines, _ = lines_of(months, cutoff, final=final)
+        lines = [*lines_of(months, cutoff, final=final), *fee_lines_of(months, cutoff, final=final)]
         return post_lines(lines, months, terms, cutoff, late=late) if final else preview_lines(lines, months, cutoff)
 
 

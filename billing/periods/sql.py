@@ -130,9 +130,10 @@ SELECT counted.id, usage.attempt_id, usage.task_id::text, pool.identifier, usage
 # currency units, and how much, in micros. Who pays is the subject's: a refund may be the platform's.
 STANDING: Final = """
 SELECT DISTINCT ON (charge.subject_id, lower(charge.period))
-       charge.organization_id, charge.offer_id, subject.payer, lower(charge.period), charge.meter, charge.subject_id,
+       charge.organization_id, coalesce(charge.offer_id, 0), subject.payer, lower(charge.period), charge.meter,
+       coalesce(charge.version_id, 0), charge.subject_id,
        coalesce(charge.base_id, charge.id), charge.revision, charge.total_micros, charge.basis_points, charge.digest, charge.billed,
-       charge.contract_id,
+       charge.contract_id, charge.provider_id, charge.publisher_id, charge.currency,
        (SELECT array_agg(ARRAY[refund.precise, -refund.amount_micros] ORDER BY refund.revision) FROM billing_periodcharge refund
          WHERE refund.base_id = charge.base_id AND refund.refunds_id IS NOT NULL)
   FROM unnest(%(organizations)s::bigint[], %(starts)s::timestamptz[]) AS month (organization_id, start)
@@ -143,17 +144,23 @@ SELECT DISTINCT ON (charge.subject_id, lower(charge.period))
 
 SUBJECTS: Final = """
 WITH wanted AS (
-  SELECT DISTINCT * FROM unnest(%(organizations)s::bigint[], %(offers)s::bigint[], %(meters)s::text[], %(payers)s::text[])
-                         AS wanted (organization_id, offer_id, meter, payer)
+  SELECT DISTINCT organization_id, nullif(offer_id, 0) AS offer_id, nullif(version_id, 0) AS version_id, meter, payer
+    FROM unnest(%(organizations)s::bigint[], %(offers)s::bigint[], %(versions)s::bigint[], %(meters)s::text[], %(payers)s::text[])
+         AS wanted (organization_id, offer_id, version_id, meter, payer)
 ), made AS (
-  INSERT INTO billing_periodsubject (organization_id, offer_id, meter, payer)
-  SELECT * FROM wanted ORDER BY 1, 2, 3, 4 ON CONFLICT DO NOTHING
-  RETURNING id, organization_id, offer_id, meter, payer
+  INSERT INTO billing_periodsubject (organization_id, offer_id, version_id, meter, payer)
+  SELECT * FROM wanted ORDER BY 1, 2, 3, 4, 5 ON CONFLICT DO NOTHING
+  RETURNING id, organization_id, offer_id, version_id, meter, payer
 )
-SELECT id, organization_id, offer_id, meter, payer FROM made
- UNION
-SELECT subject.id, subject.organization_id, subject.offer_id, subject.meter, subject.payer
-  FROM wanted JOIN billing_periodsubject subject USING (organization_id, offer_id, meter, payer)
+SELECT id, organization_id, coalesce(offer_id, 0), coalesce(version_id, 0), meter, payer
+  FROM (SELECT * FROM made
+         UNION
+        SELECT subject.id, subject.organization_id, subject.offer_id, subject.version_id, subject.meter, subject.payer
+          FROM wanted
+          JOIN billing_periodsubject subject ON (subject.organization_id, subject.meter, subject.payer)
+                                              = (wanted.organization_id, wanted.meter, wanted.payer)
+           AND subject.offer_id IS NOT DISTINCT FROM wanted.offer_id
+           AND subject.version_id IS NOT DISTINCT FROM wanted.version_id) subject
 """
 
 ENTRIES: Final = """
@@ -164,21 +171,22 @@ RETURNING key, id
 
 CHARGES: Final = """
 INSERT INTO billing_periodcharge (
-       subject_id, organization_id, provider_id, offer_id, contract_id, meter, payer, period, zone, revision, base_id, cutoff, raw,
-       billed, currency, precise, total_micros, amount_micros, provider_micros, platform_micros, basis_points, lines, evidence,
-       digest, algorithm, entry_id, rated_at)
-SELECT subject_id, organization_id, provider_id, offer_id, contract_id, meter, payer, tstzrange(start, until), zone, revision,
-       base_id, %(cutoff)s, raw, billed, currency, precise, total, amount, provider, platform, basis_points, lines, evidence,
-       digest, %(algorithm)s, entry_id, statement_timestamp()
-  FROM unnest(%(subject)s::bigint[], %(organization)s::bigint[], %(provider)s::bigint[], %(offer)s::bigint[],
-              %(contract)s::bigint[], %(meter)s::text[], %(payer)s::text[], %(start)s::timestamptz[], %(until)s::timestamptz[],
-              %(zone)s::text[], %(revision)s::int[], %(base)s::bigint[], %(raw)s::numeric[], %(billed)s::numeric[],
-              %(currency)s::text[], %(precise)s::numeric[], %(total)s::bigint[], %(amount)s::bigint[], %(provided)s::bigint[],
-              %(platform)s::bigint[], %(points)s::int[], %(lines)s::jsonb[], %(evidence)s::jsonb[], %(digest)s::text[],
-              %(entry)s::bigint[])
-       AS charge (subject_id, organization_id, provider_id, offer_id, contract_id, meter, payer, start, until, zone, revision,
-                  base_id, raw, billed, currency, precise, total, amount, provider, platform, basis_points, lines, evidence, digest,
-                  entry_id)
+       subject_id, organization_id, provider_id, publisher_id, offer_id, version_id, contract_id, meter, payer, period, zone,
+       revision, base_id, cutoff, raw, billed, currency, precise, total_micros, amount_micros, provider_micros, publisher_micros,
+       platform_micros, basis_points, lines, evidence, digest, algorithm, entry_id, rated_at)
+SELECT subject_id, organization_id, provider_id, publisher_id, nullif(offer_id, 0), nullif(version_id, 0), contract_id, meter,
+       payer, tstzrange(start, until), zone, revision, base_id, %(cutoff)s, raw, billed, currency, precise, total, amount, provider,
+       publisher, platform, basis_points, lines, evidence, digest, %(algorithm)s, entry_id, statement_timestamp()
+  FROM unnest(%(subject)s::bigint[], %(organization)s::bigint[], %(provider)s::bigint[], %(publisher)s::bigint[],
+              %(offer)s::bigint[], %(version)s::bigint[], %(contract)s::bigint[], %(meter)s::text[], %(payer)s::text[],
+              %(start)s::timestamptz[], %(until)s::timestamptz[], %(zone)s::text[],
+              %(revision)s::int[], %(base)s::bigint[], %(raw)s::numeric[],
+              %(billed)s::numeric[], %(currency)s::text[], %(precise)s::numeric[], %(total)s::bigint[], %(amount)s::bigint[],
+              %(provided)s::bigint[], %(published)s::bigint[], %(platform)s::bigint[], %(points)s::int[], %(lines)s::jsonb[],
+              %(evidence)s::jsonb[], %(digest)s::text[], %(entry)s::bigint[])
+       AS charge (subject_id, organization_id, provider_id, publisher_id, offer_id, version_id, contract_id, meter, payer, start,
+                  until, zone, revision, base_id, raw, billed, currency, precise, total, amount, provider, publisher, platform,
+                  basis_points, lines, evidence, digest, entry_id)
 """
 
 FORGET: Final = """
@@ -188,11 +196,14 @@ DELETE FROM billing_periodpreview preview
 """
 
 PREVIEWS: Final = """
-INSERT INTO billing_periodpreview (organization_id, offer_id, meter, payer, period, billed, currency, total_micros, digest, cutoff)
-SELECT organization_id, offer_id, meter, payer, tstzrange(start, until), billed, currency, total, digest, %(cutoff)s
-  FROM unnest(%(organization)s::bigint[], %(offer)s::bigint[], %(meter)s::text[], %(payer)s::text[], %(start)s::timestamptz[],
-              %(until)s::timestamptz[], %(billed)s::numeric[], %(currency)s::text[], %(total)s::numeric[], %(digest)s::text[])
-       AS preview (organization_id, offer_id, meter, payer, start, until, billed, currency, total, digest)
+INSERT INTO billing_periodpreview (organization_id, offer_id, version_id, meter, payer, period, billed, currency, total_micros,
+                                   digest, cutoff)
+SELECT organization_id, nullif(offer_id, 0), nullif(version_id, 0), meter, payer, tstzrange(start, until), billed, currency, total,
+       digest, %(cutoff)s
+  FROM unnest(%(organization)s::bigint[], %(offer)s::bigint[], %(version)s::bigint[], %(meter)s::text[], %(payer)s::text[],
+              %(start)s::timestamptz[], %(until)s::timestamptz[], %(billed)s::numeric[], %(currency)s::text[], %(total)s::numeric[],
+              %(digest)s::text[])
+       AS preview (organization_id, offer_id, version_id, meter, payer, start, until, billed, currency, total, digest)
 """
 
 PARK: Final = """

@@ -70,17 +70,18 @@ class PayableOut(Out):
 
 
 class PeriodPayableOut(Out):
-    """A provider's share of a charge by period, and how it stands."""
+    """A payee's share of a charge by period, and how it stands: of a pool's price list, or of a capability's fees."""
 
     period_charge = serializers.IntegerField()
     revision = serializers.IntegerField(help_text="0: the month's charge; others correct it")
     refunds = serializers.IntegerField(allow_null=True, help_text="the charge from which a dispute takes this back")
-    pool = serializers.CharField()
+    pool = serializers.CharField(allow_null=True)
+    capability = serializers.CharField(allow_null=True, help_text="whose fees these are, a publisher's")
     meter = serializers.CharField()
     to = serializers.DateTimeField()
     currency = serializers.CharField()
     amount = serializers.CharField(help_text="of the charge")
-    share = serializers.CharField(help_text="what the provider gets of it")
+    share = serializers.CharField(help_text="what the payee gets of it")
     state = serializers.CharField(help_text=f"one of {', '.join(queries.STANDINGS)}")
     due_at = serializers.DateTimeField(allow_null=True)
     payout = serializers.IntegerField(allow_null=True)
@@ -119,12 +120,11 @@ class PeriodPayablesView(ListView):
 
     def rows(self, caller: Caller) -> QuerySet[Any]:
         organization, role, period = _asked(self.request)
-        rows = queries.period_shares_of(organization, period)
-        return rows if role == PayoutLine.Role.PROVIDER else rows.none()
+        return queries.period_shares_of(organization, role, period)
 
     @extend_schema(operation_id="payables_periods_list", parameters=ASKED)
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """What a provider gets of charges by period, and when each share may go out. Publishers have none."""
+        """What a provider or publisher gets of charges by period, and when each share may go out."""
         page, now = self.paginate_queryset(self.get_queryset()) or [], timezone.now()
         return self.get_paginated_response([queries.period_line_of(charge, now) for charge in page])
 

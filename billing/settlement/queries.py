@@ -65,15 +65,17 @@ def line_of(charge: Charge, role: str, now: datetime) -> dict[str, Any]:
     return _facts(charge) | {"share": text_of(micros)} | stands
 
 
-def period_shares_of(organization: Organization, period: Period = ALWAYS) -> QuerySet[PeriodCharge]:
-    """The charges by period of which a provider has a share, as `shares_of` gives those of tasks; publishers have none."""
-    rows = PeriodCharge.objects.filter(provider=organization).exclude(provider_micros=0)
+def period_shares_of(organization: Organization, role: str, period: Period = ALWAYS) -> QuerySet[PeriodCharge]:
+    """The charges by period of which a payee has a share, as `shares_of` gives those of tasks."""
+    rows = PeriodCharge.objects.filter(**{role: organization}).exclude(**{f"{role}_micros": 0})
     if period.start is not None:
         rows = rows.filter(rated_at__gte=period.start)
     if period.end is not None:
         rows = rows.filter(rated_at__lt=period.end)
     taken = PayoutLine.objects.select_related("payout")
-    joined = rows.select_related("offer__pool", "invoiced__line__invoice", "refunds__invoiced__line__invoice")
+    joined = rows.select_related(
+        "offer__pool", "version__capability__organization", "invoiced__line__invoice", "refunds__invoiced__line__invoice"
+    )
     return joined.prefetch_related(
         Prefetch("payout_lines", taken, to_attr="taken"),
         Prefetch("disputed", DisputedCharge.objects.filter(state="open"), to_attr="doubts"),
@@ -81,15 +83,17 @@ def period_shares_of(organization: Organization, period: Period = ALWAYS) -> Que
 
 
 def period_line_of(charge: PeriodCharge, now: datetime) -> dict[str, Any]:
-    """One line of a provider's statement: its share of a charge by period, and how it stands. Amounts are decimal text."""
+    """One line of a payee's statement: its share of a charge by period, and how it stands. Amounts are decimal text."""
     back = charge.refunds
-    share = Share(charge.provider_micros, charge.payer, charge.rated_at, _paid_at(back or charge), back is not None)
+    micros = charge.provider_micros + charge.publisher_micros  # one of both is nothing
+    share = Share(micros, charge.payer, charge.rated_at, _paid_at(back or charge), back is not None)
     stands = _stands(share, next(iter(cast(Any, charge).taken), None), now, disputed=bool(cast(Any, charge).doubts))
     return {
         "period_charge": charge.pk,
         "revision": charge.revision,
         "refunds": charge.refunds_id,
-        "pool": charge.offer.pool.identifier,
+        "pool": charge.pool,
+        "capability": charge.capability,
         "meter": charge.meter,
         "from": charge.period.lower,
         "to": charge.period.upper,
@@ -151,9 +155,8 @@ def csv_of(organization: Organization, role: str, period: Period) -> Iterator[by
     now = timezone.now()
     for charge in shares_of(organization, role, period).order_by("pk").iterator(chunk_size=_ROWS):
         yield _csv([_cells(line_of(charge, role, now))])
-    if role == PayoutLine.Role.PROVIDER:
-        for month in period_shares_of(organization, period).order_by("pk").iterator(chunk_size=_ROWS):
-            yield _csv([_cells(period_line_of(month, now) | {"kind": "period"})])
+    for month in period_shares_of(organization, role, period).order_by("pk").iterator(chunk_size=_ROWS):
+        yield _csv([_cells(period_line_of(month, now) | {"kind": "period"})])
 
 
 def _cells(line: dict[str, Any]) -> list[Any]:

@@ -13,13 +13,15 @@ _SHARES: Final = """
   SELECT id * 2 + 1, id, NULL, NULL, false, 'publisher', publisher_id, publisher_micros, currency, payer, charged_at, NULL
     FROM billing_charge WHERE publisher_micros <> 0
   UNION ALL
-  SELECT -id, NULL, id, NULL, false, 'provider', provider_id, provider_micros, currency, payer, rated_at, refunds_id
-    FROM billing_periodcharge WHERE provider_micros <> 0
+  SELECT -id, NULL, id, NULL, false, CASE WHEN provider_id IS NULL THEN 'publisher' ELSE 'provider' END,
+         coalesce(provider_id, publisher_id), provider_micros + publisher_micros, currency, payer, rated_at, refunds_id
+    FROM billing_periodcharge WHERE provider_micros + publisher_micros <> 0
   UNION ALL
   SELECT -4000000000000000000 - freed.id * 2 - 1, NULL, NULL, freed.id, freed.kind = 'released', 'provider', organization_id,
          freed.amount_micros, currency, 'platform', released_at, NULL
     FROM billing_reserverelease freed JOIN billing_withholding held ON held.id = freed.withholding_id"""
 
+# A month's share is the provider's or the publisher's, never both's (a CHECK).
 # `over`: the days of a withholding were over; nothing is kept back of it again.
 # A share with its payout, if any, and its invoice once that is paid; what a dispute took back of a charge (back, back_of) goes by
 # the invoice of that charge.

@@ -238,10 +238,22 @@ def fee(manifest: Mapping[str, Any]) -> str:
 
     >>> fee({"fee": {"per_unit": "0.002", "per_task": "0"}}), fee({})
     ('0.002 per unit', 'none')
+    >>> fee({"fee": {"per_unit": {"model": "package", "size": "10", "price": "2"}, "per_task": "0"}})
+    'package of 10 for 2.00 per unit, by the month'
     """
     given = manifest.get("fee", {})
     parts = [(given.get(name, "0"), words(name)) for name in ("per_unit", "per_task")]
-    return ", ".join(f"{money(amount)} {name}" for amount, name in parts if Decimal(str(amount))) or "none"
+    return ", ".join(_fee(amount, name) for amount, name in parts if isinstance(amount, Mapping) or Decimal(str(amount))) or "none"
+
+
+def _fee(asked: Any, name: str) -> str:
+    if not isinstance(asked, Mapping):
+        return f"{money(asked)} {name}"
+    if asked["model"] == "package":
+        return f"package of {quantity(asked['size'])} for {money(asked['price'])} {name}, by the month"
+    tiers = asked.get("tiers", [asked])
+    prices = ", then ".join(money(tier["price"]) for tier in tiers)
+    return f"{prices} {name}, by the month ({words(asked['model'])})"
 
 
 @register.filter

@@ -28,10 +28,10 @@ def charges(ctx: typer.Context, limit: Most = 50, as_json: AsJson = False) -> No
     """What was charged by month: peaks, tiers, packages. Tasks' own charges are on the bill."""
     out, found = Output(as_json), list(open_client(ctx).period_charges(most=limit))
     rows = [
-        (c["id"], c["period"]["from"][:10], c["pool"], c["meter"], c["revision"], c["billed"], money(c["amount"], c["currency"]))
+        (c["id"], c["period"]["from"][:10], _of(c), c["meter"], c["revision"], c["billed"], money(c["amount"], c["currency"]))
         for c in found
     ]
-    columns = ["charge", "from", "pool", "meter", "revision", "billed", "amount"]
+    columns = ["charge", "from", "of", "meter", "revision", "billed", "amount"]
     right = ["charge", "revision", "billed", "amount"]
     out.show(found, table(columns, rows, right=right, whole=["amount"]) if found else "nothing was charged by month")
 
@@ -40,8 +40,8 @@ def charges(ctx: typer.Context, limit: Most = 50, as_json: AsJson = False) -> No
 def previews(ctx: typer.Context, as_json: AsJson = False) -> None:
     """What the open month would cost if it ended now, as of last night."""
     out, found = Output(as_json), list(open_client(ctx).period_previews())
-    rows = [(p["pool"], p["meter"], p["billed"], money(p["total"], p["currency"]), local(p["cutoff"])) for p in found]
-    columns = ["pool", "meter", "so far", "amount", "as of"]
+    rows = [(_of(p), p["meter"], p["billed"], money(p["total"], p["currency"]), local(p["cutoff"])) for p in found]
+    columns = ["of", "meter", "so far", "amount", "as of"]
     out.show(found, table(columns, rows, right=["so far", "amount"], whole=["amount"]) if found else "nothing so far")
 
 
@@ -76,9 +76,14 @@ def _market_view(found: dict[str, Any]) -> list[RenderableType]:
     ]
 
 
+def _of(charge: dict[str, Any]) -> str:
+    """Whose price it is: a pool's, or a capability's fees."""
+    return str(charge["pool"] or charge["capability"])
+
+
 def _period_view(found: dict[str, Any]) -> list[RenderableType]:
     facts = found["facts"]
-    head = f"charge {found['charge']}: {found['meter']} at {found['pool']}, {found['period']['from']} to {found['period']['to']}"
+    head = f"charge {found['charge']}: {found['meter']} of {_of(found)}, {found['period']['from']} to {found['period']['to']}"
     proof = "the facts are those that were charged" if facts["matches"] else "THE FACTS ARE NOT THOSE THAT WERE CHARGED"
     lines = [(one["kind"], one["quantity"], one["unit_price"], one["amount"]) for one in found["lines"]]
     return [

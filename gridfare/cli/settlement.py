@@ -50,16 +50,21 @@ def lines(
 
 @statement_app.command("periods")
 def periods(
-    ctx: typer.Context, since: Since = None, until: Until = None, limit: Most = 100, as_json: AsJson = False
+    ctx: typer.Context,
+    party: As = Party.PROVIDER,
+    since: Since = None,
+    until: Until = None,
+    limit: Most = 100,
+    as_json: AsJson = False,
 ) -> None:
-    """Your shares, as a provider, of what is charged by month, and how each stands."""
-    found = list(open_client(ctx).period_payables(since=since, until=until, most=limit))
+    """Your shares of what is charged by month, a pool's price list or a capability's fees, and how each stands."""
+    found = list(open_client(ctx).period_payables(party.value, since=since, until=until, most=limit))
     rows = [
-        (s["period_charge"], s["meter"], s["pool"], f"{s['from'][:10]} {s['to'][:10]}", s["share"], s["currency"], s["state"],
-         _day(s["due_at"]))
+        (s["period_charge"], s["meter"], s["pool"] or s["capability"], f"{s['from'][:10]} {s['to'][:10]}", s["share"],
+         s["currency"], s["state"], _day(s["due_at"]))
         for s in found
     ]  # fmt: skip
-    columns = ["charge", "meter", "pool", "from, to", "share", "currency", "state", "due"]
+    columns = ["charge", "meter", "of", "from, to", "share", "currency", "state", "due"]
     Output(as_json).show(found, table(columns, rows, right=["charge", "share"]) if rows else "no shares")
 
 

@@ -20,10 +20,10 @@ class SettlementCalls(Calls):
         return self.http.pages("/payables", most=most, party=party, **{"from": since, "to": until})
 
     def period_payables(
-        self, *, since: str | None = None, until: str | None = None, most: int | None = None
+        self, party: str = "provider", *, since: str | None = None, until: str | None = None, most: int | None = None
     ) -> Iterator[Json]:
-        """The organization's shares, as a provider, of what is charged by period, and how each stands."""
-        return self.http.pages("/payables/periods", most=most, party="provider", **{"from": since, "to": until})
+        """The organization's shares, as a `provider` or `publisher`, of what is charged by period, and how each stands."""
+        return self.http.pages("/payables/periods", most=most, party=party, **{"from": since, "to": until})
 
     def payables_csv(self, party: str = "provider", *, since: str | None = None, until: str | None = None) -> str:
         """The same as CSV."""

@@ -116,6 +116,10 @@ class Task(models.Model):
             ),
             # how good predictions were: the last ones delivered
             models.Index(fields=["-ended_at"], condition=Q(state="delivered"), name="task_delivered"),
+            # months: whose fees are charged by them; no other task is in it
+            models.Index(
+                fields=["organization", "settled_at"], condition=Q(terms__has_key="fees_by_month"), name="task_with_fees_by_month"
+            ),
         ]
 
     def __str__(self) -> str:

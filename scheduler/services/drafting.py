@@ -186,6 +186,7 @@ def price_terms(plan: dict[str, Any], organization: Organization) -> dict[str, A
         "fee_per_unit": str(plan["fee"]["per_unit"]),
         "fee_per_task": str(plan["fee"]["per_task"]),
         "currency": settings.CURRENCY,
+        **({"fees_by_month": plan["fee"]["by_month"]} if "by_month" in plan["fee"] else {}),
     }
 
 

@@ -97,7 +97,7 @@ from tests.builders_disputes import disputed
 from tests.builders_exports import an_export
 from tests.builders_invoices import APRIL, make_everything, make_invoice, make_period
 from tests.builders_network import a_link, a_wish
-from tests.builders_periods import MARCH, at, close, period_market, used
+from tests.builders_periods import MARCH, at, close, period_market, priced_by_month, used
 from tests.builders_settlement import a_payout
 from tests.builders_storage import a_replica
 from tests.builders_tasks import FakeAgent, a_task, a_version, run_to_end
@@ -190,6 +190,9 @@ def _periods() -> None:
     sign_contracts([Draft(an_organization("acme").pk)])
     market = period_market("monthly_peak", {"held_cores": "10"})
     used(market, at("2026-03-03 10:00"), 600)
+    close(market)
+    priced_by_month(market, per_unit={"model": "package", "size": "10", "price": "2"})
+    used(market, at("2026-03-04 10:00"), 600)
     close(market)
     draft = make_invoice(make_period(an_organization(f"monthly-{next(_serial)}")), "grace")
     InvoicedPeriod.objects.create(charge=PeriodCharge.objects.latest("pk"), line=draft.lines.get())

@@ -119,7 +119,7 @@ def test_a_part_of_a_paid_month_becomes_prepaid_and_comes_off_the_share_when_tha
     refund = dispute.items.get().period_refund
     assert refund is not None
     assert balance("user_prepaid", market.alice) == -amount("10")
-    line = period_line_of(period_shares_of(market.bob).get(pk=refund.pk), due - DAY)
+    line = period_line_of(period_shares_of(market.bob, "provider").get(pk=refund.pk), due - DAY)
     assert (line["state"], line["due_at"], line["refunds"]) == ("held_back", due, charge.pk)
     told = standings_of(market.bob, "provider", Period(BEFORE, due), due - DAY)
     assert [(one["state"], one["shares"]) for one in told] == [("held_back", 2)]

@@ -58,7 +58,7 @@ def pay(market: Market) -> datetime:
 
 
 def state_of(charge: PeriodCharge, market: Market, now: datetime) -> str:
-    found = period_shares_of(market.bob).get(pk=charge.pk)
+    found = period_shares_of(market.bob, "provider").get(pk=charge.pk)
     line = period_line_of(found, now)
     told = standings_of(market.bob, "provider", Period(BEFORE, now + DAY), now)
     assert [(one["state"], one["micros"]) for one in told if one["micros"] == charge.provider_micros] == [

@@ -309,7 +309,7 @@ def test_any_number_of_subscribers_takes_the_same_statements(django_assert_max_n
     for market in markets:
         whole_days(market, {3: "2"})
     cutoff = safe_cutoff()
-    with django_assert_max_num_queries(38):
+    with django_assert_max_num_queries(39):
         rate_periods([market.alice.pk for market in markets], MARCH, cutoff, final=True)
     assert PeriodCharge.objects.count() == 4
 

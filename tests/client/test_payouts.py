@@ -66,6 +66,12 @@ def test_a_providers_shares_of_months_are_shown(run: Run) -> None:
     assert run("statement", "periods", "--json").json == [MONTH]
 
 
+def test_a_publisher_s_shares_of_months_name_the_capability(run: Run, platform: Platform) -> None:
+    fees = MONTH | {"meter": "fee_per_unit", "pool": None, "capability": "carol/render@1.0.0"}
+    platform.answers["GET /payables/periods"] = {"results": [fees], "next": None}
+    assert "carol/render@1.0.0" in run("statement", "periods", "--party", "publisher").out
+
+
 def test_payouts_their_attempts_and_lines_are_shown(run: Run) -> None:
     assert "bobs-pools" in run("payout", "list").out
     assert "payout/7/1" in run("payout", "show", "7").out

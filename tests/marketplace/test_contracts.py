@@ -55,6 +55,13 @@ def test_a_task_is_priced_with_the_share_of_its_askers_contract() -> None:
     sign_contracts([Draft(acme.pk, platform_basis_points=250)])
     plan = {"fee": {"per_unit": "0", "per_task": "0"}}
     assert price_terms(plan, acme)["platform_basis_points"] == 250
+    assert "fees_by_month" not in price_terms(plan, acme)
+
+
+def test_a_task_remembers_which_fees_are_charged_with_its_month() -> None:
+    rate = {"model": "package", "size": "10", "price": "2"}
+    terms = price_terms({"fee": {"per_unit": "0.2", "per_task": "0", "by_month": {"per_unit": rate}}}, an_organization("acme"))
+    assert (terms["fee_per_unit"], terms["fees_by_month"]) == ("0.2", {"per_unit": rate})
 
 
 def test_the_zone_of_the_contract_in_force_is_the_organizations() -> None:

@@ -112,6 +112,7 @@ def test_defaults_are_filled_in_and_checking_twice_changes_nothing() -> None:
         ("fee.per_unit", "-1", "fee.per_unit"),
         ("fee.per_unit", 0.1, "fee.per_unit"),
         ("fee.per_unit", "1e5", "fee.per_unit"),
+        ("fee.per_unit", {"price": "1"}, "fee.per_unit.model"),
         ("variants", [], "variants"),
         ("variants.0.instruction_set", "z80", "variants.0.instruction_set"),
         ("variants.0.accelerator", {"count": 1}, "variants.0.accelerator.model"),
@@ -137,6 +138,28 @@ def test_defaults_are_filled_in_and_checking_twice_changes_nothing() -> None:
 )
 def test_what_is_wrong_is_named_by_its_path(path: str, value: Any, field: str) -> None:
     assert refused(changed(path, value)).field == field
+
+
+@pytest.mark.parametrize(
+    ("rate", "field"),
+    [
+        ({"model": "graduated", "tiers": []}, "tiers"),
+        ({"model": "package", "size": "0", "price": "1"}, "size"),
+        ({"model": "percentage", "percent": "5"}, "model"),
+        ({"model": "dynamic"}, "model"),
+        ({"model": "flat", "price": "1", "minimum": "3", "maximum": "2"}, "maximum"),
+    ],
+)
+def test_a_fee_for_the_month_is_a_rate_and_what_is_wrong_in_it_is_named(rate: dict[str, Any], field: str) -> None:
+    error = refused(changed("fee.per_unit", rate))
+    assert (error.code, error.field) == ("rate_invalid", f"fee.per_unit.{field}")
+
+
+def test_quotes_count_a_fee_for_the_month_with_its_first_price_and_the_task_remembers_its_rate() -> None:
+    rate = {"model": "volume", "tiers": [{"up_to": "100", "price": "0.02"}, {"price": "0.01"}]}
+    manifest = check_manifest(changed("fee", {"per_unit": rate}))
+    assert manifest["fee"] == {"per_unit": rate, "per_task": "0"}
+    assert plan_test(manifest, manifest["tests"][0])["fee"] == {"per_unit": "0.02", "per_task": "0", "by_month": {"per_unit": rate}}
 
 
 @pytest.mark.parametrize("document", [None, [], "text", 1, {}, {"gridfare": 1}])
