@@ -40,6 +40,7 @@ GROUPS: Final = (
             ("Charges by period", "billing_periodcharge", "date_range"),
             ("Parked amounts", "billing_parkedperiod", "local_parking"),
             ("Previews of months", "billing_periodpreview", "preview"),
+            ("Months rated", "billing_ratedmonth", "event_available"),
             ("Credit", "marketplace_allowance", "credit_score"),
             ("Holds", "marketplace_hold", "lock_clock"),
             ("Blocks", "marketplace_spendblock", "block"),

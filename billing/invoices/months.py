@@ -12,8 +12,8 @@ from django.db import connection, transaction
 
 from billing.periods import Outcome, correct_periods, rate_periods, safe_cutoff
 
-# Customers who have used something before their open month began that came, or was put right, after the last rating of the month
-# before it: an earlier one that an operator rates, or lets be posted, says nothing of this one.
+# Customers who have used something before their open month began that came, or was put right, after the mark of the month before
+# it: an earlier one that an operator rates, or lets be posted, says nothing of this one.
 _TO_RATE: Final = """
 SELECT DISTINCT organization.id, ((%(now)s AT TIME ZONE zone.name)::date - interval '1 month')::date
   FROM (SELECT charge.organization_id, charge.charged_at AS came_at, usage.ended_at - usage.wall_ms * interval '1 ms' AS began_at
@@ -40,10 +40,15 @@ SELECT DISTINCT organization.id, ((%(now)s AT TIME ZONE zone.name)::date - inter
  CROSS JOIN LATERAL (SELECT coalesce(nullif(organization.zone, ''), %(zone)s) AS name) zone
  WHERE (%(organizations)s::bigint[] IS NULL OR organization.id = ANY(%(organizations)s))
    AND came.began_at < date_trunc('month', %(now)s AT TIME ZONE zone.name) AT TIME ZONE zone.name
-   AND came.came_at >= coalesce((SELECT max(cutoff) FROM billing_periodcharge last WHERE last.organization_id = organization.id
-                                    AND last.period @> ((date_trunc('month', %(now)s AT TIME ZONE zone.name) - interval '15 days')
-                                                        AT TIME ZONE zone.name)),
-                                '-infinity')
+   AND NOT EXISTS (SELECT FROM billing_ratedmonth rated
+                    WHERE rated.organization_id = organization.id AND came.came_at < rated.cutoff
+                      AND rated.month >= date_trunc('month', %(now)s AT TIME ZONE zone.name) - interval '1 month')
+"""
+_MARK: Final = """
+INSERT INTO billing_ratedmonth AS rated (organization_id, month, cutoff)
+SELECT customer, %(month)s, %(cutoff)s FROM unnest(%(customers)s::bigint[]) AS customer ORDER BY customer
+ON CONFLICT (organization_id) DO UPDATE SET month = excluded.month, cutoff = excluded.cutoff
+ WHERE (rated.month, rated.cutoff) < (excluded.month, excluded.cutoff)
 """
 
 
@@ -66,8 +71,10 @@ def rate_months(organizations: Sequence[int] | None, since: datetime, now: datet
 
 
 def _rate(customers: Sequence[int], month: date, cutoff: datetime) -> Outcome:
-    """A month and those before it, together or not at all: the cutoff of the newest charge says what the next run may leave out."""
+    """A month and those before it, together or not at all, with the mark that says what the next run may leave out."""
     with transaction.atomic():
         rated = rate_periods(customers, month, cutoff, final=True)
         corrected = correct_periods(customers, month, cutoff)
+        with connection.cursor() as cursor:
+            cursor.execute(_MARK, {"customers": list(customers), "month": month, "cutoff": cutoff})
     return Outcome(rated.charges + corrected.charges, rated.parked + corrected.parked)

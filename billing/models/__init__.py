@@ -32,7 +32,7 @@ from billing.models.payments import (
     PaymentReversal,
     ReversedAllocation,
 )
-from billing.models.periods import BudgetedPeriod, ParkedPeriod, PeriodCharge, PeriodPreview, PeriodSubject
+from billing.models.periods import BudgetedPeriod, ParkedPeriod, PeriodCharge, PeriodPreview, PeriodSubject, RatedMonth
 from billing.models.reserves import ReserveRelease, ReserveTerms, Withholding
 from billing.models.seals import AccountBalance, LedgerAlarm, LedgerSeal, SealedEntry
 from billing.models.settlement import Payout, PayoutAttempt, PayoutLine, PayoutRun, SandboxTransfer
@@ -80,6 +80,7 @@ __all__ = [
     "PeriodCharge",
     "PeriodPreview",
     "PeriodSubject",
+    "RatedMonth",
     "ReserveRelease",
     "ReserveTerms",
     "ReversedAllocation",

@@ -229,6 +229,24 @@ class PeriodPreview(models.Model):
     capability = PeriodCharge.capability
 
 
+class RatedMonth(models.Model):
+    """Up to when a customer's usage was rated: `month`, and those before it, have seen all that was recorded before `cutoff`.
+
+    Rewritten with each rating of a month that is over, in its transaction, whether or not it changed an amount: what is older than
+    the mark is not looked at again.
+    """
+
+    organization = models.OneToOneField("marketplace.Organization", models.CASCADE, primary_key=True, related_name="+")
+    month = models.DateField(help_text="its first day")
+    cutoff = models.DateTimeField()
+
+    class Meta:
+        constraints: ClassVar = [models.CheckConstraint(condition=Q(month__day=1), name="rated_month_is_its_first_day")]
+
+    def __str__(self) -> str:
+        return f"{self.month:%Y-%m} of {self.organization_id} until {self.cutoff.isoformat()}"
+
+
 class ParkedPeriod(models.Model):
     """An amount that is not posted until an operator decides. Nothing is guessed.
 

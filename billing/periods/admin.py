@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
-from billing.models import BudgetedPeriod, ParkedPeriod, PeriodCharge, PeriodPreview, PeriodSubject, Subscription
+from billing.models import BudgetedPeriod, ParkedPeriod, PeriodCharge, PeriodPreview, PeriodSubject, RatedMonth, Subscription
 from billing.periods import deciding
 from core.admin import Page, Panel, carry_out, exact, money, one_of, panel, table, to
 from marketplace.models import User
@@ -97,6 +97,19 @@ class PeriodPreviewPage(Page):
 
     def name_of(self, obj: Any) -> str:
         return f"preview {obj.pk}"
+
+
+@admin.register(RatedMonth)
+class RatedMonthPage(Page):
+    """Up to when usage of months that are over was rated."""
+
+    columns = ("organization", "month", "cutoff")
+    joins = ("organization",)
+    list_filter = (exact("organization__slug", "organization"), "month")
+    search_fields = ("organization__slug",)
+
+    def name_of(self, obj: Any) -> str:
+        return f"{obj.month:%Y-%m} of {obj.organization}"
 
 
 @admin.action(description="Approve", permissions=["operate"])

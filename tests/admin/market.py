@@ -24,6 +24,7 @@ from billing.models import (
     LedgerAlarm,
     LedgerSeal,
     PeriodCharge,
+    RatedMonth,
     SLACredit,
     SLADay,
     SLAMeasurement,
@@ -197,6 +198,7 @@ def _periods() -> None:
     draft = make_invoice(make_period(an_organization(f"monthly-{next(_serial)}")), "grace")
     InvoicedPeriod.objects.create(charge=PeriodCharge.objects.latest("pk"), line=draft.lines.get())
     rate_periods([market.alice.pk], MARCH, safe_cutoff(), final=False)
+    RatedMonth.objects.create(organization=market.alice, month=MARCH, cutoff=safe_cutoff())
     subscribe(market.alice, market.pool.identifier, None)
     open_budget(market.alice, Wanted("all", "organization", "", "CNY", "total", 10**9, (Threshold(80, "notify"),)))
     dear = period_market("monthly_peak", {"held_cores": "999999999"})

@@ -11,8 +11,8 @@ from django.db import DatabaseError, connection, transaction
 from django.db.backends.postgresql.psycopg_any import DateTimeTZRange
 from django.test.utils import CaptureQueriesContext
 
-from billing.invoices.months import rate_months
-from billing.models import ParkedPeriod, PeriodCharge, Subscription
+from billing.invoices.months import _rate, rate_months
+from billing.models import ParkedPeriod, PeriodCharge, RatedMonth, Subscription
 from billing.periods import correct_periods, rate_periods, safe_cutoff
 from billing.periods.events import Span, spans_of, within
 from billing.periods.evidence import evidence_of_period
@@ -263,6 +263,34 @@ def test_closing_finds_who_was_reported_about_since_the_last_time() -> None:
     rebuild()
     assert rate_months([market.alice.pk], at("2026-01-01 00:00"), now).charges == 1
     assert PeriodCharge.objects.latest("revision").total_micros == amount("7.5")
+
+
+def test_usage_that_changes_no_amount_is_rated_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    market = metered_market()
+    report(market, "2026-03-03 10:00", quantity="1.5")
+    rebuild()
+    now, since = at("2026-04-02 00:00"), at("2026-01-01 00:00")
+    assert rate_months([market.alice.pk], since, now).charges == 1
+    report_late(market, "2026-03-30 10:00", type="not_priced")
+    rebuild()
+    assert rate_months([market.alice.pk], since, now).charges == 0
+    cutoff = RatedMonth.objects.get().cutoff
+    rated: list[Any] = []
+    monkeypatch.setattr("billing.invoices.months.rate_periods", lambda *given, **_: rated.append(given))
+    rate_months([market.alice.pk], since, now)
+    assert (rated, RatedMonth.objects.get().cutoff) == ([], cutoff)
+
+
+def test_a_run_that_is_done_again_with_an_earlier_cutoff_leaves_the_mark() -> None:
+    market = metered_market()
+    report(market, "2026-03-03 10:00", quantity="1.5")
+    rebuild()
+    early = safe_cutoff()
+    rate_months([market.alice.pk], at("2026-01-01 00:00"), at("2026-04-02 00:00"))
+    marked = RatedMonth.objects.get().cutoff
+    _rate([market.alice.pk], date(2026, 3, 1), early)
+    _rate([market.alice.pk], date(2026, 2, 1), safe_cutoff())
+    assert RatedMonth.objects.values_list("month", "cutoff").get() == (date(2026, 3, 1), marked)
 
 
 def test_the_evidence_lists_the_events_and_proves_them_by_a_digest() -> None:
