@@ -20,6 +20,13 @@ _SUBSCRIBED: Final = """SELECT FROM billing_subscription subscription
                             WHERE subscription.organization_id = subject.customer_id
                               AND subscription.pool_id = subject.pool_id AND subscription.valid && whole.time"""
 
+_PREVIEWED: Final = """(SELECT sum(preview.total_micros)::bigint FROM billing_periodpreview preview
+                    WHERE preview.payer = 'user' AND {{preview}}
+                      AND upper(preview.period) > coalesce(max(closed.until), '-infinity')
+                      AND (preview.version_id IS NULL) = {pools})"""
+_CLOSED: Final = """LEFT JOIN LATERAL (SELECT max(cutoff) AS cutoff, max(upper(period)) AS until FROM billing_periodcharge period
+                                 WHERE period.organization_id = {of}.organization_id) closed ON true"""
+
 REASONS: Final[dict[str, tuple[str, str]]] = {
     "not_measured": (
         "attempts have ended and are not measured yet",
@@ -42,14 +49,17 @@ REASONS: Final[dict[str, tuple[str, str]]] = {
     ),
     "by_period": (
         "its price needs a whole month: it is charged when the month closes; the amount is last night's preview",
-        """SELECT count(*), min(charge.charged_at),
-                  (SELECT sum(preview.total_micros)::bigint FROM billing_periodpreview preview
-                    WHERE preview.payer = 'user' AND {preview} AND upper(preview.period) > coalesce(max(closed.until), '-infinity'))
-             FROM billing_charge charge
-             LEFT JOIN LATERAL (SELECT max(cutoff) AS cutoff, max(upper(period)) AS until FROM billing_periodcharge period
-                                 WHERE period.organization_id = charge.organization_id) closed ON true
-            WHERE charge.reason = 'by_period' AND charge.payer = 'user' AND {charge}
+        f"""SELECT count(*), min(charge.charged_at), {_PREVIEWED.format(pools="true")}
+             FROM billing_charge charge {_CLOSED.format(of="charge")}
+            WHERE charge.reason = 'by_period' AND charge.payer = 'user' AND {{charge}}
               AND charge.charged_at >= coalesce(closed.cutoff, '-infinity')""",
+    ),
+    "fees_by_month": (
+        "its publisher's fee needs a whole month: it is charged when the month closes; the amount is last night's preview",
+        f"""SELECT count(*), min(task.settled_at), {_PREVIEWED.format(pools="false")}
+             FROM marketplace_task task {_CLOSED.format(of="task")}
+            WHERE task.terms ? 'fees_by_month' AND task.kind <> 'test' AND task.state IN ('delivered', 'cancelled') AND {{task}}
+              AND task.settled_at >= coalesce(closed.cutoff, '-infinity')""",
     ),
     "unpriced": (
         "its pool had no price in the task's currency: an operator must look",

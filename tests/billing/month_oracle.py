@@ -1,6 +1,7 @@
 """What months should come to, in fractions and loops: the slow truth of rating, invoices and balances. No code of billing's.
 
-Each of five pools has one way to charge; the task's and the tiers' have a second price list from a day on.
+Each of five pools has one way to charge; the task's and the tiers' have a second price list from a day on. The one capability has
+two fees by month, for results and for tasks, wherever they ran.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
+from functools import partial
 from math import ceil, floor
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -25,6 +27,8 @@ class Account:
     daily, monthly  peak policies, as the API takes them
     turn            days after the first month's start: from then on other lists are in force
     own             whether the customer then has a list of its own where the tasks are
+    fee             what carol asks: `price` for a result, by `model` with a first tier or package of `bound` (percentage: at one
+                    price, but at least `minimum` and at most `maximum`), and `task` for each two tasks
     """
 
     zone: ZoneInfo
@@ -39,6 +43,7 @@ class Account:
     monthly: dict[str, Any]
     turn: int
     own: bool
+    fee: dict[str, Any]
     bound: int = 1000  # of the first tier, and of a package, in core-seconds
     fixed: int = 2  # of a surcharge, in currency units
     quantum: int = 60
@@ -108,7 +113,7 @@ def month_of(moment: datetime, zone: ZoneInfo) -> tuple[datetime, datetime]:
     return tuple(datetime(day.year, day.month, 1, tzinfo=zone).astimezone(UTC) for day in (first, following))  # type: ignore[return-value]
 
 
-POOLS = {"newer": "tiers", "own": "task"}  # of the lists that came later; the others are called like their pools
+POOLS = {"newer": "tiers", "own": "task", "fees": ""}  # of the lists that came later; the others are called like their pools
 METERS = {"tiers": "core_second", "newer": "core_second", "own": "core_second", "quanta": "occupancy_second"}
 
 
@@ -134,6 +139,20 @@ def month_amounts(account: Account, name: str, runs: list[Run], start: datetime,
     whole = _tiered(account, rate, Fraction(used))
     more = {"surcharge": whole * Fraction(7, 100) + account.fixed} if account.model == "percentage" else {}
     return {meter: half_away(amount * MICROS) for meter, amount in ({"core_second": whole} | more).items()}
+
+
+def month_fees(account: Account, runs: list[Run], start: datetime, end: datetime) -> dict[str, int]:
+    """What the capability's fees of a month come to: every task that ended in it counts, and its result if it has one."""
+    ended, fee = [run for run in runs if start <= run.end < end], account.fee
+    if not ended:
+        return {}
+    units = sum(run.paid for run in ended)
+    if account.model == "percentage":
+        asked = max(min(units * fee["price"], Fraction(fee["maximum"])), Fraction(fee["minimum"]))
+    else:
+        asked = _tiered(replace(account, bound=fee["bound"]), fee["price"], Fraction(units)) if units else Fraction(0)
+    amounts = {"fee_per_unit": asked, "fee_per_task": ceil(Fraction(len(ended), 2)) * fee["task"]}
+    return {meter: half_away(amount * MICROS) for meter, amount in amounts.items()}
 
 
 def _tiered(account: Account, rate: Fraction, used: Fraction) -> Fraction:
@@ -203,6 +222,7 @@ class Books:
     waiting: list[Item] = field(default_factory=list)
     bills: list[Bill] = field(default_factory=list)
     provider: int = 0
+    publisher: int = 0
     carried: int = 0
     parked: bool = False
 
@@ -215,8 +235,9 @@ class Books:
 
     def rate(self, months: list[tuple[datetime, datetime]]) -> None:
         for start, end in months:
-            for name in ("tiers", "newer", "own", "quanta", "daily", "monthly"):
-                found = month_amounts(self.account, name, self.runs, start, end)
+            for name in ("tiers", "newer", "own", "quanta", "daily", "monthly", "fees"):
+                amounts = {"fees": month_fees}.get(name) or partial(month_amounts, name=name)
+                found = amounts(account=self.account, runs=self.runs, start=start, end=end)
                 before = [meter for (of, meter, at) in self._months() if (of, at) == (name, start)]
                 for meter in {*found, *before}:
                     key = (name, meter, start)
@@ -229,7 +250,11 @@ class Books:
     def _stand(self, key: Any, total: int, item: Item) -> None:
         before = self.charged.get(key, 0)
         if total != before:
-            self.provider += split(total, self.account.points)[0] - split(before, self.account.points)[0]
+            more = split(total, self.account.points)[0] - split(before, self.account.points)[0]
+            if item.list == "fees":
+                self.publisher += more
+            else:
+                self.provider += more
             self.waiting.append(replace(item, micros=total - before))
         self.charged[key] = total
 

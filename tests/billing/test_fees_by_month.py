@@ -12,6 +12,8 @@ from django.db import DatabaseError, IntegrityError, transaction
 from hypothesis import given
 from hypothesis import strategies as st
 
+from billing.credit.budgets import Wanted, open_budget
+from billing.credit.proving import prove_credit
 from billing.disputes.bundle import bundle_of
 from billing.disputes.deciding import Decision, decide
 from billing.disputes.opening import Opening, open_disputes
@@ -22,12 +24,14 @@ from billing.periods.evidence import evidence_of_period
 from billing.periods.posting import points_of
 from billing.periods.reading import Payee
 from billing.periods.runs import preview_open_month
+from billing.periods.unbilled import unbilled_of
 from billing.queries import Statement, flow_of, is_balanced, lines_of, total_of, trial_balance
 from billing.rating import share_change, shares_of
 from billing.settlement.payouts import approve, gather
 from billing.settlement.queries import Period, period_line_of, period_shares_of, standings_of
 from billing.settlement.sending import send_payouts
 from gridfare.evidence import check
+from marketplace.budgets import Threshold
 from marketplace.models import Contract
 from tests import builders as build
 from tests.billing.test_invoiced_periods import BEFORE, DAY, THIS
@@ -38,6 +42,7 @@ from tests.builders_periods import amount, priced_by_month, used
 
 pytestmark = pytest.mark.django_db
 TIERS = {"model": "graduated", "tiers": [{"up_to": "2", "price": "10"}, {"price": "4"}]}
+TOLD = (Threshold(80, "notify"),)
 PACKS = {"model": "package", "size": "2", "price": "3"}
 
 
@@ -54,9 +59,10 @@ def market(db: None) -> Market:
     return market
 
 
-def delivered(market: Market, at: datetime = BEFORE + DAY, state: str = "delivered", kind: str = "user", **fields: Any) -> None:
-    """A task with one result, charged."""
-    used(market, at, 10, 1, state=state, task={"ended_at": at + timedelta(seconds=10), "kind": kind}, **fields)
+def delivered(market: Market, at: datetime = BEFORE + DAY, state: str = "delivered", **fields: Any) -> None:
+    """A task with one result, charged. Fields of the task begin with `task_`."""
+    task = {name.removeprefix("task_"): fields.pop(name) for name in list(fields) if name.startswith("task_")}
+    used(market, at, 10, 1, state=state, task={"ended_at": at + timedelta(seconds=10)} | task, **fields)
 
 
 def fees() -> dict[str, tuple[int, ...]]:
@@ -88,7 +94,7 @@ def test_who_pays_no_fee_by_the_task_pays_none_by_the_month(market: Market) -> N
     delivered(market)
     delivered(market, state="failed")
     delivered(market, outcome="lost")
-    delivered(market, kind="test")
+    delivered(market, task_kind="test")
     close_all()
     assert (fees()["fee_per_unit"][0], fees()["fee_per_task"][0]) == (amount("10"), amount("3"))
 
@@ -251,7 +257,25 @@ def test_the_open_month_is_previewed(market: Market) -> None:
     delivered(market, THIS + timedelta(seconds=1))
     preview_open_month(THIS + DAY)
     found = PeriodPreview.objects.get(meter="fee_per_unit")
+    (told,) = [one for one in unbilled_of(market.alice) if one["reason"] == "fees_by_month"]
+    assert (told["count"], told["amount"]) == (1, "13.000000")
     assert (found.offer, found.capability, int(found.total_micros)) == (None, str(market.version), amount("10"))
+
+
+def test_budgets_count_the_part_of_their_own_tasks(market: Market) -> None:
+    for units in (1, 3):
+        for _ in range(units):
+            delivered(market, task_labels={"project": f"of-{units}"})
+    whole = open_budget(market.alice, Wanted("all", "organization", "", "CNY", "month", 10**9, TOLD))
+    part = open_budget(market.alice, Wanted("one", "project", "of-3", "CNY", "month", 10**9, TOLD))
+    before = open_budget(market.alice, Wanted("no", "project", "of-2", "CNY", "month", 10**9, TOLD))
+    close_all()
+    for budget, amounts in ((whole, ("28", "6")), (part, ("21", "4.5")), (before, ("0", "0"))):
+        budget.refresh_from_db()
+        assert budget.spent_micros == sum(amount(one) for one in amounts)
+    late = open_budget(market.alice, Wanted("late", "project", "of-1", "CNY", "month", 10**9, TOLD))
+    assert late.spent_micros == amount("8.5")
+    assert prove_credit() == 0
 
 
 amounts = st.integers(0, 10**15)

@@ -1,9 +1,9 @@
 """Random months of several customers: the engine's invoices and balances are what an oracle says that knows no SQL.
 
-Prices of every basis, model and peak policy, lists that change within a month, customers' own lists, currencies of none, two and
-three decimals, zones with and without clock changes, runs over the ends of months, failures, late usage, corrections, two closes,
-payments in part and credit notes. MONTH_EXAMPLES=2000 runs longer, HISTORIES_SHRINK=1 looks for the smallest
-history that fails: a minute or more, since each has some hundred statements.
+Prices of every basis, model and peak policy, publishers' fees by month, lists that change within a month, customers' own lists,
+currencies of none, two and three decimals, zones with and without clock changes, runs over the ends of months, failures, late
+usage, corrections, two closes, payments in part and credit notes. MONTH_EXAMPLES=2000 runs longer, HISTORIES_SHRINK=1 looks for the
+smallest history that fails: a minute or more, since each has some hundred statements.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from tests.builders_billing import (
     make_version,
 )
 from tests.builders_invoices import balance, make_tax
-from tests.builders_periods import period_offer
+from tests.builders_periods import period_offer, terms_of
 
 pytestmark = pytest.mark.django_db
 EXAMPLES = int(os.environ.get("MONTH_EXAMPLES", "28"))
@@ -65,6 +65,9 @@ day_rules: st.SearchStrategy[dict[str, Any]] = st.sampled_from([{}, {"day": "day
 factors: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
     [{}, {"valid_days": "active"}, {"day_factor": True}, {"valid_days": "active", "day_factor": True}]
 )
+drawn_fees = st.fixed_dictionaries(
+    {"price": price, "task": price, "bound": st.integers(1, 3), "minimum": st.integers(0, 2), "maximum": st.integers(2, 9)}
+)
 
 
 @st.composite
@@ -75,7 +78,7 @@ def drawn_accounts(draw: st.DrawFn, shape: tuple[str, dict[str, Any], dict[str, 
     return Account(
         zone, currency, minor, draw(st.integers(0, 10_000)), draw(st.sampled_from([0, 6, 13])), draw(st.booleans()),
         draw(st.fixed_dictionaries(dict.fromkeys(LISTS, price))), model, daily, monthly | days | draw(factors),
-        draw(st.integers(0, 60)), draw(st.booleans()),
+        draw(st.integers(0, 60)), draw(st.booleans()), draw(drawn_fees),
     )  # fmt: skip
 
 
@@ -98,7 +101,7 @@ class World:
         self.books, self.months, self.usages = Books(account), months, list[Any]()
         self.alice, self.bob = make_organization("alice", zone=account.zone.key), make_organization("bob", is_provider=True)
         self.carol = make_organization("carol", is_publisher=True)
-        self.version = make_version(self.carol)
+        self.version = make_version(self.carol, {"fee": fees_of(account)})
         self.settled: set[int] = set()
         self.paid = self.credited = self.prepaid = self.tax_back = 0
         begin = months[0][0] - 90 * DAY
@@ -147,7 +150,7 @@ class World:
         offer = self.offers[name][name == "tiers" and newer]
         market = Market(self.alice, self.bob, self.carol, self.pools[name], self.agents[name], offer, self.version)
         terms = {"fee_per_unit": "0", "currency": account.currency, "platform_basis_points": account.points}
-        task = make_task(market, terms=terms, priced_at=begin)
+        task = make_task(market, terms=terms | terms_of(self.version), priced_at=begin, ended_at=end)
         attempt = make_attempt(market, task, make_need(), state=outcome, leased_at=begin, ended_at=end)
         numbers = {"wall_ms": seconds * 1000, "core_ms": seconds * cores * 1000, "held_core_ms": seconds * cores * 1000}
         self.usages.append(make_usage(market, task, attempt, measured_at=timezone.now(), **numbers))
@@ -213,6 +216,7 @@ class World:
         assert balance("user_prepaid", self.alice, account.currency) == -self.prepaid
         assert balance("user_remainder", self.alice, account.currency) == (books.carried if account.carries else 0)
         assert balance("provider_payable", self.bob, account.currency) == -books.provider
+        assert balance("publisher_payable", self.carol, account.currency) == -books.publisher
         parked = Invoice.objects.filter(organization=self.alice, period__state="parked").exists()
         assert parked == books.parked
 
@@ -246,6 +250,20 @@ def tiers_of(account: Account, name: str) -> dict[str, Any]:
         },
     }
     return rates[account.model]
+
+
+def fees_of(account: Account) -> dict[str, Any]:
+    """The fees by month of the capability, as its manifest has them."""
+    fee = account.fee
+    text, half = f"{float(fee['price']):.4f}", f"{float(fee['price']) / 2:.5f}"
+    first: dict[str, Any] = {"up_to": str(fee["bound"]), "price": text}
+    rates: dict[str, dict[str, Any]] = {
+        "graduated": {"model": "graduated", "tiers": [first, {"price": half}]},
+        "volume": {"model": "volume", "tiers": [first, {"price": half, "flat": str(account.fixed)}]},
+        "package": {"model": "package", "size": str(fee["bound"]), "price": text},
+        "percentage": {"model": "per_result", "price": text, "minimum": str(fee["minimum"]), "maximum": str(fee["maximum"])},
+    }
+    return {"per_unit": rates[account.model], "per_task": {"model": "package", "size": "2", "price": f"{float(fee['task']):.4f}"}}
 
 
 def months_before(now: datetime, zone: ZoneInfo) -> list[tuple[datetime, datetime]]:
