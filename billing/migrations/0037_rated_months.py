@@ -7,8 +7,8 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('billing', '0035_disputed_months'),
-        ('marketplace', '0029_buyers'),
+        ('billing', '0036_fees_by_month'),
+        ('marketplace', '0030_fees_by_month'),
     ]
 
     operations = [
