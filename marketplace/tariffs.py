@@ -73,4 +73,5 @@ def counted_fees(fee: Mapping[str, Any]) -> dict[str, Any]:
     if not _readers:
         raise Invalid("rate_invalid", "nothing here charges by period", field="fee")
     prices = {name: format(_readers[0][1](rate, f"fee.{name}").normalize(), "f") for name, rate in by_month.items()}
-    return {**fee, **prices, "by_month": by_month}
+    prices.pop("share", None)  # of what only the month knows: as a surcharge's, it is not counted
+    return {name: price for name, price in fee.items() if name != "share"} | prices | {"by_month": by_month}

@@ -78,11 +78,11 @@ def make_offer(
     return offer
 
 
-def make_version(publisher: Organization, manifest: dict[str, Any] | None = None) -> CapabilityVersion:
-    capability = Capability.objects.create(organization=publisher, name=f"render-{next(_serial)}")
-    return CapabilityVersion.objects.create(
-        capability=capability, version="1.0.0", manifest=manifest or {}, digest="0" * 64, state="published", published_at=START
-    )
+def make_version(publisher: Organization, manifest: dict[str, Any] | None = None, **fields: Any) -> CapabilityVersion:
+    if "capability" not in fields:
+        fields["capability"] = Capability.objects.create(organization=publisher, name=f"render-{next(_serial)}")
+    said = {"version": "1.0.0", "manifest": manifest or {}, "digest": "0" * 64, "state": "published", "published_at": START}
+    return CapabilityVersion.objects.create(**said | fields)
 
 
 def make_market(basis: str = "consumption", rates: Mapping[str, str] | None = None) -> Market:

@@ -64,7 +64,8 @@ def used(
     end = begin + timedelta(seconds=seconds)
     wall = round(seconds * 1000)
     outcome = fields.pop("outcome", "valid")
-    task = make_task(market, state, terms={"fee_per_unit": "0"} | terms_of(market.version), **fields.pop("task", {}))
+    terms = {"fee_per_unit": "0"} | terms_of(market.version) | fields.pop("task_terms", {})
+    task = make_task(market, state, terms=terms, **fields.pop("task", {}))
     attempt = make_attempt(market, task, make_need(), unit="done", state=outcome, leased_at=begin, ended_at=end)
     numbers = {"wall_ms": wall, "core_ms": wall * cores, "held_core_ms": wall * cores, "memory_mib_ms": 0, "measured_at": end}
     usage = make_usage(market, task, attempt, **(numbers | fields))

@@ -26,6 +26,7 @@ _METERS: Final = {
     "Peak of Accelerators Held": "占用加速卡数峰值",
     "Peak of Cores Held": "占用核数峰值",
     "Publisher Fee": "能力使用费",
+    "Publisher Share": "能力分成",
     "Publisher Task Fee": "能力任务费",
     "Results": "结果数",
     "Surcharge": "附加费",

@@ -18,7 +18,8 @@ from core.money import from_micros
 
 POOLS: Final = SERVICE | {"ServiceName": "Gridfare Pools"}
 _HELD: Final = {"held_cores": ("Peak of Cores Held", "Cores"), "held_accelerators": ("Peak of Accelerators Held", "Accelerators")}
-_FEES: Final = {"fee_per_unit": ("Publisher Fee", "Units"), "fee_per_task": ("Publisher Task Fee", "Tasks")}
+_FEES: Final = {"fee_per_unit": ("Publisher Fee", "Units"), "fee_per_task": ("Publisher Task Fee", "Tasks"),
+                "fee_share": ("Publisher Share", "Units")}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

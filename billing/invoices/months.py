@@ -23,6 +23,12 @@ SELECT DISTINCT organization.id, ((%(now)s AT TIME ZONE zone.name)::date - inter
         SELECT task.organization_id, task.settled_at, coalesce(task.started_at, task.created_at)
           FROM marketplace_task task WHERE task.terms ? 'fees_by_month' AND task.settled_at >= %(since)s
         UNION ALL
+        SELECT charge.organization_id, charge.charged_at, usage.ended_at - usage.wall_ms * interval '1 ms'
+          -- of which a publisher has a share
+          FROM billing_charge charge JOIN metering_usagerecord usage ON usage.id = charge.usage_id
+          JOIN marketplace_task task ON task.id = charge.task_id AND task.terms -> 'fees_by_month' ? 'share'
+         WHERE charge.kind = 'delta' AND charge.charged_at >= %(since)s
+        UNION ALL
         SELECT usage.organization_id, usage.measured_at, usage.ended_at - usage.wall_ms * interval '1 ms'
           FROM metering_usagerecord usage
           JOIN metering_usagerecord original ON original.attempt_id = usage.attempt_id AND original.revision = 0

@@ -42,7 +42,7 @@ WORDS: Final[Mapping[str, Mapping[str, str]]] = {
         "result": "by result", "core_second": "core-seconds", "accelerator_second": "accelerator-seconds",
         "fp32_tflop": "FP32 TFLOP", "gb_moved": "GB moved", "occupancy_second": "core-seconds held", "results": "results",
         "held_cores": "cores held", "held_accelerators": "accelerators held", "surcharge": "surcharge",
-        "fee_per_unit": "units", "fee_per_task": "tasks",
+        "fee_per_unit": "units", "fee_per_task": "tasks", "fee_share": "cost of resources",
     },
     "zh": {
         "invoice": "账单", "draft": "草稿（尚未出账）", "bill_to": "客户", "issuer": "销售方",
@@ -57,7 +57,7 @@ WORDS: Final[Mapping[str, Mapping[str, str]]] = {
         "core_second": "核·秒", "accelerator_second": "加速卡·秒", "fp32_tflop": "FP32 TFLOP（标准算力）",
         "gb_moved": "GB 传输", "occupancy_second": "占用核·秒", "results": "个结果", "held_cores": "核（占用峰值）",
         "held_accelerators": "卡（占用峰值）", "surcharge": "附加费",
-        "fee_per_unit": "个单元", "fee_per_task": "个任务",
+        "fee_per_unit": "个单元", "fee_per_task": "个任务", "fee_share": "资源费用",
     },
 }  # fmt: skip
 

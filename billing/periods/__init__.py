@@ -6,6 +6,7 @@ prices   price lists by period as values, read from JSON
 rating   usage and a price list -> lines; pure
 reading  rows -> usage and price lists
 fees     publishers' fees by month: rows -> what is counted, and its lines
+portions what resources cost by version: what a publisher's percentage is of
 posting  lines -> charges, entries, legs; previews; what is parked
 runs     a month's run, corrections, the cutoff
 """

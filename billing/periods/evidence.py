@@ -15,9 +15,10 @@ import orjson
 from billing.models import Charge, PeriodCharge
 from billing.periods.events import events_of, spans_of
 from billing.periods.fees import RECORDS as FEE_RECORDS
-from billing.periods.fees import UNITS, asked_by, counted_of
+from billing.periods.fees import SHARE, UNITS, Counted, asked_by, counted_of, digest_of
+from billing.periods.portions import Portion, portions_of
 from billing.periods.rating import Month, Usage, days_of
-from billing.periods.reading import Facts, Listed, facts_of, listed_of, rows, windows
+from billing.periods.reading import Facts, Listed, facts_of, lines_of, listed_of, rows, windows
 from billing.periods.sql import RECORDS
 from billing.pricing import ending_of, verdict_of, work_of
 from core.money import text_of as money
@@ -80,18 +81,29 @@ def _source(charge: PeriodCharge) -> dict[str, Any]:
 
 
 def _source_of_fees(charge: PeriodCharge) -> dict[str, Any]:
-    """A version's fees, and the results or tasks that they count."""
+    """A version's fees, and the results, the tasks or the cost of resources that they count."""
     version, months = charge.version_id or 0, {charge.organization_id: month_of(charge)}
     counted = next((one for one in counted_of(months, charge.cutoff) if one.version == version), None)
-    asked = {"cutoff": charge.cutoff, "version": version, "whole": charge.meter == "fee_per_task", "limit": SHOWN}
+    portions = _portions(charge, counted, months) if charge.meter == SHARE else []
+    asked = {"cutoff": charge.cutoff, "version": version, "whole": charge.meter != "fee_per_unit", "limit": SHOWN}
     records = rows(FEE_RECORDS, windows(months) | asked)
-    facts = {"count": counted.quantity(charge.meter) if counted else 0} | _digests(charge, counted.digest if counted else "")
+    facts = {"count": counted.quantity(charge.meter) if counted else 0}
+    facts |= _digests(charge, digest_of(counted, portions, charge.meter) if counted else "")
     return {
         "unit": UNITS[charge.meter],
         "price": {"version": version, "contract": charge.contract_id} | asked_by([version])[version].document(),
         "facts": facts | {"records": [dict(zip(FEE_RECORD, row, strict=True)) for row in records], "events": []},
+        "of": [one.document() for one in portions],
         "peaks": None,
     }
+
+
+def _portions(charge: PeriodCharge, counted: Counted | None, months: Mapping[int, Month]) -> list[Portion]:
+    """What a share is of: the month's price lists are rated again, as the run did."""
+    if counted is None:
+        return []
+    lines = lines_of(months, charge.cutoff, final=True)
+    return portions_of(months, charge.cutoff, [counted.version], lines).get(counted.place, [])
 
 
 def _digests(charge: PeriodCharge, now: str) -> dict[str, Any]:

@@ -7,40 +7,35 @@ in, a delivered task to the one that it ended in itself. Corrections of usage ch
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
 from typing import Any, Final
 
+from billing.periods.portions import Place, Portion, portions_of
 from billing.periods.rating import Month, Rated
 from billing.periods.reading import Key, Line, Payee, rows, windows
-from billing.rating import Rate, parse_rate, parts_of
+from billing.periods.sql import TASKS_WITH_FEES
+from billing.rating import Rate, parse_rate, parts_of, precise
 from marketplace.models import CapabilityVersion
 
-UNITS: Final = {"fee_per_unit": "results", "fee_per_task": "tasks"}  # meter -> what is counted
+SHARE: Final = "fee_share"  # a percentage of what the tasks' resources cost
+UNITS: Final = {"fee_per_unit": "results", "fee_per_task": "tasks", SHARE: "currency"}  # meter -> what is counted
 NO_OFFER: Final = 0
 
-_TASKS: Final = """
-WITH window_ AS (
-  SELECT * FROM unnest(%(organizations)s::bigint[], %(starts)s::timestamptz[], %(ends)s::timestamptz[])
-                AS window_ (organization_id, start, until)
-), task AS MATERIALIZED (
-  SELECT window_.*, task.id, task.capability_version_id AS version_id, task.state, task.ended_at,
-         task.terms ->> 'currency' AS currency
-    FROM window_
-    JOIN marketplace_task task ON task.organization_id = window_.organization_id AND task.terms ? 'fees_by_month'
-     AND task.settled_at >= window_.start AND task.settled_at < %(cutoff)s
-   WHERE task.kind <> 'test' AND task.state IN ('delivered', 'cancelled')
-), fact AS MATERIALIZED (
+_FACTS: Final = f"""{TASKS_WITH_FEES}, fact AS MATERIALIZED (
   SELECT task.*, usage.id AS unit, NULL::uuid AS whole
     FROM task JOIN metering_usagerecord usage ON usage.task_id = task.id AND usage.revision = 0 AND usage.stage = 0
      AND usage.outcome = 'valid' AND usage.ended_at >= start AND usage.ended_at < until
    UNION ALL
   SELECT task.*, NULL, id FROM task WHERE state = 'delivered' AND ended_at >= start AND ended_at < until
+   UNION ALL
+  SELECT task.*, NULL, NULL FROM task  -- of what ended later a part of its resources may be of this month
 )"""
 # customer, version, start, currency, units, tasks, digest
-FACTS: Final = f"""{_TASKS}
+FACTS: Final = f"""{_FACTS}
 SELECT organization_id, version_id, start, min(currency), count(unit), count(whole),
        encode(sha256(convert_to(coalesce(string_agg(unit::text, ',' ORDER BY unit), '') || ';'
                                 || coalesce(string_agg(whole::text, ',' ORDER BY whole), ''), 'UTF8')), 'hex')
@@ -49,10 +44,10 @@ SELECT organization_id, version_id, start, min(currency), count(unit), count(who
  ORDER BY organization_id, version_id, start
 """
 # The facts of one version: its units, or its tasks, each with its task and the moment that it belongs to.
-RECORDS: Final = f"""{_TASKS}
+RECORDS: Final = f"""{_FACTS}
 SELECT fact.unit, usage.attempt_id, fact.id::text, coalesce(usage.ended_at, fact.ended_at)
   FROM fact LEFT JOIN metering_usagerecord usage ON usage.id = fact.unit
- WHERE version_id = %(version)s AND (fact.unit IS NULL) = %(whole)s
+ WHERE version_id = %(version)s AND CASE WHEN %(whole)s THEN fact.whole IS NOT NULL ELSE fact.unit IS NOT NULL END
  ORDER BY fact.unit, fact.id LIMIT %(limit)s
 """
 
@@ -73,7 +68,12 @@ class Counted:
     digest: str
 
     def quantity(self, meter: str) -> int:
+        """Of what is counted in whole numbers."""
         return self.units if meter == "fee_per_unit" else self.tasks
+
+    @property
+    def place(self) -> Place:
+        return Place(self.organization, self.version, self.start)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,21 +108,49 @@ def rates_of(manifest: Mapping[str, Any]) -> dict[str, Rate]:
     return {f"fee_{name}": parse_rate(rate) for name, rate in manifest.get("fee", {}).items() if isinstance(rate, Mapping)}
 
 
-def fee_lines_of(months: Mapping[int, Month], cutoff: datetime, *, final: bool) -> list[Line]:
-    """Every line of fees of these months. Two statements, one where nobody asks any."""
+def fee_lines_of(months: Mapping[int, Month], cutoff: datetime, lines: Sequence[Line], *, final: bool) -> list[Line]:
+    """Every line of fees of these months; `lines` are those of pools.
+
+    Two statements, one where nobody asks any, two more for shares.
+    """
     counted = counted_of(months, cutoff)
     asked = asked_by(one.version for one in counted) if counted else {}
-    return [line for one in counted for line in _rated(one, asked[one.version], months[one.organization], final=final)]
+    shared = [version for version, one in asked.items() if SHARE in one.rates]
+    portions = portions_of(months, cutoff, shared, lines) if shared else {}
+    return [
+        line
+        for one in counted
+        for line in _rated(one, asked[one.version], portions.get(one.place, []), months[one.organization], final=final)
+    ]
 
 
-def _rated(counted: Counted, asked: Asked, month: Month, *, final: bool) -> list[Line]:
+def _rated(counted: Counted, asked: Asked, portions: Sequence[Portion], month: Month, *, final: bool) -> list[Line]:
     payee = Payee(None, asked.publisher, counted.currency)
     lines = []
     for meter, rate in sorted(asked.rates.items()):
-        quantity = Fraction(counted.quantity(meter))
-        formula = f"all {UNITS[meter]} of the month: {quantity}"
+        if not (portions if meter == SHARE else counted.units + counted.tasks):
+            continue  # who used nothing owes no minimum
+        quantity, formula = quantity_of(counted, portions, meter)
         rated = Rated(meter, quantity, quantity, tuple(parts_of(rate, quantity, final=final)), formula)
         key = Key(counted.organization, NO_OFFER, "user", counted.start, meter, counted.version)
         if rated.amount or rated.raw:
-            lines.append(Line(key, month, payee, rated, counted.units + counted.tasks, counted.digest))
+            facts = counted.units + counted.tasks
+            lines.append(Line(key, month, payee, rated, facts, digest_of(counted, portions, meter)))
     return lines
+
+
+def quantity_of(counted: Counted, portions: Sequence[Portion], meter: str) -> tuple[Fraction, str]:
+    """What a rate is asked for, and how it came about."""
+    if meter != SHARE:
+        quantity = Fraction(counted.quantity(meter))
+        return quantity, f"all {UNITS[meter]} of the month: {quantity}"
+    base = sum((one.amount for one in portions), Fraction(0))
+    return base, f"of what the tasks' resources cost: {format(precise(base).normalize(), 'f')}"
+
+
+def digest_of(counted: Counted, portions: Sequence[Portion], meter: str) -> str:
+    """SHA-256, in hexadecimal, of what is counted; of a share with the portions that it is of, a line of words each."""
+    if meter != SHARE:
+        return counted.digest
+    told = (" ".join(str(value) for value in portion.document().values()) for portion in portions)
+    return hashlib.sha256("\n".join([counted.digest, *told]).encode()).hexdigest()

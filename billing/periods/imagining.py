@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final
 
-from billing.periods.posting import text_of, total_micros
+from billing.periods.portions import RESOURCES
+from billing.periods.posting import text_of
 from billing.periods.prices import Price
 from billing.periods.rating import Month, rate_usage
-from billing.periods.reading import Facts, imagined_of, months_of, rows
+from billing.periods.reading import Facts, imagined_of, months_of, rows, total_micros
 from billing.periods.runs import safe_cutoff
 from core.money import text_of as money
 from marketplace.models import Organization, Pool
@@ -22,13 +23,9 @@ from marketplace.models import Organization, Pool
 MOST_PRICES: Final = 10
 
 # What the month cost by pool, without publishers' fees.
-_FEE: Final = """
-  coalesce((SELECT round(sum((line ->> 'amount')::numeric) * 1000000) FROM jsonb_array_elements(charge.lines) line
-             WHERE line ->> 'meter' = 'publisher_fee' AND charge.kind = 'usage'), 0)"""
 ACTUAL: Final = f"""
 SELECT due.pool_id, sum(due.micros)::bigint
-  FROM (SELECT usage.pool_id, CASE charge.kind WHEN 'usage' THEN greatest(charge.amount_micros - {_FEE}, 0)
-                              ELSE charge.amount_micros END AS micros
+  FROM (SELECT usage.pool_id, {RESOURCES} AS micros
           FROM marketplace_task task
           JOIN billing_charge charge ON charge.task_id = task.id AND charge.kind IN ('usage', 'delta')
                AND charge.payer = 'user' AND charge.charged_at < %(cutoff)s

@@ -14,7 +14,7 @@ from django.db import connection
 from psycopg.types.json import Jsonb
 
 from billing.periods.rating import ALGORITHM, Month, Rated
-from billing.periods.reading import Key, Line, Payee, rows, windows
+from billing.periods.reading import Key, Line, Payee, rows, total_micros, windows
 from billing.periods.refunds import Refund, left_of
 from billing.periods.sql import CHARGES, DECIDED, ENTRIES, FORGET, PARK, PREVIEWS, STANDING, SUBJECTS
 from billing.rating import precise, share_change
@@ -66,11 +66,6 @@ class Change:
     @property
     def delta(self) -> int:
         return self.total - (self.before.total if self.before else 0)
-
-
-def total_micros(rated: Rated) -> int:
-    """The cumulative amount, rounded once, half up."""
-    return rounded(Fraction(rated.amount) * MICROS)
 
 
 def standing_of(months: Mapping[int, Month]) -> dict[Key, Standing]:

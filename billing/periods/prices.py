@@ -183,10 +183,13 @@ def read_tariff(basis: str, rates: Mapping[str, Any], rules: Mapping[str, Any]) 
 
 
 def read_fee(document: Mapping[str, Any], field: str) -> Decimal:
-    """What quotes count with of a publisher's fee for the month: its first tier's price. Raises Invalid `rate_invalid`."""
+    """What quotes count with of a publisher's fee for the month: its first tier's price, of a share 0.
+
+    Raises Invalid `rate_invalid`.
+    """
     rate = parse_rate(document, field)
-    if isinstance(rate.model, Percentage | Dynamic):
-        raise Invalid("rate_invalid", "a fee is counted in units or tasks: it has prices", field=f"{field}.model")
+    if isinstance(rate.model, Dynamic) or isinstance(rate.model, Percentage) != field.endswith("share"):
+        raise Invalid("rate_invalid", "a share is a percentage, and nothing else is one", field=f"{field}.model")
     return precise(_first_price(rate))
 
 

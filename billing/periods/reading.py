@@ -16,6 +16,8 @@ from billing.periods.events import Reported, reported_of
 from billing.periods.prices import Price, parse_price
 from billing.periods.rating import Month, Rated, Usage, rate_usage
 from billing.periods.sql import FACTS, IMAGINED
+from billing.rating.currencies import rounded
+from core.money import MICROS
 from marketplace.models import Offer
 from marketplace.services.contracts import Terms, terms_of
 from metering.peaks import Interval, day_start
@@ -85,6 +87,12 @@ class Line:
     rated: Rated
     facts: int
     digest: str
+    is_measured: bool = True  # the platform measured what it counts; False: the pool reports that meter itself
+
+
+def total_micros(rated: Rated) -> int:
+    """The cumulative amount, rounded once, half up."""
+    return rounded(Fraction(rated.amount) * MICROS)
 
 
 def months_of(organizations: Iterable[int], month: date) -> tuple[dict[int, Month], dict[int, Terms]]:
@@ -177,7 +185,10 @@ def rated_of(facts: Facts, listed: Listed, month: Month, *, final: bool) -> list
     """The lines of one price list's facts."""
     found = rate_usage(listed.price, facts.usage, month, listed.active(month.zone), final=final)
     whose, payee = (facts.organization, facts.offer, facts.payer, facts.start), Payee(listed.provider, None, listed.currency)
-    return [Line(Key(*whose, rated.meter), month, payee, rated, facts.count, facts.digest) for rated in found]
+    return [
+        Line(Key(*whose, rated.meter), month, payee, rated, facts.count, facts.digest, rated.meter not in listed.price.events)
+        for rated in found
+    ]
 
 
 def rows(statement: str, arguments: Mapping[str, Any]) -> list[Any]:

@@ -86,7 +86,8 @@ def rate_periods(organizations: Iterable[int], month: date, cutoff: datetime, *,
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [RUN_LOCK])
         months, terms = months_of(sorted(set(organizations)), month)
-        lines = [*lines_of(months, cutoff, final=final), *fee_lines_of(months, cutoff, final=final)]
+        lines = lines_of(months, cutoff, final=final)
+        lines += fee_lines_of(months, cutoff, lines, final=final)
         return post_lines(lines, months, terms, cutoff, late=late) if final else preview_lines(lines, months, cutoff)
 
 

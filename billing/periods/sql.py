@@ -126,6 +126,40 @@ SELECT counted.id, usage.attempt_id, usage.task_id::text, pool.identifier, usage
 """
 )
 
+# Core-microseconds that versions' tasks held under each price list by month, and that all did that the customer pays for. Tasks
+# count that are facts of their publisher's fees (TASKS_WITH_FEES).
+HELD_BY_VERSION: Final = (
+    _counted(_HANDED_OVER, _OF_OFFER)
+    + """
+SELECT organization_id, offer_id, start, version_id, held, whole
+  FROM (SELECT counted.organization_id, counted.offer_id, counted.start, task.capability_version_id AS version_id,
+               sum(counted.cores * (after - before)) FILTER (
+                 WHERE task.kind <> 'test' AND task.state IN ('delivered', 'cancelled') AND task.terms ? 'fees_by_month') AS held,
+               sum(sum(counted.cores * (after - before))) OVER (
+                 PARTITION BY counted.organization_id, counted.offer_id, counted.start) AS whole
+          FROM counted JOIN metering_usagerecord usage ON usage.id = counted.id
+          JOIN marketplace_task task ON task.id = usage.task_id
+         WHERE counted.payer = 'user'
+         GROUP BY counted.organization_id, counted.offer_id, counted.start, task.capability_version_id) held
+ WHERE held > 0 AND version_id = ANY(%(versions)s)
+ ORDER BY organization_id, offer_id, start, version_id
+"""
+)
+
+# Tasks whose publishers' fees are charged with the month and paid by the customer; those that were settled before the cutoff.
+TASKS_WITH_FEES: Final = """
+WITH window_ AS (
+  SELECT * FROM unnest(%(organizations)s::bigint[], %(starts)s::timestamptz[], %(ends)s::timestamptz[])
+                AS window_ (organization_id, start, until)
+), task AS MATERIALIZED (
+  SELECT window_.*, task.id, task.capability_version_id AS version_id, task.state, task.ended_at,
+         task.terms ->> 'currency' AS currency
+    FROM window_
+    JOIN marketplace_task task ON task.organization_id = window_.organization_id AND task.terms ? 'fees_by_month'
+     AND task.settled_at >= window_.start AND task.settled_at < %(cutoff)s
+   WHERE task.kind <> 'test' AND task.state IN ('delivered', 'cancelled')
+)"""
+
 # What stands of each subject of these months: its last revision; and what disputes took back of it: what usage came to then, in
 # currency units, and how much, in micros. Who pays is the subject's: a refund may be the platform's.
 STANDING: Final = """

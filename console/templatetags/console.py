@@ -242,7 +242,7 @@ def fee(manifest: Mapping[str, Any]) -> str:
     'package of 10 for 2.00 per unit, by the month'
     """
     given = manifest.get("fee", {})
-    parts = [(given.get(name, "0"), words(name)) for name in ("per_unit", "per_task")]
+    parts = [(given.get(name, "0"), words(name)) for name in ("per_unit", "per_task", "share")]
     return ", ".join(_fee(amount, name) for amount, name in parts if isinstance(amount, Mapping) or Decimal(str(amount))) or "none"
 
 
@@ -251,6 +251,8 @@ def _fee(asked: Any, name: str) -> str:
         return f"{money(asked)} {name}"
     if asked["model"] == "package":
         return f"package of {quantity(asked['size'])} for {money(asked['price'])} {name}, by the month"
+    if asked["model"] == "percentage":
+        return f"{quantity(asked['percent'])} % of what resources cost, by the month"
     tiers = asked.get("tiers", [asked])
     prices = ", then ".join(money(tier["price"]) for tier in tiers)
     return f"{prices} {name}, by the month ({words(asked['model'])})"

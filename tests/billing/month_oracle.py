@@ -1,7 +1,7 @@
 """What months should come to, in fractions and loops: the slow truth of rating, invoices and balances. No code of billing's.
 
-Each of five pools has one way to charge; the task's and the tiers' have a second price list from a day on. The one capability has
-two fees by month, for results and for tasks, wherever they ran.
+Each of five pools has one way to charge; the task's and the tiers' have a second price list from a day on. One of the capability's
+two versions has fees by month, for results, for tasks and of what resources cost, wherever they ran.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Account:
     turn            days after the first month's start: from then on other lists are in force
     own             whether the customer then has a list of its own where the tasks are
     fee             what carol asks: `price` for a result, by `model` with a first tier or package of `bound` (percentage: at one
-                    price, but at least `minimum` and at most `maximum`), and `task` for each two tasks
+                    price, but at least `minimum` and at most `maximum`), `task` for each two tasks, and `percent` of resources
     """
 
     zone: ZoneInfo
@@ -52,7 +52,7 @@ class Account:
 
 @dataclass
 class Run:
-    """So many cores held for so many seconds at a pool under one of its lists; `paid` by the user."""
+    """So many cores held for so many seconds at a pool under one of its lists; `paid` by the user; `fees`: of which one."""
 
     pool: str
     list: str
@@ -60,6 +60,7 @@ class Run:
     seconds: int
     cores: int
     paid: bool
+    fees: bool = False
 
     @property
     def end(self) -> datetime:
@@ -143,16 +144,35 @@ def month_amounts(account: Account, name: str, runs: list[Run], start: datetime,
 
 def month_fees(account: Account, runs: list[Run], start: datetime, end: datetime) -> dict[str, int]:
     """What the capability's fees of a month come to: every task that ended in it counts, and its result if it has one."""
-    ended, fee = [run for run in runs if start <= run.end < end], account.fee
-    if not ended:
-        return {}
+    ended, fee = [run for run in runs if run.fees and start <= run.end < end], account.fee
+    share = _resources(account, runs, start, end) * Fraction(fee["percent"], 100)
+    asked = (_asked(account, ended) if ended else {}) | {"fee_share": share}
+    return {meter: half_away(Fraction(half_away(amount * 10**12), 10**6)) for meter, amount in asked.items() if amount}
+
+
+def _asked(account: Account, ended: list[Run]) -> dict[str, Fraction]:
+    fee = account.fee
     units = sum(run.paid for run in ended)
     if account.model == "percentage":
         asked = max(min(units * fee["price"], Fraction(fee["maximum"])), Fraction(fee["minimum"]))
     else:
         asked = _tiered(replace(account, bound=fee["bound"]), fee["price"], Fraction(units)) if units else Fraction(0)
-    amounts = {"fee_per_unit": asked, "fee_per_task": ceil(Fraction(len(ended), 2)) * fee["task"]}
-    return {meter: half_away(amount * MICROS) for meter, amount in amounts.items()}
+    return {"fee_per_unit": asked, "fee_per_task": ceil(Fraction(len(ended), 2)) * fee["task"]}
+
+
+def _resources(account: Account, runs: list[Run], start: datetime, end: datetime) -> Fraction:
+    """What the resources of the runs with fees cost in a month: by the task, or a part of a list by the core time held under it."""
+    micros = sum(task_amount(account, run) for run in runs if run.fees and run.list == "task" and start <= run.end < end)
+    found = Fraction(micros)
+    for name in ("tiers", "newer", "own", "quanta", "daily", "monthly"):
+        paid = [run for run in runs if run.list == name and run.paid]
+        held = [(run.cores * max(min(run.end, end) - max(run.begin, start), timedelta()), run.fees) for run in paid]
+        whole = sum((time for time, _ in held), timedelta())
+        if whole:
+            mine = sum((time for time, fees in held if fees), timedelta())
+            part = Fraction(mine // timedelta(milliseconds=1), whole // timedelta(milliseconds=1))
+            found += sum(month_amounts(account, name, runs, start, end).values()) * part
+    return found / MICROS
 
 
 def _tiered(account: Account, rate: Fraction, used: Fraction) -> Fraction:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from django.db import DatabaseError, IntegrityError, transaction
 from hypothesis import given
 from hypothesis import strategies as st
 
+from billing.correcting import correct_usage
 from billing.credit.budgets import Wanted, open_budget
 from billing.credit.proving import prove_credit
 from billing.disputes.bundle import bundle_of
@@ -36,9 +39,9 @@ from marketplace.models import Contract
 from tests import builders as build
 from tests.billing.test_invoiced_periods import BEFORE, DAY, THIS
 from tests.billing.test_period_payouts import pay
-from tests.builders_billing import Market, make_market
+from tests.builders_billing import Market, make_agent, make_market, make_offer, make_pool, make_version
 from tests.builders_invoices import balance
-from tests.builders_periods import amount, priced_by_month, used
+from tests.builders_periods import amount, corrected, period_market, period_offer, priced_by_month, used
 
 pytestmark = pytest.mark.django_db
 TIERS = {"model": "graduated", "tiers": [{"up_to": "2", "price": "10"}, {"price": "4"}]}
@@ -50,13 +53,18 @@ PACKS = {"model": "package", "size": "2", "price": "3"}
 def market(db: None) -> Market:
     """Alice's months are those of UTC; carol asks 10 for the first two units of a month, then 4, and 3 for each two tasks."""
     market = make_market("consumption", {"core_second": "0"})
-    terms = {"zone": "UTC", "currency": "CNY", "grace_days": 0, "due_days": 14, "platform_basis_points": 500}
-    signed: dict[str, Any] = {"valid": (BEFORE - 400 * DAY, None), "signed_at": BEFORE, "carries_remainder": True}
-    Contract.objects.create(organization=market.alice, **terms, **signed)
-    market.alice.zone = "UTC"
-    market.alice.save()
+    signed(market)
     priced_by_month(market, per_unit=TIERS, per_task=PACKS)
     return market
+
+
+def signed(market: Market) -> None:
+    """Alice's contract: her months are those of UTC, and the platform keeps 5 %."""
+    terms = {"zone": "UTC", "currency": "CNY", "grace_days": 0, "due_days": 14, "platform_basis_points": 500}
+    times: dict[str, Any] = {"valid": (BEFORE - 400 * DAY, None), "signed_at": BEFORE, "carries_remainder": True}
+    Contract.objects.create(organization=market.alice, **terms, **times)
+    market.alice.zone = "UTC"
+    market.alice.save()
 
 
 def delivered(market: Market, at: datetime = BEFORE + DAY, state: str = "delivered", **fields: Any) -> None:
@@ -276,6 +284,78 @@ def test_budgets_count_the_part_of_their_own_tasks(market: Market) -> None:
     late = open_budget(market.alice, Wanted("late", "project", "of-1", "CNY", "month", 10**9, TOLD))
     assert late.spent_micros == amount("8.5")
     assert prove_credit() == 0
+
+
+@pytest.fixture
+def shared(db: None) -> Market:
+    """Carol asks 10 % of what her tasks' resources cost at bob's: a core costs 10 by the month's peak, or 0.01 a second."""
+    market = period_market("monthly_peak", {"held_cores": "10"}, start=BEFORE - 400 * DAY)
+    signed(market)
+    priced_by_month(market, share={"model": "percentage", "percent": "10"})
+    return market
+
+
+def test_a_share_of_a_pools_month_is_in_proportion_to_the_core_time_of_the_tasks(shared: Market) -> None:
+    plain = replace(shared, version=make_version(shared.carol))
+    used(shared, BEFORE + DAY, 600, 3)
+    used(plain, BEFORE + DAY, 600, 1)
+    close_all()
+    peak, share = PeriodCharge.objects.order_by("pk")
+    assert (peak.meter, peak.total_micros, share.meter) == ("held_cores", amount("40"), "fee_share")
+    assert (share.raw, share.total_micros) == (Decimal(30), amount("3"))  # of 40, by 1,800 of 2,400 core-seconds
+    assert (share.publisher_micros, share.platform_micros) == (amount("2.85"), amount("0.15"))
+    assert is_balanced(trial_balance())
+
+
+def test_a_correction_of_usage_changes_the_share_by_what_it_changes_of_the_cost(shared: Market) -> None:
+    usage = used(shared, BEFORE + DAY, 600, 4)
+    close_all()
+    corrected(usage, held_core_ms=usage.held_core_ms // 2, core_ms=usage.core_ms // 2)
+    close_all()
+    base, less = PeriodCharge.objects.filter(meter="fee_share").order_by("revision")
+    assert (base.total_micros, less.total_micros, less.publisher_micros) == (amount("4"), amount("2"), -amount("1.9"))
+
+
+def test_a_share_is_of_what_tasks_were_charged_for_their_resources_too_and_never_of_fees(shared: Market) -> None:
+    market = replace(shared, pool=make_pool(shared.bob))
+    market.agent, market.offer = make_agent(market.pool), make_offer(market.pool, "consumption", {"core_second": "0.01"})
+    usage = used(market, BEFORE + DAY, 100, 2, task_terms={"fee_per_unit": "5"})
+    close_all()
+    assert Charge.objects.get().amount_micros == amount("7")
+    assert fees() == {"fee_share": (amount("0.2"), amount("0.19"), amount("0.01"))}
+    correct_usage(usage.pk, {"core_ms": usage.core_ms * 2, "held_core_ms": usage.core_ms * 2})
+    close_all()
+    assert fees() == {"fee_share": (amount("0.4"), amount("0.38"), amount("0.02"))}
+
+
+def test_what_a_pool_reports_itself_is_in_no_publishers_share(shared: Market) -> None:
+    listed = replace(shared, pool=make_pool(shared.bob))
+    listed.agent = make_agent(listed.pool)
+    rates, rules = {"held_cores": "10", "gb_moved": "1"}, {"events": {"gb_moved": "gb"}}
+    listed.offer = period_offer(listed.pool, "monthly_peak", rates, rules, start=BEFORE - 400 * DAY)
+    used(listed, BEFORE + DAY, 600, 4, bytes_in=3 * 10**9)
+    close_all()
+    assert {one.meter: one.total_micros for one in PeriodCharge.objects.all()} == {
+        "held_cores": amount("40"), "gb_moved": amount("3"), "fee_share": amount("4"),
+    }  # fmt: skip
+
+
+def test_the_evidence_of_a_share_says_of_what_and_a_bundle_of_it_is_checked_without_the_platform(shared: Market) -> None:
+    used(shared, BEFORE + DAY, 600, 4)
+    close_all()
+    share = PeriodCharge.objects.get(meter="fee_share")
+    told = evidence_of_period(share)
+    (of,) = told["of"]
+    assert told["facts"]["matches"]
+    assert (of["meter"], of["amount"], of["held_core_seconds"], of["of_core_seconds"]) == (
+        "held_cores", "40.000000", "2400.000000", "2400.000000",
+    )  # fmt: skip
+    (dispute,) = open_disputes(Opening(shared.alice, "wrong_price", "too much"), (), months=[share.pk])
+    decide([Decision(dispute.pk, "upheld", "so it is")], None)
+    dispute.refresh_from_db()
+    assert check(bundle_of(dispute)).awarded == 4
+    page = build.session_of(build.a_person("cleo", shared.carol, role="owner")).get(f"/period-charges/{share.pk}/").content.decode()
+    assert "What it is a share of" in page
 
 
 amounts = st.integers(0, 10**15)

@@ -66,8 +66,9 @@ factors: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
     [{}, {"valid_days": "active"}, {"day_factor": True}, {"valid_days": "active", "day_factor": True}]
 )
 drawn_fees = st.fixed_dictionaries(
-    {"price": price, "task": price, "bound": st.integers(1, 3), "minimum": st.integers(0, 2), "maximum": st.integers(2, 9)}
-)
+    {"price": price, "task": price, "bound": st.integers(1, 3), "minimum": st.integers(0, 2), "maximum": st.integers(2, 9),
+     "percent": st.integers(1, 30)}
+)  # fmt: skip
 
 
 @st.composite
@@ -101,7 +102,8 @@ class World:
         self.books, self.months, self.usages = Books(account), months, list[Any]()
         self.alice, self.bob = make_organization("alice", zone=account.zone.key), make_organization("bob", is_provider=True)
         self.carol = make_organization("carol", is_publisher=True)
-        self.version = make_version(self.carol, {"fee": fees_of(account)})
+        first = make_version(self.carol, {"fee": fees_of(account)})
+        self.versions = [first, make_version(self.carol, capability=first.capability, version="1.1.0")]
         self.settled: set[int] = set()
         self.paid = self.credited = self.prepaid = self.tax_back = 0
         begin = months[0][0] - 90 * DAY
@@ -148,14 +150,15 @@ class World:
         account, newer = self.books.account, begin >= self.turn
         listed = {"task": "own" if account.own else "task", "tiers": "newer"}.get(name, name) if newer else name
         offer = self.offers[name][name == "tiers" and newer]
-        market = Market(self.alice, self.bob, self.carol, self.pools[name], self.agents[name], offer, self.version)
+        version = self.versions[slot % 3 == 0]
+        market = Market(self.alice, self.bob, self.carol, self.pools[name], self.agents[name], offer, version)
         terms = {"fee_per_unit": "0", "currency": account.currency, "platform_basis_points": account.points}
-        task = make_task(market, terms=terms | terms_of(self.version), priced_at=begin, ended_at=end)
+        task = make_task(market, terms=terms | terms_of(version), priced_at=begin, ended_at=end)
         attempt = make_attempt(market, task, make_need(), state=outcome, leased_at=begin, ended_at=end)
         numbers = {"wall_ms": seconds * 1000, "core_ms": seconds * cores * 1000, "held_core_ms": seconds * cores * 1000}
         self.usages.append(make_usage(market, task, attempt, measured_at=timezone.now(), **numbers))
         charge_tasks([task.pk])
-        self.books.runs.append(Run(name, listed, begin, seconds, cores, outcome == "valid"))
+        self.books.runs.append(Run(name, listed, begin, seconds, cores, outcome == "valid", fees=version == self.versions[0]))
         self.books.charge_runs()
 
     def correct(self, which: int, cores: int) -> None:
@@ -263,7 +266,9 @@ def fees_of(account: Account) -> dict[str, Any]:
         "package": {"model": "package", "size": str(fee["bound"]), "price": text},
         "percentage": {"model": "per_result", "price": text, "minimum": str(fee["minimum"]), "maximum": str(fee["maximum"])},
     }
-    return {"per_unit": rates[account.model], "per_task": {"model": "package", "size": "2", "price": f"{float(fee['task']):.4f}"}}
+    tasks = {"model": "package", "size": "2", "price": f"{float(fee['task']):.4f}"}
+    share = {"model": "percentage", "percent": str(fee["percent"])}
+    return {"per_unit": rates[account.model], "per_task": tasks, "share": share}
 
 
 def months_before(now: datetime, zone: ZoneInfo) -> list[tuple[datetime, datetime]]:

@@ -155,6 +155,16 @@ def test_a_fee_for_the_month_is_a_rate_and_what_is_wrong_in_it_is_named(rate: di
     assert (error.code, error.field) == ("rate_invalid", f"fee.per_unit.{field}")
 
 
+def test_a_share_of_what_resources_cost_is_a_percentage_and_counted_by_no_quote() -> None:
+    share = {"model": "percentage", "percent": "5"}
+    manifest = check_manifest(changed("fee", {"share": share}))
+    plan = plan_test(manifest, manifest["tests"][0])
+    assert plan["fee"] == {"per_unit": "0", "per_task": "0", "by_month": {"share": share}}
+    for wrong in ({"model": "flat", "price": "1"}, {"model": "percentage"}):
+        assert refused(changed("fee", {"share": wrong})).code == "rate_invalid"
+    assert refused(changed("fee", {"share": "0.05"})).field == "fee.share"
+
+
 def test_quotes_count_a_fee_for_the_month_with_its_first_price_and_the_task_remembers_its_rate() -> None:
     rate = {"model": "volume", "tiers": [{"up_to": "100", "price": "0.02"}, {"price": "0.01"}]}
     manifest = check_manifest(changed("fee", {"per_unit": rate}))
