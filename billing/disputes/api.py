@@ -135,6 +135,7 @@ class DisputedChargeOut(Out):
     task = serializers.UUIDField(allow_null=True)
     attempt = serializers.IntegerField(allow_null=True)
     pool = serializers.CharField(allow_null=True)
+    capability = serializers.CharField(allow_null=True, help_text="of a month: the version whose fees these are")
     state = serializers.ChoiceField(DisputedCharge.State.choices)
     amount = serializers.CharField()
     awarded = serializers.CharField()

@@ -21,20 +21,24 @@ from hypothesis import strategies as st
 
 from billing.models import InvoicedCharge, InvoiceTax, PeriodCharge
 from billing.periods import safe_cutoff
-from billing.periods.posting import total_micros
-from billing.periods.reading import lines_of, months_of
+from billing.periods.fees import fee_lines_of
+from billing.periods.posting import points_of
+from billing.periods.reading import Payee, lines_of, months_of, total_micros
+from billing.queries import is_balanced, trial_balance
+from billing.rating import shares_of
 from marketplace.models import Hold, Offer
 from metering.models import QuarantinedEvent, UsageEvent
 from tests import builders as build
 from tests.billing.histories import checked, execute, refused
 from tests.builders_billing import make_market, make_organization, make_pool, make_task
 from tests.builders_credit import allow
-from tests.builders_invoices import CENT, make_invoice, make_line, make_period, make_tax, move_to
-from tests.builders_periods import MARCH, at, close, corrected, period_market, used
+from tests.builders_invoices import CENT, balance, make_invoice, make_line, make_period, make_tax, move_to
+from tests.builders_periods import MARCH, at, close, corrected, period_market, priced_by_month, used
 from tests.builders_settlement import UNIT, a_share
 from tests.builders_usage import an_event, sent
 
 pytestmark = pytest.mark.django_db
+PARTIES = ("provider", "publisher", "platform")
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
 span = st.tuples(st.integers(0, 40), st.integers(1, 20))  # first day, and how many
@@ -230,6 +234,9 @@ def test_i12_a_hold_resolves_once_and_captures_never_less_than_before_nor_more_t
 def test_i15_every_charge_of_a_month_is_made_again_from_what_stands_on_it_whatever_came_later() -> None:
     by_time = period_market("occupancy", {"occupancy_second": "0.0001"}, {"quantum_s": 60})
     markets = [by_time, period_market("monthly_peak", {"held_cores": "3"})]
+    cheaper = {"model": "volume", "tiers": [{"up_to": "2", "price": "0.7"}, {"price": "0.000001"}]}
+    for market in markets:  # more results cost less, so that revisions take back
+        priced_by_month(market, per_unit=cheaper, share={"model": "percentage", "percent": "7.3"})
     run = st.tuples(st.integers(0, 1), st.integers(0, 31 * 24 * 60), st.integers(1, 6_000), st.integers(1, 8), st.booleans())
 
     @checked(6, rounds=st.lists(st.lists(run, min_size=1, max_size=3), min_size=1, max_size=3))
@@ -241,10 +248,23 @@ def test_i15_every_charge_of_a_month_is_made_again_from_what_stands_on_it_whatev
                     corrected(usage, core_ms=usage.core_ms * 2, held_core_ms=usage.held_core_ms * 2)
             for market in markets:
                 close(market)
-        for charge in PeriodCharge.objects.all():
+        shares: Counter[tuple[int, str]] = Counter()
+        for charge in PeriodCharge.objects.order_by("pk"):
             months, _ = months_of([charge.organization_id], MARCH)
-            lines, _ = lines_of(months, charge.cutoff, final=True)
-            (line,) = [one for one in lines if (one.key.offer, one.key.meter) == (charge.offer_id, charge.meter)]
+            lines = lines_of(months, charge.cutoff, final=True)
+            lines += fee_lines_of(months, charge.cutoff, lines, final=True)
+            (line,) = [one for one in lines if one.key.meter == charge.meter]
+            assert (line.key.offer, line.key.version) == (charge.offer_id or 0, charge.version_id or 0)
+            payee = Payee(charge.provider_id, charge.publisher_id, charge.currency)
+            for party in PARTIES:
+                shares[charge.subject_id, party] += getattr(charge, f"{party}_micros")
+            stands = tuple(shares[charge.subject_id, party] for party in PARTIES)
+            assert stands == shares_of(charge.total_micros, points_of(payee, charge.basis_points))
             assert (line.digest, total_micros(line.rated)) == (charge.digest, charge.total_micros)
             assert Decimal(line.rated.billed.numerator) / line.rated.billed.denominator == charge.billed
+        assert is_balanced(trial_balance())
+        for market in markets:
+            for party, whose in (("provider", market.bob), ("publisher", market.carol)):
+                owed = PeriodCharge.objects.filter(**{party: whose}).aggregate(sum=Sum(f"{party}_micros"))["sum"] or 0
+                assert balance(f"{party}_payable", whose, "CNY") == -owed
         assert safe_cutoff() > max((charge.cutoff for charge in PeriodCharge.objects.all()), default=BEGIN)
