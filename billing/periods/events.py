@@ -9,13 +9,15 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from django.db import connection, transaction
 
-from billing.periods.events_sql import AMOUNTS, KEYED, LISTED, SPAN, SPANS
+from billing.periods.events_sql import AMOUNTS, IMAGINED_SPANS, KEYED, LISTED, SPAN, SPANS
+from billing.periods.prices import ONE_MS, Price
 from billing.periods.rating import Month, Usage
 from metering.peaks import Calendar, Day, calendar_of, digest_of
 from metering.peaks.grid import edges_of, micros_of
@@ -59,9 +61,12 @@ class Reported:
     digests: dict[str, list[str]]
 
 
-def reported_of(months: Mapping[int, Month], cutoff: datetime) -> dict[Place, Reported]:
-    """What was reported in these months and accepted before the cutoff. One statement where nobody subscribed."""
-    spans = spans_of(months)
+def reported_of(months: Mapping[int, Month], cutoff: datetime, price: Price | None = None) -> dict[Place, Reported]:
+    """What was reported in these months and accepted before the cutoff. One statement where nobody subscribed.
+
+    price  a list that is only imagined, as if it were every pool's: places then name pools where offers stand
+    """
+    spans = spans_of(months) if price is None else imagined_spans(months, price)
     if not spans:
         return {}
     found: dict[Place, Reported] = {}
@@ -85,6 +90,19 @@ def spans_of(months: Mapping[int, Month]) -> list[Span]:
     """What is charged to whom in these months. One statement."""
     starts, ends = ([getattr(month, end) for month in months.values()] for end in ("start", "end"))
     return [Span(*row) for row in _rows(SPANS, {"organizations": list(months), "starts": starts, "ends": ends})]
+
+
+def imagined_spans(months: Mapping[int, Month], price: Price) -> list[Span]:
+    """What a list would charge of what pools reported, to who agreed to pay for it. At most one statement."""
+    if not price.events:
+        return []
+    starts, ends = ([getattr(month, end) for month in months.values()] for end in ("start", "end"))
+    counted = [0, 0] if price.time == ONE_MS else [Fraction(part, 1000) for part in (price.time.quantum, price.time.minimum)]
+    given = {"is_peak": price.policy is not None, "stat": price.policy.slot_stat if price.policy else "avg"}
+    given |= {"quantum": Decimal(int(counted[0])), "minimum": Decimal(int(counted[1]))}
+    given |= {"meters": list(price.events), "units": list(price.events.values())}
+    windows = {"organizations": list(months), "starts": starts, "ends": ends}
+    return [Span(*row) for row in _rows(IMAGINED_SPANS, windows | given)]
 
 
 def events_of(spans: Sequence[Span], cutoff: datetime, limit: int) -> list[dict[str, Any]]:

@@ -31,6 +31,21 @@ SELECT window_.organization_id, window_.start, offer.id, offer.pool_id, priced.m
  ORDER BY 1, 2, 3, 5, 7, 8
 """
 
+# What a list that never was would charge: as if it were that of every pool whose reports somebody has agreed to pay for.
+IMAGINED_SPANS: Final = """
+SELECT window_.organization_id, window_.start, subscription.pool_id, subscription.pool_id, priced.meter, priced.unit, series.id,
+       lower(part), upper(part), %(is_peak)s AND priced.meter <> 'gb_moved', %(stat)s, %(quantum)s, %(minimum)s
+  FROM unnest(%(organizations)s::bigint[], %(starts)s::timestamptz[], %(ends)s::timestamptz[])
+              AS window_ (organization_id, start, until)
+  JOIN billing_subscription subscription ON subscription.organization_id = window_.organization_id
+   AND subscription.valid && tstzrange(window_.start, window_.until)
+ CROSS JOIN LATERAL (SELECT subscription.valid * tstzrange(window_.start, window_.until) AS part) agreed
+ CROSS JOIN unnest(%(meters)s::text[], %(units)s::text[]) AS priced (meter, unit)
+  JOIN metering_usageseries series ON series.pool_id = subscription.pool_id AND series.customer_id = window_.organization_id
+   AND series.meter = priced.meter AND series.unit = priced.unit
+ ORDER BY 1, 2, 3, 5, 7, 8
+"""
+
 _COLUMNS: Final = {"organization": "bigint", "month": "timestamptz", "offer": "bigint", "pool": "bigint", "meter": "text",
                    "unit": "text", "series": "bigint",
                    "since": "timestamptz", "until": "timestamptz", "is_peak": "boolean", "stat": "text",

@@ -1,7 +1,8 @@
 """What if: a past month's usage under other price lists, by the same engine. Reads only.
 
-Everything counts that the customer paid for as a user, whether it was charged task by task or by period: each pool's usage is
-rated as if the list were that pool's. Publishers' fees are no part of it, neither here nor there.
+Everything counts that the customer paid for as a user, whether it was charged task by task or by period, or reported by a pool to
+whose reports the customer had agreed: each pool's usage is rated as if the list were that pool's. Publishers' fees
+are no part of it, neither here nor there.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from django.db import connection
 
-from billing.periods.events import Reported, reported_of
+from billing.periods.events import Place, Reported, reported_of
 from billing.periods.prices import Price, parse_price
 from billing.periods.rating import Month, Rated, Usage, rate_usage
 from billing.periods.sql import FACTS, IMAGINED
@@ -117,7 +117,10 @@ def facts_of(months: Mapping[int, Month], cutoff: datetime) -> list[Facts]:
     Two statements, and a few more where somebody subscribed to what pools report.
     """
     measured = [_facts(row) for row in rows(FACTS, {**windows(months), "cutoff": cutoff})]
-    reported = reported_of(months, cutoff)
+    return _together(measured, reported_of(months, cutoff))
+
+
+def _together(measured: Sequence[Facts], reported: dict[Place, Reported]) -> list[Facts]:
     found = [_with(one, reported.pop((one.organization, one.offer, one.start), None)) for one in measured if one.payer == "user"]
     alone = [_with(Facts(*place[:2], "user", place[2], 0, "", Usage({})), one) for place, one in reported.items()]
     others = [one for one in measured if one.payer != "user"]
@@ -141,9 +144,13 @@ def digest_with(records: str, reported: Mapping[str, Sequence[str]]) -> str:
 
 
 def imagined_of(months: Mapping[int, Month], cutoff: datetime, price: Price) -> list[Facts]:
-    """Everything that users paid for in these months, in whatever way, as `price` counts it: by pool, in the offer's place."""
+    """Everything that users paid for in these months, in whatever way, as `price` counts it: by pool, in the offer's place.
+
+    Of what pools reported that which `price` names, where the user had agreed to pay for reports.
+    """
     counting = {"quantum": price.time.quantum, "minimum": price.time.minimum, "is_peak": price.policy is not None}
-    return [_facts(row) for row in rows(IMAGINED, {**windows(months), "cutoff": cutoff, **counting})]
+    measured = [_facts(row) for row in rows(IMAGINED, {**windows(months), "cutoff": cutoff, **counting})]
+    return _together(measured, reported_of(months, cutoff, price))
 
 
 def windows(months: Mapping[int, Month]) -> dict[str, list[Any]]:

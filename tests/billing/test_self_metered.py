@@ -16,6 +16,8 @@ from billing.models import ParkedPeriod, PeriodCharge, RatedMonth, Subscription
 from billing.periods import correct_periods, rate_periods, safe_cutoff
 from billing.periods.events import Span, spans_of, within
 from billing.periods.evidence import evidence_of_period
+from billing.periods.imagining import Candidate, compare
+from billing.periods.prices import parse_price
 from billing.periods.reading import months_of
 from billing.periods.subscriptions import subscribe, unsubscribe
 from billing.periods.unbilled import unbilled_of
@@ -403,3 +405,46 @@ def test_owners_subscribe_and_both_sides_see_it() -> None:
     assert bob.delete(door).status_code in {403, 404}
     assert alice.delete(door).json()["to"]
     assert alice.delete(door).json()["code"] == "subscription_ended"
+
+
+# What if.
+
+
+@pytest.mark.parametrize(
+    ("basis", "rates", "rules"),
+    [
+        ("consumption", HOURS | {"gpu_hour": {"model": "graduated", "tiers": [{"up_to": "2", "price": "3"}, {"price": "1"}]}}, GPU),
+        ("occupancy", {"occupancy_second": "0.01"}, {"events": {"occupancy_second": "second"}, "quantum_s": 60, "minimum_s": 120}),
+        ("daily_peak", {"held_cores": "5", "bandwidth": "2"}, {"events": {"bandwidth": "Mbit/s"}}),
+        ("monthly_peak", {"held_cores": "5", "bandwidth": "2"}, {"events": {"bandwidth": "Mbit/s"}}),
+    ],
+)
+def test_what_if_under_the_same_list_comes_to_what_was_charged_of_reports(
+    basis: str, rates: dict[str, Any], rules: dict[str, Any]
+) -> None:
+    market = metered_market(rules, rates, basis)
+    used(market, at("2026-03-03 10:00"), 100)
+    [(meter, unit)] = rules["events"].items()
+    if "peak" in basis:
+        whole_days(market, {3: "1.5", 4: "7.25"})
+    else:
+        for day, much in ((3, "1.5"), (20, "3")):
+            report(market, f"2026-03-{day:02} 10:00", type=meter, unit=unit, quantity=much)
+    rebuild()
+    close(market)
+    other = parse_price("result", {"result": "1"}, {})
+    found = compare(market.alice, MARCH, [Candidate("same", parse_price(basis, rates, rules)), Candidate("other", other)])
+    assert found["actual"]["total"] != "0.000000"
+    assert found["candidates"][0]["total"] == found["actual"]["total"]
+    assert meter in {line["meter"] for line in found["candidates"][0]["lines"]}
+    assert meter not in {line["meter"] for line in found["candidates"][1]["lines"]}
+
+
+def test_what_if_leaves_out_reports_that_nobody_agreed_to_pay_for() -> None:
+    market = period_market("consumption", HOURS, GPU)
+    report(market, "2026-03-03 10:00", quantity="2")
+    found = compare(market.alice, MARCH, [Candidate("theirs", parse_price("consumption", HOURS, GPU))])
+    assert found["candidates"][0]["total"] == "0.000000"
+    agreed(market)
+    found = compare(market.alice, MARCH, [Candidate("theirs", parse_price("consumption", HOURS, GPU))])
+    assert found["candidates"][0]["total"] == "6.000000"
