@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import csv
 import io
-from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from django.db import DatabaseError, IntegrityError, transaction
+from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.correcting import correct_usage
 from billing.credit.budgets import Wanted, open_budget
 from billing.credit.proving import prove_credit
+from billing.credit.reversing import reverse_payment
 from billing.disputes.bundle import bundle_of
 from billing.disputes.deciding import Decision, decide
 from billing.disputes.opening import Opening, open_disputes
 from billing.exports.focus import focus_rows
+from billing.exports.sources import SOURCES, Question, rows_of
 from billing.invoices.closing import close_all
-from billing.models import BillingPeriod, Charge, CreditNote, Invoice, PeriodCharge, PeriodPreview
+from billing.models import BillingPeriod, Charge, CreditNote, Invoice, Payment, Payout, PeriodCharge, PeriodPreview
 from billing.periods.evidence import evidence_of_period
 from billing.periods.posting import points_of
 from billing.periods.reading import Payee
@@ -30,18 +31,21 @@ from billing.periods.runs import preview_open_month
 from billing.periods.unbilled import unbilled_of
 from billing.queries import Statement, flow_of, is_balanced, lines_of, total_of, trial_balance
 from billing.rating import share_change, shares_of
+from billing.services import charge_task
 from billing.settlement.payouts import approve, gather
 from billing.settlement.queries import Period, period_line_of, period_shares_of, standings_of
 from billing.settlement.sending import send_payouts
 from gridfare.evidence import check
 from marketplace.budgets import Threshold
 from marketplace.models import Contract
+from metering.services import measure
 from tests import builders as build
 from tests.billing.test_invoiced_periods import BEFORE, DAY, THIS
 from tests.billing.test_period_payouts import pay
-from tests.builders_billing import Market, make_agent, make_market, make_offer, make_pool, make_version
+from tests.builders_billing import Market, make_market
 from tests.builders_invoices import balance
-from tests.builders_periods import amount, corrected, period_market, period_offer, priced_by_month, used
+from tests.builders_periods import amount, priced_by_month, used
+from tests.builders_tasks import FakeAgent, a_task, a_version, run_to_end
 
 pytestmark = pytest.mark.django_db
 TIERS = {"model": "graduated", "tiers": [{"up_to": "2", "price": "10"}, {"price": "4"}]}
@@ -156,6 +160,19 @@ def test_the_publishers_share_waits_for_the_customer_then_goes_out_once(market: 
     assert stands(due) == "paid"
     assert balance("publisher_payable", market.carol, "CNY") == payout.amount_micros - amount("12.35")
     assert gather(due) is None
+
+
+def test_a_payout_of_it_is_withdrawn_when_the_customers_payment_is_reversed(market: Market) -> None:
+    delivered(market)
+    close_all()
+    due = pay(market)
+    gather(due)
+    payout = Payout.objects.get(organization=market.carol)
+    reverse_payment(Payment.objects.get(), "bounced", None, due)
+    payout.refresh_from_db()
+    assert payout.state == "cancelled"
+    (told,) = standings_of(market.carol, "publisher", Period(BEFORE, due + DAY), due)
+    assert (told["state"], told["micros"]) == ("unpaid", amount("12.35"))
 
 
 def test_a_dispute_is_the_publishers_to_answer_and_its_refund_takes_each_share_back(market: Market) -> None:
@@ -286,76 +303,30 @@ def test_budgets_count_the_part_of_their_own_tasks(market: Market) -> None:
     assert prove_credit() == 0
 
 
-@pytest.fixture
-def shared(db: None) -> Market:
-    """Carol asks 10 % of what her tasks' resources cost at bob's: a core costs 10 by the month's peak, or 0.01 a second."""
-    market = period_market("monthly_peak", {"held_cores": "10"}, start=BEFORE - 400 * DAY)
-    signed(market)
-    priced_by_month(market, share={"model": "percentage", "percent": "10"})
-    return market
-
-
-def test_a_share_of_a_pools_month_is_in_proportion_to_the_core_time_of_the_tasks(shared: Market) -> None:
-    plain = replace(shared, version=make_version(shared.carol))
-    used(shared, BEFORE + DAY, 600, 3)
-    used(plain, BEFORE + DAY, 600, 1)
+def test_an_export_of_charges_names_publisher_and_capability_and_comes_to_the_ledger(market: Market) -> None:
+    delivered(market)
     close_all()
-    peak, share = PeriodCharge.objects.order_by("pk")
-    assert (peak.meter, peak.total_micros, share.meter) == ("held_cores", amount("40"), "fee_share")
-    assert (share.raw, share.total_micros) == (Decimal(30), amount("3"))  # of 40, by 1,800 of 2,400 core-seconds
-    assert (share.publisher_micros, share.platform_micros) == (amount("2.85"), amount("0.15"))
-    assert is_balanced(trial_balance())
+    question = Question("user", market.alice, BEFORE - 400 * DAY, THIS + 400 * DAY)
+    rows = [row for row in rows_of(SOURCES["charges"], question) if row["kind"] == "period"]
+    assert {(row["publisher"], row["capability"], row["provider"], row["pool"]) for row in rows} == {
+        (market.carol.slug, str(market.version), None, None)
+    }
+    assert sum(row["publisher_share"] for row in rows) == Decimal("12.35")
+    legs = rows_of(SOURCES["ledger"], question)
+    owed = sum(leg["debit"] - leg["credit"] for leg in legs if leg["account_kind"] == "user_receivable")
+    assert sum(row["amount"] for row in rows) == owed == 13
 
 
-def test_a_correction_of_usage_changes_the_share_by_what_it_changes_of_the_cost(shared: Market) -> None:
-    usage = used(shared, BEFORE + DAY, 600, 4)
-    close_all()
-    corrected(usage, held_core_ms=usage.held_core_ms // 2, core_ms=usage.core_ms // 2)
-    close_all()
-    base, less = PeriodCharge.objects.filter(meter="fee_share").order_by("revision")
-    assert (base.total_micros, less.total_micros, less.publisher_micros) == (amount("4"), amount("2"), -amount("1.9"))
-
-
-def test_a_share_is_of_what_tasks_were_charged_for_their_resources_too_and_never_of_fees(shared: Market) -> None:
-    market = replace(shared, pool=make_pool(shared.bob))
-    market.agent, market.offer = make_agent(market.pool), make_offer(market.pool, "consumption", {"core_second": "0.01"})
-    usage = used(market, BEFORE + DAY, 100, 2, task_terms={"fee_per_unit": "5"})
-    close_all()
-    assert Charge.objects.get().amount_micros == amount("7")
-    assert fees() == {"fee_share": (amount("0.2"), amount("0.19"), amount("0.01"))}
-    correct_usage(usage.pk, {"core_ms": usage.core_ms * 2, "held_core_ms": usage.core_ms * 2})
-    close_all()
-    assert fees() == {"fee_share": (amount("0.4"), amount("0.38"), amount("0.02"))}
-
-
-def test_what_a_pool_reports_itself_is_in_no_publishers_share(shared: Market) -> None:
-    listed = replace(shared, pool=make_pool(shared.bob))
-    listed.agent = make_agent(listed.pool)
-    rates, rules = {"held_cores": "10", "gb_moved": "1"}, {"events": {"gb_moved": "gb"}}
-    listed.offer = period_offer(listed.pool, "monthly_peak", rates, rules, start=BEFORE - 400 * DAY)
-    used(listed, BEFORE + DAY, 600, 4, bytes_in=3 * 10**9)
-    close_all()
-    assert {one.meter: one.total_micros for one in PeriodCharge.objects.all()} == {
-        "held_cores": amount("40"), "gb_moved": amount("3"), "fee_share": amount("4"),
-    }  # fmt: skip
-
-
-def test_the_evidence_of_a_share_says_of_what_and_a_bundle_of_it_is_checked_without_the_platform(shared: Market) -> None:
-    used(shared, BEFORE + DAY, 600, 4)
-    close_all()
-    share = PeriodCharge.objects.get(meter="fee_share")
-    told = evidence_of_period(share)
-    (of,) = told["of"]
-    assert told["facts"]["matches"]
-    assert (of["meter"], of["amount"], of["held_core_seconds"], of["of_core_seconds"]) == (
-        "held_cores", "40.000000", "2400.000000", "2400.000000",
-    )  # fmt: skip
-    (dispute,) = open_disputes(Opening(shared.alice, "wrong_price", "too much"), (), months=[share.pk])
-    decide([Decision(dispute.pk, "upheld", "so it is")], None)
-    dispute.refresh_from_db()
-    assert check(bundle_of(dispute)).awarded == 4
-    page = build.session_of(build.a_person("cleo", shared.carol, role="owner")).get(f"/period-charges/{share.pk}/").content.decode()
-    assert "What it is a share of" in page
+def test_a_task_of_a_capability_with_such_a_fee_is_previewed_with_its_month_once_it_has_run(db: None) -> None:
+    pool = build.a_pool(build.bob())
+    task = a_task(version=a_version(fee={"per_unit": TIERS}), inputs={"count": 3})
+    assert (task.terms["fee_per_unit"], task.terms["fees_by_month"]) == ("10", {"per_unit": TIERS})
+    run_to_end(task, FakeAgent.of(pool))
+    measure()
+    assert charge_task(task.pk)
+    assert not Charge.objects.exclude(publisher_micros=0).exists()
+    preview_open_month(timezone.now())
+    assert PeriodPreview.objects.get().total_micros == amount("24")
 
 
 amounts = st.integers(0, 10**15)

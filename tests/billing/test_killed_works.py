@@ -18,7 +18,7 @@ from tests.builders_billing import make_attempt, make_market, make_need, make_ta
 from tests.builders_credit import allow, end, held_task, use
 from tests.builders_invoices import APRIL, CENT, make_charge, make_payment, make_tax, move_to
 from tests.builders_killed import Victim, a_victim, changed, ends, money_columns, money_rows
-from tests.builders_periods import at, period_market, used
+from tests.builders_periods import at, period_market, priced_by_month, used
 from tests.builders_settlement import UNIT, a_share
 from tests.builders_wallet import give, owe, pay_in
 
@@ -64,6 +64,8 @@ def held_tasks_that_ended() -> Given:
 
 def late_usage_of_three_months() -> Given:
     market = period_market("monthly_peak", {"held_cores": "10", "surcharge": {"model": "percentage", "percent": "5"}})
+    packs = {"model": "package", "size": "2", "price": "3"}
+    priced_by_month(market, per_unit=packs, share={"model": "percentage", "percent": "10"})
     for month, cores in (("01", 3), ("02", 4), ("03", 5)):
         used(market, at(f"2026-{month}-03 10:00"), 600, cores)
     return told(organizations=[market.alice.pk])
