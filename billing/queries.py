@@ -48,7 +48,7 @@ GROUPS: Final = {
     "day": ("day", "kind"),
     "month": ("month", "organization", "pool"),  # 标准算力 beside money
 }
-_KEYS: Final = {
+KEYS: Final = {
     "task": "charge.task_id::text",
     "capability": "publisher.slug || '/' || capability.name || '@' || version.version",
     "kind": "charge.kind",
@@ -65,7 +65,7 @@ def _sum(quantity: str, size: str) -> str:
     return f"trim_scale(coalesce(sum({quantity}) FILTER (WHERE {_ONCE}), 0) * {size})::text"
 
 
-_QUANTITIES: Final = {
+QUANTITIES: Final = {
     "units": f"count(*) FILTER (WHERE usage.outcome = 'valid' AND usage.stage = 0 AND {_ONCE})",
     "attempts": f"count(usage.id) FILTER (WHERE {_ONCE})",
     "core_seconds": _sum("usage.core_ms", "0.001"),
@@ -75,7 +75,7 @@ _QUANTITIES: Final = {
     "fp32_tflops_hours": f"trim_scale(round(coalesce(sum(usage.fp32_gflop) FILTER (WHERE {_ONCE}), 0) / 3600000, 12))::text",
     "gb_moved": _sum("usage.bytes_in::numeric + usage.bytes_out", "0.000000001"),
 }
-COLUMNS: Final = ("task", "capability", "pool", "day", "month", "organization", "kind", *_QUANTITIES, "amount", "share")
+COLUMNS: Final = ("task", "capability", "pool", "day", "month", "organization", "kind", *QUANTITIES, "amount", "share")
 
 _POSTED: Final = """
   SELECT DISTINCT entry.task_id
@@ -128,7 +128,7 @@ def total_of(statement: Statement) -> int:
     return micros if statement.party == "user" else -micros
 
 
-_OF_PERIODS: Final = {
+PERIOD_KEYS: Final = {
     "task": "NULL::text",
     "capability": "publisher.slug || '/' || capability.name || '@' || version.version",
     "kind": "'period'",
@@ -155,7 +155,7 @@ def _period_lines(statement: Statement) -> list[dict[str, Any]]:
     numbers = ", ".join(str(number + 1) for number in range(len(keys)))
     with connection.cursor() as cursor:
         cursor.execute(
-            f"""SELECT {", ".join(_OF_PERIODS[key] for key in keys)}, sum(charge.amount_micros)::bigint, sum({share})::bigint
+            f"""SELECT {", ".join(PERIOD_KEYS[key] for key in keys)}, sum(charge.amount_micros)::bigint, sum({share})::bigint
   FROM billing_periodcharge charge
   LEFT JOIN marketplace_offer offer ON offer.id = charge.offer_id LEFT JOIN marketplace_pool pool ON pool.id = offer.pool_id
   LEFT JOIN marketplace_capabilityversion version ON version.id = charge.version_id
@@ -168,8 +168,8 @@ def _period_lines(statement: Statement) -> list[dict[str, Any]]:
             statement.arguments(),
         )
         rows = cursor.fetchall()
-    nothing = {name: 0 if name in {"units", "attempts"} else "0" for name in _QUANTITIES}
-    return [_line(dict(zip((*keys, "amount", "share"), row, strict=True)) | nothing) for row in rows]
+    nothing = {name: 0 if name in {"units", "attempts"} else "0" for name in QUANTITIES}
+    return [priced_line(dict(zip((*keys, "amount", "share"), row, strict=True)) | nothing) for row in rows]
 
 
 def _task_lines(statement: Statement, after: UUID) -> tuple[list[dict[str, Any]], UUID | None]:
@@ -179,18 +179,18 @@ def _task_lines(statement: Statement, after: UUID) -> tuple[list[dict[str, Any]]
     with connection.cursor() as cursor:
         cursor.execute(_lines(statement), statement.arguments(after=after, limit=limit))
         *_, last, full = rows[-1] if (rows := cursor.fetchall()) else (None, False)
-    names = (*keys, *_QUANTITIES, "amount", "share")
-    lines = [_line(dict(zip(names, row, strict=False))) for row in rows]
+    names = (*keys, *QUANTITIES, "amount", "share")
+    lines = [priced_line(dict(zip(names, row, strict=False))) for row in rows]
     return lines, last if pages and full else None
 
 
 def _lines(statement: Statement) -> str:
     party = PARTIES[statement.party]
-    keys = [_KEYS[key] for key in GROUPS[statement.group]]
+    keys = [KEYS[key] for key in GROUPS[statement.group]]
     numbers = ", ".join(str(number + 1) for number in range(len(keys)))
     return f"""
 WITH posted AS MATERIALIZED ({_POSTED})
-SELECT {", ".join(keys)}, {", ".join(_QUANTITIES.values())},
+SELECT {", ".join(keys)}, {", ".join(QUANTITIES.values())},
        sum(charge.amount_micros)::bigint, sum({party.share})::bigint,
        (SELECT max(task_id::text)::uuid FROM posted), (SELECT count(*) FROM posted) = %(limit)s
   FROM posted
@@ -209,7 +209,8 @@ SELECT {", ".join(keys)}, {", ".join(_QUANTITIES.values())},
 """
 
 
-def _line(line: dict[str, Any]) -> dict[str, Any]:
+def priced_line(line: dict[str, Any]) -> dict[str, Any]:
+    """The line with its micros as decimal text."""
     return line | {"amount": text_of(line["amount"]), "share": text_of(line["share"])}
 
 
@@ -223,11 +224,11 @@ def all_lines(statement: Statement) -> Iterator[list[dict[str, Any]]]:
 
 def flow_of(statement: Statement) -> Iterator[dict[str, Any]]:
     """Every line, through a cursor of the server: one snapshot of the tasks' lines, a portion in memory."""
-    names = (*GROUPS[statement.group], *_QUANTITIES, "amount", "share")
+    names = (*GROUPS[statement.group], *QUANTITIES, "amount", "share")
     with closing(connection.chunked_cursor()) as cursor:
         cursor.execute(_lines(statement), statement.arguments(after=FIRST, limit=None))
         while portion := cursor.fetchmany(TASKS_PER_PAGE):
-            yield from (_line(dict(zip(names, row, strict=False))) for row in portion)
+            yield from (priced_line(dict(zip(names, row, strict=False))) for row in portion)
     yield from _period_lines(statement)
 
 

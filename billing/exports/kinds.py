@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, Final
 
 from billing.exports.columns import Column
+from billing.exports.everybody import count_for_everybody, lines_of_everybody
 from billing.exports.focus import focus_rows, periods_in
 from billing.exports.rows import in_ascii
 from billing.exports.sources import SOURCES, Question, Row, count_of, rows_of
@@ -51,9 +52,18 @@ def _statement(question: Question) -> Statement:
 
 
 def _statement_rows(question: Question) -> Iterator[Row]:
+    if question.organization is None:
+        yield from _everybodys_rows(question)
+        return
     statement = _statement(question)
     head = {"party": statement.party, "organization": statement.organization.slug, "currency": statement.currency}
     for line in flow_of(statement):
+        yield {_RENAMED.get(name, name): _number(name, value) for name, value in line.items()} | head
+
+
+def _everybodys_rows(question: Question) -> Iterator[Row]:
+    for line in lines_of_everybody(question):
+        head = {"organization": line.pop("owner"), "currency": question.currency}
         yield {_RENAMED.get(name, name): _number(name, value) for name, value in line.items()} | head
 
 
@@ -66,6 +76,8 @@ _NUMBERS: Final = frozenset(column.name for column in STATEMENTS.columns if colu
 
 def _statement_count(question: Question, most: int) -> int | None:
     """At least as many as tasks; few tasks make few lines."""
+    if question.organization is None:
+        return count_for_everybody(question, most)
     tasks = count_tasks(_statement(question), most)
     return tasks if tasks <= most else None
 
@@ -91,7 +103,7 @@ def _of(kind: str) -> tuple[Callable[[Question], Iterator[Row]], Callable[[Quest
 KINDS: Final = {
     "usage": Kind(USAGE, ("user", "provider", EVERYBODY), *_of("usage"), money=False),
     "charges": Kind(CHARGES, ("user", EVERYBODY), *_of("charges")),
-    "statements": Kind(STATEMENTS, tuple(PARTIES), _statement_rows, _statement_count, groups=tuple(GROUPS)),
+    "statements": Kind(STATEMENTS, (*PARTIES, EVERYBODY), _statement_rows, _statement_count, groups=tuple(GROUPS)),
     "ledger": Kind(LEDGER, ("own", EVERYBODY), *_of("ledger")),
     "apel": Kind(APEL, ("provider", EVERYBODY), *_of("apel"), money=False, formats=("messages",), sites=True),
     "accelerators": Kind(

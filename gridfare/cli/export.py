@@ -34,6 +34,7 @@ class StatementParty(StrEnum):
     USER = "user"
     PROVIDER = "provider"
     PUBLISHER = "publisher"
+    ALL = "all"
 
 
 class Group(StrEnum):
@@ -95,7 +96,7 @@ def statements(
     since: Since = None,
     until: Until = None,
     form: Form = FileFormat.CSV,
-    party: Annotated[StatementParty, typer.Option(help="As whom.")] = StatementParty.USER,
+    party: Annotated[StatementParty, typer.Option(help="As whom, or for operators all.")] = StatementParty.USER,
     group: Annotated[Group, typer.Option("--by", help="What lines are grouped by.")] = Group.TASK,
     currency: Currency = None,
     in_ascii: InAscii = False,
