@@ -1,5 +1,4 @@
-"""A publisher's percentage of what resources cost in a month: in proportion to core time, corrected with them, proved by its parts.
-"""
+"""A publisher's percentage of what resources cost in a month: in proportion, corrected with them, proved by its parts."""
 
 from __future__ import annotations
 
@@ -10,20 +9,28 @@ from decimal import Decimal
 import pytest
 
 from billing.correcting import correct_usage
+from billing.credit.budgets import Wanted, open_budget
+from billing.credit.proving import prove_credit
 from billing.disputes.bundle import bundle_of
 from billing.disputes.deciding import Decision, decide
 from billing.disputes.opening import Opening, open_disputes
+from billing.exports.checks import check as check_focus
+from billing.exports.columns import BY_NAME
+from billing.exports.writers import cell
 from billing.invoices.closing import close_all
-from billing.models import Charge, PeriodCharge
+from billing.models import Charge, Invoice, PeriodCharge
 from billing.periods.evidence import evidence_of_period
 from billing.periods.imagining import Candidate, compare
 from billing.periods.prices import parse_price
 from billing.queries import is_balanced, trial_balance
+from core.money import from_micros
 from gridfare.evidence import check
 from tests import builders as build
-from tests.billing.test_fees_by_month import fees, signed
-from tests.billing.test_invoiced_periods import BEFORE, DAY
+from tests.billing.test_fees_by_month import PACKS, TIERS, TOLD, fees, signed
+from tests.billing.test_focus_reconciliation import NAMES, rows_of, sums
+from tests.billing.test_invoiced_periods import BEFORE, DAY, THIS
 from tests.builders_billing import Market, make_agent, make_offer, make_pool, make_version
+from tests.builders_invoices import balance
 from tests.builders_periods import amount, corrected, period_market, period_offer, priced_by_month, used
 
 pytestmark = pytest.mark.django_db
@@ -106,3 +113,31 @@ def test_a_what_if_leaves_fees_by_month_out_as_all_others(shared: Market) -> Non
     close_all()
     found = compare(shared.alice, BEFORE.date(), [Candidate("the same", parse_price("monthly_peak", {"held_cores": "10"}, {}))])
     assert (found["actual"]["total"], found["candidates"][0]["total"]) == ("40.000000", "40.000000")
+
+
+def test_focus_rows_of_all_fees_keep_the_rules_and_come_to_the_invoices(shared: Market) -> None:
+    percent = {"model": "percentage", "percent": "7.3", "fixed": "0.05"}
+    priced_by_month(shared, per_unit=TIERS, per_task=PACKS | {"minimum": "5"}, share=percent)
+    usage = used(shared, BEFORE + DAY, 600, 4, task={"ended_at": BEFORE + DAY + timedelta(minutes=10)})
+    close_all()
+    used(shared, BEFORE + 2 * DAY, 600, 1)
+    corrected(usage, held_core_ms=usage.held_core_ms * 3 // 2, core_ms=usage.core_ms * 3 // 2)
+    close_all()
+    close_all(THIS + 40 * DAY)
+    rows = rows_of(shared)
+    assert list(check_focus(NAMES, ({name: cell(BY_NAME[name], row.get(name)) for name in NAMES} for row in rows))) == []
+    assert {row.get("SkuMeter") for row in rows} >= {"Publisher Fee", "Publisher Task Fee", "Publisher Share"}
+    assert sum(row.get("x_PublisherShare", 0) for row in rows) * 10**6 == -balance("publisher_payable", shared.carol, "CNY")
+    totals = {(one.number,): from_micros(one.total_micros) for one in Invoice.objects.filter(number__isnull=False)}
+    assert sums(rows, "InvoiceId") == totals
+
+
+def test_a_budget_counts_the_part_of_a_share_by_the_core_time_of_its_tasks(shared: Market) -> None:
+    used(shared, BEFORE + DAY, 600, 3, task={"labels": {"project": "film"}})
+    used(shared, BEFORE + DAY, 600, 1, task={"labels": {"project": "other"}})
+    close_all()
+    film, other = (
+        open_budget(shared.alice, Wanted(name, "project", name, "CNY", "month", 10**9, TOLD)) for name in ("film", "other")
+    )
+    assert [int(film.spent_micros), int(other.spent_micros)] == [amount("33"), amount("11")]  # of 40 and of a tenth of it
+    assert prove_credit() == 0
