@@ -168,7 +168,8 @@ SELECT {_SITE}, pool.identifier, pool.identifier, publisher.slug || '/' || capab
        NULL, '/' || customer.slug, customer.slug, '/' || customer.slug, NULL, round(usage.wall_ms * 0.001)::bigint,
        round(usage.core_ms * 0.001)::bigint, usage.cores, 1, floor(extract(epoch FROM usage.started_at))::bigint,
        ceil(extract(epoch FROM usage.ended_at))::bigint, 'GRIDFARE', 'grid',
-       div(usage.memory_mib_ms::numeric * 1024, nullif(usage.wall_ms, 0))::bigint, NULL, NULL, NULL{_LAST_OF_ATTEMPTS}"""
+       div(usage.memory_mib_ms::numeric * 1024, nullif(usage.wall_ms, 0))::bigint, NULL, nullif(pool.benchmark, ''),
+       trim_scale(pool.benchmark_per_core){_LAST_OF_ATTEMPTS}"""
 _ACCELERATORS: Final = f"""
 SELECT extract(month FROM usage.ended_at AT TIME ZONE 'UTC')::int, extract(year FROM usage.ended_at AT TIME ZONE 'UTC')::int,
        'job', usage.attempt_id::text, NULL, '/' || customer.slug, {_SITE}, usage.accelerators, NULL,

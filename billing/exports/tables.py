@@ -179,8 +179,8 @@ InfrastructureDescription  text!    GRIDFARE
 InfrastructureType         text!    grid
 MemoryReal                 integer  KB, the mean over the wall time
 MemoryVirtual              integer  never
-ServiceLevelType           text     never: pools are not measured by HEP's benchmarks
-ServiceLevel               number   never
+ServiceLevelType           text     the benchmark that the pool declares: si2k, hepspec or hepscore23
+ServiceLevel               number   what a core does by it
 """)  # fmt: skip
 
 ACCELERATORS: Final = _table("accelerators", "0.1", """

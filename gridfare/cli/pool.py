@@ -61,6 +61,7 @@ def _facts(pool: Pool) -> RenderableType:
             ("memory", size(pool["memory_mib"] * 2**20)),
             ("disk", size(pool["disk_mib"] * 2**20)),
             ("FP32", gflops(pool["fp32_gflops"]) + "FLOPS"),
+            ("benchmark", benchmark_text(pool.get("benchmark"))),
             ("executors", ", ".join(pool["executors"])),
             ("agent", seen),
             ("feels", feels((agent or {}).get("status") or {})),
@@ -68,6 +69,25 @@ def _facts(pool: Pool) -> RenderableType:
             ("busy", f"{load.get('cores_leased', 0)} cores, {load.get('attempts', 0)} attempts"),
         ]
     )
+
+
+def benchmark_text(told: Mapping[str, str] | None) -> str:
+    """`hepscore23 12.5 a core`."""
+    return f"{told['type']} {told['value']} a core" if told else "none"
+
+
+@pool_app.command("benchmark")
+def benchmark(
+    ctx: typer.Context,
+    pool: PoolId,
+    declared: Annotated[str, typer.Argument(metavar="TYPE:VALUE", help="si2k, hepspec or hepscore23, per core; or none.")],
+    as_json: AsJson = False,
+) -> None:
+    """Declare what a core does by a benchmark of HEP, for usage records of computing centres."""
+    kind, _, value = declared.partition(":")
+    told = None if declared == "none" else {"type": kind, "value": value}
+    changed = open_client(ctx).change_pool(pool, benchmark=told)
+    Output(as_json).show(changed, f"{pool}: {benchmark_text(changed.get('benchmark'))}")
 
 
 def feels(status: Mapping[str, Any]) -> str:

@@ -216,6 +216,7 @@ class Pool(TypedDict):
     agent: NotRequired[dict[str, Any] | None]
     load: NotRequired[dict[str, int]]
     bandwidth_mbps: NotRequired[int]
+    benchmark: NotRequired[dict[str, str] | None]
     offer: NotRequired[dict[str, Any] | None]
     provider: NotRequired[str]
     level: NotRequired[int]

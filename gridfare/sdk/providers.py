@@ -51,7 +51,7 @@ class ProviderCalls(Calls):
         return answer
 
     def change_pool(self, identifier: str, **changes: Any) -> Pool:
-        """Change name, bandwidth_mbps, allow_organizations or deny_organizations."""
+        """Change name, bandwidth_mbps, benchmark ({type, value} or None), allow_organizations or deny_organizations."""
         answer: Pool = self.http.json("PATCH", f"/pools/{identifier}", json=changes)
         return answer
 

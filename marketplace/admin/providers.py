@@ -38,6 +38,7 @@ class PoolPage(Page):
     cards = (
         ("Pool", ("identifier", "name", "state", "online", "organization", "region", "kind", "tier", "created_at", "verified_at")),
         ("Declared", ("instruction_set", "cores", "memory", "disk_mib", "accelerators", "executors", "bandwidth_mbps")),
+        ("For usage records", ("benchmark", "benchmark_per_core")),
         ("Measured", ("speed", "memory_mbps", "disk_mbps")),
         ("Wanted back", ("reclaim_at", "reclaim_until", "reclaimed_by")),
         ("Who may use it", ("allow_organizations", "deny_organizations")),

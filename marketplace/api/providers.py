@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any, ClassVar, Final
 
 from django.db.models import QuerySet
@@ -107,6 +108,26 @@ class MachineOut(Out):
         return pool.fp32_mflops / 1000
 
 
+class BenchmarkOut(Out):
+    """What a core does, as its provider declares it."""
+
+    type = serializers.ChoiceField(Pool.Benchmark.choices, source="benchmark")
+    value = serializers.SerializerMethodField("per_core", help_text="decimal text")
+
+    def per_core(self, pool: Pool) -> str:
+        return format(pool.benchmark_per_core.normalize(), "f") if pool.benchmark_per_core else "0"
+
+
+class BenchmarkIn(In):
+    type = serializers.ChoiceField(Pool.Benchmark.choices)
+    value = serializers.RegexField(r"^\d{1,8}(\.\d{1,4})?$", help_text="per core, above 0")
+
+    def validate_value(self, given: str) -> Decimal:
+        if not (value := Decimal(given)):
+            raise serializers.ValidationError("above 0")
+        return value
+
+
 class PoolOut(MachineOut):
     """An own pool."""
 
@@ -116,6 +137,7 @@ class PoolOut(MachineOut):
     agent = serializers.SerializerMethodField()
     load = serializers.SerializerMethodField()
     bandwidth_mbps = serializers.IntegerField()
+    benchmark = serializers.SerializerMethodField()
     allow_organizations = serializers.ListField(child=serializers.CharField())
     deny_organizations = serializers.ListField(child=serializers.CharField())
     reclaim_at = serializers.DateTimeField(allow_null=True, help_text="the owner wants the machines back then")
@@ -129,6 +151,10 @@ class PoolOut(MachineOut):
     @extend_schema_field(AgentOut(allow_null=True))
     def get_agent(self, pool: Any) -> Any:
         return AgentOut(pool.live_agents[0]).data if pool.live_agents else None
+
+    @extend_schema_field(BenchmarkOut(allow_null=True))
+    def get_benchmark(self, pool: Pool) -> Any:
+        return BenchmarkOut(pool).data if pool.benchmark else None
 
     @extend_schema_field(LoadOut)
     def get_load(self, pool: Pool) -> Any:
@@ -154,6 +180,7 @@ class PoolPatchIn(In):
     name = serializers.CharField(max_length=100, required=False)
     tier = serializers.ChoiceField(Pool.Tier.choices, required=False)
     bandwidth_mbps = serializers.IntegerField(min_value=1, max_value=MAX_MBPS, required=False)
+    benchmark = BenchmarkIn(required=False, allow_null=True, help_text="for usage records of computing centres; null: none")
     allow_organizations = _slugs()
     deny_organizations = _slugs()
 

@@ -74,6 +74,11 @@ class Pool(models.Model):
         EDGE = "edge"
         END = "end"
 
+    class Benchmark(models.TextChoices):
+        SI2K = "si2k", "SPECint2000"
+        HEPSPEC = "hepspec", "HEP-SPEC06"
+        HEPSCORE23 = "hepscore23", "HEPScore23"
+
     INSTRUCTION_SETS: Final = ["x86_64", "aarch64", "riscv64", "loongarch64"]
 
     organization = models.ForeignKey("Organization", models.PROTECT, related_name="pools")
@@ -92,6 +97,9 @@ class Pool(models.Model):
     disk_mib = models.PositiveIntegerField(default=0)
     accelerators = models.JSONField(default=list, blank=True, help_text="[{model, count, memory_mib}]")
     executors = ArrayField(models.CharField(max_length=20), default=list, blank=True)
+    # declared, for usage records of computing centres; what a core does by a benchmark of HEP (docs/billing/exports.md)
+    benchmark = models.CharField(max_length=10, choices=Benchmark.choices, blank=True, default="", db_default="")
+    benchmark_per_core = models.DecimalField(max_digits=12, decimal_places=4, null=True, blank=True)
     # measured by the agent's self-test
     fp32_mflops = models.BigIntegerField(default=0, help_text="whole pool, FP32, measured")
     memory_mbps = models.PositiveIntegerField(default=0)
@@ -131,6 +139,11 @@ class Pool(models.Model):
                 condition=Q(reclaim_at__isnull=True, reclaim_until__isnull=True, reclaimed_by="")
                 | Q(reclaim_at__isnull=False, reclaimed_by__in=["owner", "agent"]),
                 name="pool_reclaimed_by_somebody",
+            ),
+            models.CheckConstraint(
+                condition=Q(benchmark="", benchmark_per_core__isnull=True)
+                | Q(benchmark__in=["si2k", "hepspec", "hepscore23"], benchmark_per_core__isnull=False, benchmark_per_core__gt=0),
+                name="pool_benchmark_has_a_value",
             ),
         ]
 

@@ -90,7 +90,7 @@ class _unique_name:  # noqa: N801  reads as a statement
 
 
 def update_pool(pool: Pool, changes: Mapping[str, Any]) -> Pool:
-    """Change what the owner declares: name, tier, bandwidth, who may use it.
+    """Change what the owner declares: name, tier, bandwidth, {type, value} of a benchmark (None: none), who may use it.
 
     Raises Conflict `pool_name_taken`, Invalid `organization_unknown`.
     """
@@ -98,9 +98,18 @@ def update_pool(pool: Pool, changes: Mapping[str, Any]) -> Pool:
     _refuse_unknown_organizations({name: changes[name] for name in names if name in changes})
     with _unique_name(), transaction.atomic():
         if changes:
-            Pool.objects.filter(pk=pool.pk).update(**changes)
+            Pool.objects.filter(pk=pool.pk).update(**_columns(changes))
     wake("scheduler.match")
     return _fresh(pool.pk)
+
+
+def _columns(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """A benchmark is two columns, which PostgreSQL keeps together."""
+    columns = dict(changes)
+    if "benchmark" in columns:
+        told = columns["benchmark"] or {"type": "", "value": None}
+        columns |= {"benchmark": told["type"], "benchmark_per_core": told["value"]}
+    return columns
 
 
 def _refuse_unknown_organizations(lists: Mapping[str, Sequence[str]]) -> None:

@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 import pytest
+from django.db import IntegrityError, transaction
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,6 +19,7 @@ from billing.exports.apel import JOB_NEEDS, MOST, accelerator_message, clean, jo
 from billing.exports.tables import TABLES
 from billing.exports.writers import FORMATS
 from core.errors import Invalid
+from marketplace.services.providers import update_pool
 from metering.models import UsageRecord
 from tests import builders as build
 from tests.builders_billing import START, Market
@@ -99,6 +101,26 @@ def test_an_attempt_is_a_job_in_whole_seconds_and_kilobytes(market: Market) -> N
         "WallDuration": 3, "CpuDuration": 4, "Processors": 2, "NodeCount": 1, "StartTime": begin, "EndTime": begin + 4,
         "InfrastructureDescription": "GRIDFARE", "InfrastructureType": "grid", "MemoryReal": 2048,
     }  # fmt: skip
+
+
+def test_a_job_has_the_service_level_that_its_pool_declares(market: Market) -> None:
+    a_charged_task(market)
+    update_pool(market.pool, {"benchmark": {"type": "hepscore23", "value": Decimal("12.50")}})
+    [job] = read_jobs(exported(market)[0])
+    assert (job["ServiceLevelType"], job["ServiceLevel"]) == ("hepscore23", "12.5")
+
+
+def test_a_provider_declares_a_benchmark_by_its_name_and_value_or_none(db: None) -> None:
+    pool = build.a_pool()
+    owner, door = build.client_of(build.bob()), f"/api/v1/pools/{pool.identifier}"
+    answer = owner.patch(door, {"benchmark": {"type": "hepscore23", "value": "12.50"}})
+    assert answer.json()["benchmark"] == {"type": "hepscore23", "value": "12.5"}
+    for wrong in ({"type": "hepspec"}, {"type": "fp32", "value": "1"}, {"type": "si2k", "value": "0"}, {"value": "1"}):
+        answer = owner.patch(door, {"benchmark": wrong})
+        assert (answer.status_code, answer.json()["field"].split(".")[0]) == (422, "benchmark")
+    assert owner.patch(door, {"benchmark": None}).json()["benchmark"] is None
+    with pytest.raises(IntegrityError), transaction.atomic():
+        type(pool).objects.filter(pk=pool.pk).update(benchmark="hepspec")
 
 
 def test_accelerators_name_their_job_and_say_what_was_available_and_active(market: Market) -> None:

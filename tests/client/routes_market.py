@@ -83,7 +83,7 @@ def new_pool(name: str, region: str) -> Json:
             {"code": "disk_free", "status": "warn", "measured": "9 GiB", "needed": "10 GiB", "hint": "free some space"},
         ],
         "agent": {"name": "node-1", "version": "0.1.0", "seen_at": "2030-01-01T00:00:00Z", "online": True},
-        "load": {"cores_leased": 12, "attempts": 12}, "bandwidth_mbps": 1000,
+        "load": {"cores_leased": 12, "attempts": 12}, "bandwidth_mbps": 1000, "benchmark": None,
     }  # fmt: skip
 
 
@@ -111,6 +111,11 @@ def read_pool(handler: Handler, variables: Json) -> Json:
         raise Problem(404, "not_found", "no such pool")
     pool: Json = handler.platform.pools[variables["id"]]
     return pool
+
+
+@route("PATCH", "/pools/(?P<id>[^/]+)")
+def change_pool(handler: Handler, variables: Json) -> Json:
+    return read_pool(handler, variables) | handler.json()
 
 
 @route("POST", "/pools/(?P<id>[^/]+)/join-tokens")

@@ -38,6 +38,8 @@ def test_a_provider_sets_up_a_pool(run: Run, platform: Platform, url: str) -> No
     assert run("pool", "reclaim", POOL, "--in", "10m", "--for", "1h", "--json").json["asked"] == {"in_s": 600, "for_s": 3600}
     assert "2030-01-01" in run("pool", "show", POOL).out
     assert run("pool", "give-back", POOL).out.strip() == f"{POOL} takes work again"
+    assert run("pool", "benchmark", POOL, "hepscore23:12.5").out.strip() == f"{POOL}: hepscore23 12.5 a core"
+    assert run("pool", "benchmark", POOL, "none", "--json").json["benchmark"] is None
     for verb, state in {"drain": "draining", "resume": "active", "retire": "retired"}.items():
         assert run("pool", verb, POOL, "--json").json["state"] == state
     assert "disk_free" in run("pool", "show", POOL).out
