@@ -125,7 +125,20 @@ def _month(evidence: Json) -> Iterator[str]:
             yield f"{line['kind']}: {line['quantity']} x {line['unit_price']} is not {line['amount']}"
     if sum((Decimal(line["amount"]) for line in evidence["lines"]), Decimal(0)) != precise:
         yield f"its lines do not come to {precise}"
+    yield from _counted(evidence)
     yield from _revisions(evidence)
+
+
+def _counted(evidence: Json) -> Iterator[str]:
+    """Of a capability's fees: units and tasks are as many as were billed; a share is of its parts, each by its core time."""
+    billed = Decimal(evidence["billed"])
+    if evidence["meter"] in {"fee_per_unit", "fee_per_task"} and evidence["facts"]["count"] != billed:
+        yield f"{evidence['facts']['count']} were counted, not {evidence['billed']}"
+    if evidence["meter"] == "fee_share":
+        parts = ((one["amount"], one["held_core_seconds"], one["of_core_seconds"]) for one in evidence["of"])
+        of = sum((Fraction(amount) * Fraction(held) / Fraction(whole) for amount, held, whole in parts), Fraction(0))
+        if abs(of - Fraction(billed)) > Fraction(TINY):
+            yield f"what it is a share of does not come to {evidence['billed']}"
 
 
 def _revisions(evidence: Json) -> Iterator[str]:

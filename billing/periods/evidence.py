@@ -15,7 +15,7 @@ import orjson
 from billing.models import Charge, PeriodCharge
 from billing.periods.events import events_of, spans_of
 from billing.periods.fees import RECORDS as FEE_RECORDS
-from billing.periods.fees import SHARE, UNITS, Counted, asked_by, counted_of, digest_of
+from billing.periods.fees import SHARE, UNITS, Counted, asked_by, counted_of, digest_of, is_used
 from billing.periods.portions import Portion, portions_of
 from billing.periods.rating import Month, Usage, days_of
 from billing.periods.reading import Facts, Listed, facts_of, lines_of, listed_of, rows, windows
@@ -88,7 +88,8 @@ def _source_of_fees(charge: PeriodCharge) -> dict[str, Any]:
     asked = {"cutoff": charge.cutoff, "version": version, "whole": charge.meter != "fee_per_unit", "limit": SHOWN}
     records = rows(FEE_RECORDS, windows(months) | asked)
     facts = {"count": counted.quantity(charge.meter) if counted else 0}
-    facts |= _digests(charge, digest_of(counted, portions, charge.meter) if counted else "")
+    used = counted is not None and is_used(counted, portions, charge.meter)
+    facts |= _digests(charge, digest_of(counted, portions, charge.meter) if counted and used else "")
     return {
         "unit": UNITS[charge.meter],
         "price": {"version": version, "contract": charge.contract_id} | asked_by([version])[version].document(),

@@ -128,7 +128,7 @@ def _rated(counted: Counted, asked: Asked, portions: Sequence[Portion], month: M
     payee = Payee(None, asked.publisher, counted.currency)
     lines = []
     for meter, rate in sorted(asked.rates.items()):
-        if not (portions if meter == SHARE else counted.units + counted.tasks):
+        if not is_used(counted, portions, meter):
             continue  # who used nothing owes no minimum
         quantity, formula = quantity_of(counted, portions, meter)
         rated = Rated(meter, quantity, quantity, tuple(parts_of(rate, quantity, final=final)), formula)
@@ -137,6 +137,11 @@ def _rated(counted: Counted, asked: Asked, portions: Sequence[Portion], month: M
             facts = counted.units + counted.tasks
             lines.append(Line(key, month, payee, rated, facts, digest_of(counted, portions, meter)))
     return lines
+
+
+def is_used(counted: Counted, portions: Sequence[Portion], meter: str) -> bool:
+    """Whether there is anything that a meter counts."""
+    return bool(portions) if meter == SHARE else counted.units + counted.tasks > 0
 
 
 def quantity_of(counted: Counted, portions: Sequence[Portion], meter: str) -> tuple[Fraction, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -24,7 +26,7 @@ from billing.periods.imagining import Candidate, compare
 from billing.periods.prices import parse_price
 from billing.queries import is_balanced, trial_balance
 from core.money import from_micros
-from gridfare.evidence import check
+from gridfare.evidence import Refuted, canonical, check
 from tests import builders as build
 from tests.billing.test_fees_by_month import PACKS, TIERS, TOLD, fees, signed
 from tests.billing.test_focus_reconciliation import NAMES, rows_of, sums
@@ -66,6 +68,17 @@ def test_a_correction_of_usage_changes_the_share_by_what_it_changes_of_the_cost(
     assert (base.total_micros, less.total_micros, less.publisher_micros) == (amount("4"), amount("2"), -amount("1.9"))
 
 
+def test_a_share_of_nothing_that_is_left_is_taken_back_whole_and_proved(shared: Market) -> None:
+    usage = used(shared, BEFORE + DAY, 600, 4)
+    close_all()
+    corrected(usage, held_core_ms=0, core_ms=0)
+    close_all()
+    last = PeriodCharge.objects.filter(meter="fee_share").latest("revision")
+    assert (last.total_micros, last.amount_micros, last.publisher_micros) == (0, -amount("4"), -amount("3.8"))
+    assert evidence_of_period(last)["facts"]["matches"]
+    assert balance("publisher_payable", shared.carol, "CNY") == 0
+
+
 def test_a_share_is_of_what_tasks_were_charged_for_their_resources_too_and_never_of_fees(shared: Market) -> None:
     market = replace(shared, pool=make_pool(shared.bob))
     market.agent, market.offer = make_agent(market.pool), make_offer(market.pool, "consumption", {"core_second": "0.01"})
@@ -104,6 +117,11 @@ def test_the_evidence_of_a_share_says_of_what_and_a_bundle_of_it_is_checked_with
     decide([Decision(dispute.pk, "upheld", "so it is")], None)
     dispute.refresh_from_db()
     assert check(bundle_of(dispute)).awarded == 4
+    forged = json.loads(bundle_of(dispute))
+    forged["bundle"]["charges"][0]["evidence"]["of"][0]["held_core_seconds"] = "1200"
+    forged["digest"] = hashlib.sha256(canonical(forged["bundle"])).hexdigest()
+    with pytest.raises(Refuted, match="does not come to 40"):
+        check(json.dumps(forged).encode())
     page = build.session_of(build.a_person("cleo", shared.carol, role="owner")).get(f"/period-charges/{share.pk}/").content.decode()
     assert "What it is a share of" in page
 
