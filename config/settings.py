@@ -297,6 +297,7 @@ SPECTACULAR_SETTINGS = {
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "COMPONENT_SPLIT_REQUEST": True,
     "ENUM_NAME_OVERRIDES": {
+        "BenchmarkEnum": "marketplace.models.Pool.Benchmark",
         "HoldStateEnum": "marketplace.models.Hold.State",
         "ExportKindEnum": ["accelerators", "apel", "charges", "focus", "ledger", "statements", "usage"],
         "ExportStateEnum": "billing.models.Export.State",

@@ -22,8 +22,8 @@ from django.db.models import QuerySet
 from billing.exports import rows
 from billing.exports.chinese import in_chinese
 from billing.exports.months import MonthCharge, row_of_month
-from billing.exports.rows import Charged, Document, Part, Row
-from billing.models import BillingPeriod, CreditNote, Invoice
+from billing.exports.rows import Charged, Document, Part, Row, Taken
+from billing.models import BillingPeriod, Invoice
 from core.errors import NotFound
 from marketplace.models import Organization
 from metering.peaks import parse_policy
@@ -76,7 +76,7 @@ SELECT line.number, charge.id, lower(charge.period), upper(charge.period), charg
          SELECT first_invoice.number || '/' || first_line.number FROM billing_invoicedperiod placed
            JOIN billing_invoiceline first_line ON first_line.id = placed.line_id
            JOIN billing_invoice first_invoice ON first_invoice.id = first_line.invoice_id
-          WHERE placed.charge_id = charge.base_id) END
+          WHERE placed.charge_id = charge.base_id) END, charge.refunds_id
   FROM billing_invoiceline line
   JOIN billing_invoicedperiod invoiced ON invoiced.line_id = line.id
   JOIN billing_periodcharge charge ON charge.id = invoiced.charge_id
@@ -88,6 +88,39 @@ SELECT line.number, charge.id, lower(charge.period), upper(charge.period), charg
   LEFT JOIN marketplace_capability capability ON capability.id = version.capability_id
  WHERE line.invoice_id = %s
  ORDER BY line.number, charge.id
+"""
+# The lines of credit notes, with the shares that are taken back of what was awarded; the platform bears any other note. An award
+# that its line had no room for stands with the note's first line. Disputes are found by the note's key, which has an index.
+_NOTES: Final = """
+WITH taken AS MATERIALIZED (
+  SELECT note.id AS note_id, note.number, substring(note.key FROM '^dispute/([0-9]+)/')::bigint AS dispute_id, line.id AS line_id,
+         line.number AS line, part.net_micros, part.tax_micros,
+         row_number() OVER (PARTITION BY note.id ORDER BY line.number) = 1 AS is_first
+    FROM billing_creditnote note
+    JOIN billing_creditnoteline part ON part.note_id = note.id
+    JOIN billing_invoiceline line ON line.id = part.line_id
+   WHERE note.invoice_id = %s
+), award AS MATERIALIZED (
+  SELECT item.note_id, coalesce(invoiced.line_id, placed.line_id) AS line_id,
+         coalesce(refund.provider_micros, month.provider_micros) AS provider,
+         coalesce(refund.publisher_micros, month.publisher_micros) AS publisher,
+         coalesce(refund.platform_micros, month.platform_micros) AS platform
+    FROM billing_disputedcharge item
+    LEFT JOIN billing_charge refund ON refund.id = item.refund_id
+    LEFT JOIN billing_periodcharge month ON month.id = item.period_refund_id
+    LEFT JOIN billing_invoicedcharge invoiced ON invoiced.charge_id = item.charge_id
+    LEFT JOIN billing_invoicedperiod placed ON placed.charge_id = item.period_charge_id
+   WHERE item.dispute_id IN (SELECT dispute_id FROM taken) AND item.awarded_micros > 0
+)
+SELECT taken.number, taken.line, taken.net_micros, taken.tax_micros, coalesce(-sum(award.provider), 0)::bigint,
+       coalesce(-sum(award.publisher), 0)::bigint,
+       CASE WHEN EXISTS (SELECT FROM award own WHERE own.note_id = taken.note_id) THEN coalesce(-sum(award.platform), 0)::bigint
+            ELSE taken.net_micros END
+  FROM taken
+  LEFT JOIN award ON award.note_id = taken.note_id AND (award.line_id = taken.line_id OR taken.is_first AND NOT EXISTS (
+         SELECT FROM taken other WHERE other.note_id = award.note_id AND other.line_id = award.line_id))
+ GROUP BY taken.note_id, taken.number, taken.line, taken.net_micros, taken.tax_micros
+ ORDER BY taken.note_id, taken.line
 """
 
 
@@ -122,9 +155,15 @@ def _rows(period: BillingPeriod) -> Iterator[Row]:
     for tax in invoice.taxes.order_by("id"):
         if tax.amount_micros:
             yield rows.row_of_tax(document, tax.percent, tax.amount_micros)
-    for note in CreditNote.objects.filter(invoice=invoice).order_by("id"):
-        taken = note.lines.order_by("line__number").values_list("line__number", "net_micros", "tax_micros")
-        yield from rows.rows_of_credit(_document(period, note.number, invoice.number), taken)
+    for number, taken in groupby(_taken(invoice), key=lambda row: row[0]):
+        yield from rows.rows_of_credit(_document(period, number, invoice.number), (Taken(*rest) for _, *rest in taken))
+
+
+def _taken(invoice: Invoice) -> list[tuple[Any, ...]]:
+    """The lines of all the invoice's credit notes: the note's number and a `Taken`'s fields."""
+    with connection.cursor() as cursor:
+        cursor.execute(_NOTES, [invoice.pk])
+        return list(cursor.fetchall())
 
 
 def _document(period: BillingPeriod, number: str, original: str | None) -> Document:

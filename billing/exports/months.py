@@ -3,6 +3,7 @@
     its one price times what was billed   Usage       as it is; with tiers or minima, one month at the month's amount
     an amount without any consumption     Purchase    a minimum
     a revision, or a negative amount      Adjustment  the difference to what was charged before
+    what a dispute took back              Credit      without a price
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 
-from billing.exports.rows import EXACT, METERS, SERVICE, Row, adjustment, in_ascii, priced, region_of, whole_seconds
+from billing.exports.rows import EXACT, METERS, REFUND, SERVICE, Row, adjustment, in_ascii, priced, region_of, whole_seconds
 from core.money import from_micros
 
 POOLS: Final = SERVICE | {"ServiceName": "Gridfare Pools"}
@@ -32,6 +33,7 @@ class MonthCharge:
     billed     what was priced, in the meter's unit; `precise` is what that comes to, cumulative
     policy     of a peak; the winning slots stand in the evidence
     original   of a revision: the invoice line of its base, `number/line`
+    refunds    the charge that a dispute takes this back from
     """
 
     id: int
@@ -58,6 +60,7 @@ class MonthCharge:
     platform_micros: int
     service: str | None = None
     original: str | None = None
+    refunds: int | None = None
 
 
 def row_of_month(charge: MonthCharge) -> Row:
@@ -88,6 +91,8 @@ def _slots(evidence: dict[str, Any]) -> Iterator[str]:
 
 def _what(charge: MonthCharge) -> Row:
     amount = from_micros(charge.amount_micros)
+    if charge.refunds is not None:
+        return adjustment(amount, REFUND) | {"ChargeCategory": "Credit"}
     if charge.revision or charge.amount_micros < 0:
         return adjustment(amount, "Correction of a month")
     meter, unit = (_HELD | _FEES | dict(METERS)).get(charge.meter, (charge.meter, "Units"))

@@ -37,7 +37,8 @@ METERS: Final[Mapping[str, tuple[str, str]]] = {
     "publisher_fee": ("Publisher Fee", "Units"),
     "task_fee": ("Publisher Task Fee", "Tasks"),
 }
-_GIVEN_BACK: Final = {"refund": "Refund after a dispute", "sla": "Service level credit"}
+REFUND: Final = "Refund after a dispute"
+_GIVEN_BACK: Final = {"refund": REFUND, "sla": "Service level credit"}
 SERVICE: Final = {"ServiceCategory": "Compute", "ServiceSubcategory": "Other (Compute)"}
 PLATFORM: Final = {"ServiceName": "Gridfare", "ServiceCategory": "Other", "ServiceSubcategory": "Other (Other)"}
 
@@ -162,11 +163,7 @@ def whole_seconds(start: datetime, end: datetime) -> Row:
 def rows_of_charge(base: Row, part: Part, charge: Charged) -> Iterator[Row]:
     """A row per meter; the parties' shares of the whole charge stand in the first of them, so that they add up."""
     told = base | SERVICE | _names(charge) | whole_seconds(charge.started_at, charge.ended_at)
-    shares: Row = {
-        "x_ProviderShare": from_micros(charge.provider_micros),
-        "x_PublisherShare": from_micros(charge.publisher_micros),
-        "x_PlatformShare": from_micros(charge.platform_micros),
-    }
+    shares = shares_of(charge.provider_micros, charge.publisher_micros, charge.platform_micros)
     if charge.kind in _GIVEN_BACK:
         credit = adjustment(from_micros(charge.amount_micros), _GIVEN_BACK[charge.kind])
         yield told | credit | {"ChargeCategory": "Credit"} | shares
@@ -183,6 +180,12 @@ def rows_of_charge(base: Row, part: Part, charge: Charged) -> Iterator[Row]:
         else:
             yield told | _metered(line, part, charge) | shares
         shares = {}
+
+
+def shares_of(provider: int, publisher: int, platform: int) -> Row:
+    """What each party gets, or negative: gives back."""
+    micros = {"x_ProviderShare": provider, "x_PublisherShare": publisher, "x_PlatformShare": platform}
+    return {name: from_micros(share) for name, share in micros.items()}
 
 
 def _names(charge: Charged) -> Row:
@@ -264,15 +267,28 @@ def row_of_tax(document: Document, percent: Decimal, micros: int, correction: bo
     return document.base() | PLATFORM | period | what | _costs(from_micros(micros)) | _class(correction)
 
 
-def rows_of_credit(document: Document, lines: Iterable[tuple[int, int, int]]) -> Iterator[Row]:
-    """A credit note's lines, (number, net micros, tax micros), as negative rows under the note's own number."""
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A line of a credit note, in micros, and who bears it: what the parties give back of their shares, or the platform gives."""
+
+    number: int
+    net: int
+    tax: int
+    provider: int
+    publisher: int
+    platform: int
+
+
+def rows_of_credit(document: Document, lines: Iterable[Taken]) -> Iterator[Row]:
+    """A credit note's lines as negative rows under the note's own number."""
     period = {"ChargePeriodStart": document.starts_at, "ChargePeriodEnd": document.ends_at}
-    for number, net, tax in lines:
-        base = document.base() | PLATFORM | period | _class(True) | {"x_InvoiceLine": str(number), "ChargeFrequency": "One-Time"}
-        base |= {"x_OriginalLineId": f"{document.original}/{number}"}
-        yield base | {"ChargeCategory": "Credit", "ChargeDescription": "Credit note"} | _costs(from_micros(-net))
-        if tax:
-            yield base | {"ChargeCategory": "Tax", "ChargeDescription": "Tax of a credit note"} | _costs(from_micros(-tax))
+    for one in lines:
+        place = {"x_InvoiceLine": str(one.number), "x_OriginalLineId": f"{document.original}/{one.number}"}
+        base = document.base() | PLATFORM | period | _class(True) | place | {"ChargeFrequency": "One-Time"}
+        credit = {"ChargeCategory": "Credit", "ChargeDescription": "Credit note"} | _costs(from_micros(-one.net))
+        yield base | credit | shares_of(-one.provider, -one.publisher, -one.platform)
+        if one.tax:
+            yield base | {"ChargeCategory": "Tax", "ChargeDescription": "Tax of a credit note"} | _costs(from_micros(-one.tax))
 
 
 def _class(correction: bool) -> Row:

@@ -254,11 +254,13 @@ WITH mine AS MATERIALIZED (
   RETURNING invoice_id, rate_id, base_micros, amount_micros
 ), share AS (
   SELECT line.id, tax.rate_id, minor_micros, tax.amount_micros / minor_micros AS units, tax.invoice_id,
-         div(tax.amount_micros::numeric / minor_micros * line.amount_micros, tax.base_micros) AS whole,
+         div(part, base) - (mod(part, base) < 0)::int AS whole,
          row_number() OVER (PARTITION BY tax.invoice_id, tax.rate_id ORDER BY
-           mod(tax.amount_micros::numeric / minor_micros * line.amount_micros, tax.base_micros) DESC, line.number) AS place
+           mod(part, base) + base * (mod(part, base) < 0)::int DESC, line.number) AS place
     FROM tax JOIN billing_invoice invoice ON invoice.id = tax.invoice_id
     JOIN billing_invoiceline line ON line.invoice_id = tax.invoice_id
+   CROSS JOIN LATERAL (SELECT abs(tax.base_micros)::numeric AS base, sign(tax.base_micros::numeric)
+                              * tax.amount_micros / minor_micros * line.amount_micros AS part) rounded_down
    WHERE tax.base_micros <> 0
 ), allocated AS (
   SELECT id, sum(whole + (place <= left_over)::int) * min(minor_micros) AS micros

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from fractions import Fraction
 from threading import Barrier, Thread
 
 import pytest
@@ -154,6 +155,14 @@ def test_tax_is_rounded_once_per_rate_and_shared_among_the_lines() -> None:
     assert (invoice.total_micros, invoice.state) == (105 * CENT, "finalized")
     assert balance("platform_tax_payable") == -6 * CENT
     assert balance("user_receivable", market.alice) == invoice.total_micros
+
+
+@given(st.integers(-100, 100), st.lists(st.integers(-50, 100), min_size=1, max_size=6))
+def test_a_taxs_parts_add_up_to_it_even_where_lines_give_something_back(tax: int, lines: list[int]) -> None:
+    parts = shares_of_tax(tax, lines)
+    assert sum(parts) == (tax if sum(lines) else 0)
+    base = sum(lines) or 1
+    assert all(abs(Fraction(tax * line, base) - part) < 1 for line, part in zip(lines, parts, strict=True)) or not sum(lines)
 
 
 @settings(max_examples=15, deadline=None, database=None)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from billing.exports.checks import check
 from billing.exports.columns import BY_NAME, COLUMNS
-from billing.exports.rows import Charged, Document, Part, in_ascii, row_of_tax, rows_of_credit, rows_of_line
+from billing.exports.rows import Charged, Document, Part, Taken, in_ascii, row_of_tax, rows_of_credit, rows_of_line
 from billing.exports.writers import cell, write
 from tests.billing.test_focus_export import an_invoiced_month, asked, market  # noqa: F401
 from tests.builders_billing import START, Market
@@ -86,7 +86,7 @@ def test_a_row_of_every_kind_breaks_no_rule() -> None:
         *rows_of_line(DOCUMENT, month, ()),
         *rows_of_line(DOCUMENT, late, [charge(*LINES)]),
         row_of_tax(DOCUMENT, Decimal(6), 10_000),
-        *rows_of_credit(DOCUMENT, [(1, 10_000, 600)]),
+        *rows_of_credit(DOCUMENT, [Taken(1, 10_000, 600, 9_000, 0, 1_000)]),
     ]
     assert list(check(NAMES, map(cells, rows))) == []
 

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db.models import F
 
 from billing.exports.checks import check
 from billing.exports.reading import opened
-from billing.models import Invoice
+from billing.models import CreditNote, Invoice
 from core.money import from_micros
 
 MOST = 100
@@ -42,4 +43,5 @@ def _totals(file: Path) -> dict[str, Any]:
     with opened(file) as (_, rows):
         named = {row.get("InvoiceId", "") for row in rows}
     totals = Invoice.objects.filter(number__in=named).values_list("number", "total_micros")
-    return {str(number): from_micros(micros) for number, micros in totals}
+    notes = CreditNote.objects.filter(number__in=named).values_list("number", -F("net_micros") - F("tax_micros"))
+    return {str(number): from_micros(micros) for number, micros in [*totals, *notes]}
