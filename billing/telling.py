@@ -5,11 +5,11 @@ Called in the transaction of the fact, whose rows the caller holds locked. Where
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from django.db.models import Count, QuerySet
+from django.db.models import Count, F, QuerySet
 from django.utils import timezone
 
 from billing.credit.watching import Alert
@@ -59,6 +59,7 @@ _SLA: Final = {
     "currency": "CNY",
 }
 _PAYOUT: Final = {"id": 9, "state": "paid", "amount": "57.780000", "currency": "CNY", "reason": ""}
+_WITHDRAWN: Final = _PAYOUT | {"state": "cancelled", "reason": "a payment of what it pays for was reversed", "reserve": "6.420000"}
 _DISPUTE: Final = {
     "id": 12,
     "state": "open",
@@ -114,6 +115,7 @@ TYPES: Final = [
     EventType("invoice.void", "it was taken back; another takes its place", _INVOICE | {"state": "void"}),
     EventType("payment.received", "money came in for invoices or the wallet", _PAYMENT),
     EventType("payment.reversed", "it, or a part, bounced or was a mistake; the invoices are owed again", _REVERSED),
+    EventType("payout.cancelled", "it was withdrawn before any money moved; its shares wait for the next run", _WITHDRAWN),
     EventType("payout.failed", "the gateway refused it; nothing was moved", _PAYOUT | {"state": "failed", "reason": "no account"}),
     EventType("payout.paid", "a provider's or publisher's share is out", _PAYOUT),
     EventType("sla.credited", "a provider gives back a part of a day's charges, for a promise that it did not keep", _SLA),
@@ -148,15 +150,19 @@ def tell_reversal(reversal: PaymentReversal, invoices: Sequence[int]) -> int:
 
 def tell_payout(payout: Payout, at: datetime) -> int:
     """Tell its payee how a payout ended. One that was tried again may fail again: each try is told."""
-    data = {
-        "id": payout.pk,
-        "state": payout.state,
-        "amount": text_of(payout.amount_micros),
-        "currency": payout.currency,
-        "reason": payout.reason,
-    }
     told = f"{payout.state}/{payout.attempts_count}"
-    return publish([_event(payout, f"payout.{payout.state}", f"payout/{payout.pk}", data, at, told)])
+    return publish([_event(payout, f"payout.{payout.state}", f"payout/{payout.pk}", _payout(payout), at, told)])
+
+
+def tell_withdrawn(payouts: Collection[int], at: datetime) -> int:
+    """Tell payees of payouts that were cancelled, and what these would have kept back: `reserve`, void now. Two statements."""
+    if not payouts:
+        return 0
+    rows = Payout.objects.filter(pk__in=payouts, state=Payout.State.CANCELLED).annotate(kept=F("withholding__amount_micros"))
+    return publish(
+        _event(one, "payout.cancelled", f"payout/{one.pk}", _payout(one) | {"reserve": text_of(kept or 0)}, at, "cancelled")
+        for one, kept in ((one, getattr(one, "kept")) for one in _heard(rows.order_by("pk")))  # noqa: B009  annotated
+    )
 
 
 def tell_sla_credits(measurements: Iterable[SLAMeasurement], at: datetime) -> int:
@@ -206,6 +212,11 @@ def _heard(rows: QuerySet[Any]) -> QuerySet[Any]:
 
 def _event(of: Any, kind: str, subject: str, data: dict[str, Any], at: datetime, told: str) -> Event:
     return Event(of.organization_id, kind, subject, data, at, f"{subject}/{told}")
+
+
+def _payout(one: Payout) -> dict[str, Any]:
+    amount = {"amount": text_of(one.amount_micros), "currency": one.currency}
+    return {"id": one.pk, "state": one.state} | amount | {"reason": one.reason}
 
 
 def _payment(one: Payment) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from billing.invoices.posting import Side, post_legs
 from billing.invoices.states import OWED
 from billing.models import Grant, Invoice, JournalEntry, Payment, PaymentAllocation, PaymentReversal, ReversedAllocation
 from billing.settlement.withdrawing import wait_for_runs, withdraw_payouts
-from billing.telling import tell_invoices, tell_reversal
+from billing.telling import tell_invoices, tell_reversal, tell_withdrawn
 from core.errors import Conflict, Invalid
 from marketplace.models import Allowance, User
 from marketplace.services.credit import lock_allowances
@@ -134,7 +134,7 @@ def _take_back(payment: Payment, invoices: Mapping[int, Invoice], wanted: Paymen
     _unpay(parts, at)
     owed = sorted({part.invoice for part in parts})
     again = [one for one in owed if invoices[one].state == Invoice.State.PAID]
-    withdraw_payouts(again, at)
+    tell_withdrawn(withdraw_payouts(again, at), at)
     tell_reversal(reversal, owed)
     tell_invoices(again, "overdue", at)
     follow_blocks()

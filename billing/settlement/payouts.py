@@ -14,6 +14,7 @@ from billing.rating.currencies import MINOR_UNITS
 from billing.settlement.reserves import free_reserves
 from billing.settlement.sql import GATHER
 from billing.settlement.states import sources
+from billing.telling import tell_withdrawn
 from core.errors import Conflict
 from core.money import MICROS
 from marketplace.models import User
@@ -79,7 +80,11 @@ def retry(payout: Payout, by: User, now: datetime | None = None) -> Payout:
 
 def cancel(payout: Payout, reason: str, now: datetime | None = None) -> Payout:
     """Give a payout up before any money moved; what it held waits for the next run. Raises Conflict `payout_moved`."""
-    return _move(payout, "cancelled", reason=reason, ended_at=now or timezone.now())
+    at = now or timezone.now()
+    with transaction.atomic():
+        given_up = _move(payout, "cancelled", reason=reason, ended_at=at)
+        tell_withdrawn([payout.pk], at)
+    return given_up
 
 
 def _move(payout: Payout, state: str, **fields: object) -> Payout:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-FAMILIES: Final = ("task", "budget", "invoice", "payout", "payment", "dispute", "export", "webhook", "sla")
+FAMILIES: Final = ("task", "budget", "invoice", "payout", "payment", "dispute", "export", "webhook", "sla", "reconciliation")
 EVERYTHING: Final = "*"
 PING: Final = "webhook.ping"
 DISABLED: Final = "webhook.disabled"

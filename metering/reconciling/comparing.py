@@ -22,6 +22,9 @@ class Status(StrEnum):
     MISSING_THERE = "missing_there"
 
 
+AGREE: Final = frozenset({Status.MATCHED, Status.WITHIN})  # no reason to talk about it
+
+
 class Name(NamedTuple):
     """What is compared: a meter of a pool in [start, end), of one customer or of all (customer None)."""
 

@@ -19,6 +19,7 @@ from metering.models import Reconciliation, ReconciliationRow, ReconciliationRun
 from metering.periods.quantities import POOL_SUMS
 from metering.reconciling.comparing import Compared, Name, Status, Tolerance, compare
 from metering.reconciling.reading import Counter
+from metering.telling import tell_reconciliation
 
 MOST_PERIODS: Final = 1000  # different periods of one upload
 
@@ -72,6 +73,7 @@ def _run(made: Reconciliation, cutoff: datetime) -> ReconciliationRun:
     counts = {status.value: tally[status] for status in Status}
     run = ReconciliationRun.objects.create(reconciliation=made, number=last + 1, cutoff=cutoff, counts=counts)
     ReconciliationRow.objects.bulk_create(_row(run, row) for row in rows)
+    tell_reconciliation(run)
     return run
 
 

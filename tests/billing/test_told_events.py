@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import date
 from typing import Any
 
@@ -15,7 +16,7 @@ from billing.invoices.dunning import climb
 from billing.invoices.payments import Receipt, record_payment
 from billing.models import Invoice
 from billing.settlement.gateways import Answer, Sandbox
-from billing.settlement.payouts import approve, retry
+from billing.settlement.payouts import approve, cancel, retry
 from billing.settlement.sending import send_payouts
 from billing.telling import tell_invoices
 from core.errors import Conflict
@@ -122,6 +123,17 @@ def test_a_payee_is_told_how_each_try_of_a_payout_ended(market: Market, monkeypa
     assert told(market.bob) == ["payout.failed", "payout.failed", "payout.paid"]
     assert (last(market.bob)["amount"], last(market.bob)["state"]) == ("25.000000", "paid")
     assert told(market.alice) == []
+
+
+def test_a_payee_is_told_once_that_an_operator_withdrew_a_payout(market: Market) -> None:
+    listen(market.bob)
+    payout = a_payout(market.bob)
+    for _ in range(2):
+        with contextlib.suppress(Conflict):
+            cancel(payout, "another bank")
+    assert (told(market.bob), told(market.alice)) == (["payout.cancelled"], [])
+    data = last(market.bob)
+    assert (data["id"], data["reason"], data["amount"], data["reserve"]) == (payout.pk, "another bank", "25.000000", "0.000000")
 
 
 def test_a_threshold_of_a_budget_is_told_once(market: Market) -> None:

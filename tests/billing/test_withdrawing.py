@@ -11,15 +11,17 @@ from django.db import IntegrityError, transaction
 
 from billing.credit import reversing
 from billing.credit.reversing import reverse_payment
-from billing.models import Charge, Invoice, Payment, PaymentReversal, Payout, PayoutLine, SandboxTransfer
+from billing.models import Charge, Invoice, Payment, PaymentReversal, Payout, PayoutLine, SandboxTransfer, Withholding
 from billing.queries import is_balanced, trial_balance
 from billing.settlement import withdrawing
 from billing.settlement.payouts import approve, gather, retry
 from billing.settlement.sending import send_payouts
 from core.errors import Conflict, Invalid
+from core.money import text_of
 from tests import builders as build
 from tests.billing.test_dispute_races import together
 from tests.billing.test_reversing import SOON, pay, stands
+from tests.billing.test_told_events import last, listen, told
 from tests.builders_billing import Market, make_market
 from tests.builders_invoices import CENT, balance, make_entry
 from tests.builders_settlement import DAY, UNIT, a_share, invoiced
@@ -62,6 +64,19 @@ def test_payouts_that_are_not_sent_are_withdrawn_and_the_rest_of_them_goes_out_w
     assert again is not None
     assert {line.charge_id for line in PayoutLine.objects.filter(payout__run=again)} == {share.pk}
     assert again.payouts.count() == 2
+
+
+@pytest.mark.django_db
+def test_payees_are_told_of_payouts_that_were_withdrawn_and_of_the_reserve_that_is_void_with_them(settings: Any) -> None:
+    settings.PAYOUT_RESERVE_BPS = 1000
+    market = make_market()
+    _, _, payment = paid_share(market)
+    gather(MORE)
+    listen(market.bob)
+    reverse_payment(payment, "bounced", None, MORE)
+    kept = Withholding.objects.get(organization=market.bob).amount_micros
+    assert (told(market.bob), kept > 0) == (["payout.cancelled"], True)
+    assert (last(market.bob)["reason"], last(market.bob)["reserve"]) == (withdrawing.REASON, text_of(kept))
 
 
 @pytest.mark.django_db

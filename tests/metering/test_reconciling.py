@@ -13,12 +13,14 @@ from hypothesis import strategies as st
 
 from core.errors import Invalid, Malformed
 from core.zones import zone_named
+from marketplace.models import WebhookEndpoint, WebhookEvent
 from metering.events.correcting import correct_events
 from metering.events.storing import take
 from metering.models import Reconciliation, ReconciliationRow, ReconciliationRun
 from metering.reconciling.comparing import Compared, Name, Status, Tolerance, compare
 from metering.reconciling.reading import Counter, counters_of, rows_of_csv, rows_of_lines
 from metering.reconciling.running import reconcile, run_again
+from metering.telling import tell_reconciliation
 from tests import builders as build
 from tests.builders_billing import Market, make_attempt, make_market, make_need, make_task, make_usage
 from tests.builders_usage import an_event
@@ -166,6 +168,24 @@ def test_a_run_again_sees_what_was_corrected_and_the_first_stays(market: Market)
     assert [told(first)[0][0], told(second)[0][0], second.number] == ["off", "matched", 2]
     with pytest.raises(DatabaseError), transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("UPDATE metering_reconciliationrow SET status = 'matched'")
+
+
+def test_the_provider_alone_is_told_of_each_run_that_is_out_of_tolerance_and_of_no_other(market: Market) -> None:
+    for organization in (market.alice, market.bob):
+        WebhookEndpoint.objects.create(organization=organization, url="https://example.com/hook", types=["reconciliation.*"])
+    report(market, "100", id="e")
+    reconcile(market.bob, [counter(market, "101")], Tolerance(Decimal(1)))
+    assert not WebhookEvent.objects.exists()
+    run = reconcile(market.bob, [counter(market, "10")], Tolerance(Decimal("0.50")), name="June")
+    tell_reconciliation(run)
+    event = WebhookEvent.objects.get()
+    assert (event.organization, event.type) == (market.bob, "reconciliation.off")
+    assert (event.data["run"], event.data["absolute"]) == (1, "0.5")
+    assert (event.data["reconciliation"], event.data["counts"]["off"]) == (run.reconciliation_id, 1)
+    run_again(run.reconciliation)
+    correct_events(market.bob, [{"source": "/bob/meter", "id": "e", "name": "typo", "quantity": "10"}])
+    run_again(run.reconciliation)
+    assert list(WebhookEvent.objects.order_by("number").values_list("data__run", flat=True)) == [1, 2]
 
 
 def test_any_number_of_counters_takes_the_same_statements(market: Market, django_assert_max_num_queries: Any) -> None:
