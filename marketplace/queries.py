@@ -57,13 +57,15 @@ def with_agent(pools: QuerySet[Pool]) -> QuerySet[Pool]:
 
 
 def market_pools(caller: Caller) -> QuerySet[Pool]:
-    """Active pools of everybody that the caller may use, with the offer valid now in `offers_now`."""
+    """Active pools of everybody that the caller may use, with the offer valid now in `offers_now`, its own in `own_now`."""
     rows = Pool.objects.filter(state=Pool.State.ACTIVE, organization__suspended_at__isnull=True)
     if not caller.is_operator:
         slug = caller.organization.slug if caller.organization else ""
         admitted = Q(allow_organizations=[]) | Q(allow_organizations__contains=[slug])
         rows = rows.filter(admitted).exclude(deny_organizations__contains=[slug])
-    return with_offers_now(with_agent(rows.select_related("organization", "region")))
+    own = Offer.objects.filter(origin=None, valid__contains=timezone.now(), customer__isnull=False, customer=caller.organization)
+    owned = Prefetch("offers", queryset=own.select_related("customer").prefetch_related("rates"), to_attr="own_now")
+    return with_offers_now(with_agent(rows.select_related("organization", "region"))).prefetch_related(owned)
 
 
 def with_offers_now(pools: QuerySet[Pool]) -> QuerySet[Pool]:

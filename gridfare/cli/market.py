@@ -90,10 +90,11 @@ def market(
             f"L{pool.get('level', 0)}",
             reputation_text(pool.get("reputation")),
             prices(pool.get("offer")),
+            prices(pool.get("own_offer")),
         )
         for pool in found
     ]
-    columns = ["pool", "provider", "region", "kind", "machines", "FLOPS", "level", "reputation", "price"]
+    columns = ["pool", "provider", "region", "kind", "machines", "FLOPS", "level", "reputation", "price", "yours"]
     out.show(found, table(columns, rows, right=["FLOPS"], whole=["pool"]) if found else "no active pools")
 
 

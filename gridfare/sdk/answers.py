@@ -218,6 +218,7 @@ class Pool(TypedDict):
     bandwidth_mbps: NotRequired[int]
     benchmark: NotRequired[dict[str, str] | None]
     offer: NotRequired[dict[str, Any] | None]
+    own_offer: NotRequired[dict[str, Any] | None]
     provider: NotRequired[str]
     level: NotRequired[int]
     reputation: NotRequired[Reputation]

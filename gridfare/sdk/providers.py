@@ -16,7 +16,7 @@ class ProviderCalls(Calls):
         return list(self.http.pages("/regions"))
 
     def market(self, *, limit: int | None = None) -> Iterator[Pool]:
-        """Active pools of everybody, each with today's offer."""
+        """Active pools of everybody, each with today's offer, and one's own price there in `own_offer`."""
         return self.http.pages("/market/pools", most=limit)
 
     def market_prices(

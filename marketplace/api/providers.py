@@ -264,7 +264,8 @@ class MarketPoolOut(MachineOut):
     level = serializers.IntegerField(help_text="0 to 4, docs/scheduling/verification.md")
     reputation = serializers.SerializerMethodField()
     online = serializers.SerializerMethodField()
-    offer = serializers.SerializerMethodField()
+    offer = serializers.SerializerMethodField(help_text="everybody's price list")
+    own_offer = serializers.SerializerMethodField(help_text="one's own price list there, which stands in its place; null: none")
 
     class Meta:
         list_serializer_class = MarketListSerializer
@@ -281,6 +282,10 @@ class MarketPoolOut(MachineOut):
     @extend_schema_field(OfferOut(allow_null=True))
     def get_offer(self, pool: Any) -> Any:
         return OfferOut(pool.offers_now[0]).data if pool.offers_now else None
+
+    @extend_schema_field(OfferOut(allow_null=True))
+    def get_own_offer(self, pool: Any) -> Any:
+        return OfferOut(pool.own_now[0]).data if pool.own_now else None
 
 
 class ByCode(KeysetPages):

@@ -6,7 +6,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, connection, transaction
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from billing.models import Charge, PeriodCharge
@@ -77,3 +78,19 @@ def test_providers_agree_on_it_at_the_pools_door_beside_the_list() -> None:
     assert lists.count() == 2
     market = build.client_of(build.alice()).get("/api/v1/market/pools").json()["results"]
     assert market[0]["offer"]["rates"] == {"core_second": "0.0001"}
+    own = market[0]["own_offer"]
+    assert (own["customer"], own["rates"]) == ("acme", {"core_second": "0.00005"})
+    for other in (build.mallory(), build.olga()):
+        assert build.client_of(other).get("/api/v1/market/pools").json()["results"][0]["own_offer"] is None
+
+
+def test_more_own_prices_make_no_more_statements() -> None:
+    counts, alice = [], build.alice().organization
+    for _ in range(2):
+        for _ in range(3):
+            period_offer(build.a_pool(), "consumption", {"core_second": "5"}, start=timezone.now(), customer=alice)
+        with CaptureQueriesContext(connection) as told:
+            rows = build.client_of(build.alice()).get("/api/v1/market/pools").json()["results"]
+        counts.append(len(told))
+        assert all(row["own_offer"] for row in rows)
+    assert counts[0] == counts[1]

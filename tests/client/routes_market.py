@@ -95,7 +95,8 @@ def pools(handler: Handler, _: Json) -> Json:
 @route("GET", "/market/pools")
 def market(handler: Handler, _: Json) -> Json:
     offer = {"basis": "consumption", "currency": "CNY", "rates": {"core_second": "0.000100000000", "gb_moved": "0.80"}}
-    return handler.page([new_pool("west", "ningxia") | {"offer": offer}])
+    own = offer | {"rates": {"core_second": "0.00007"}}
+    return handler.page([new_pool("west", "ningxia") | {"offer": offer, "own_offer": own}])
 
 
 @route("POST", "/pools")

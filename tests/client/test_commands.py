@@ -383,6 +383,7 @@ def test_cancel_asks(run: Run, platform: Platform) -> None:
 
 def test_the_market_is_shown(run: Run) -> None:
     assert "0.0001/core second, 0.80/gb moved CNY" in run("market").out
+    assert "0.00007/core second CNY" in run("market").out
     assert run("market", "--region", "beijing", "--json").json == []
     assert "gridfare/render" in run("capabilities").out
     assert "宁夏" in run("regions").out
