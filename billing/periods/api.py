@@ -21,8 +21,7 @@ from billing.models import Charge, ParkedPeriod, PeriodCharge, PeriodPreview
 from billing.models.periods import Payer
 from billing.periods.deciding import approve, refuse
 from billing.periods.evidence import evidence_of_charge, evidence_of_period
-from billing.periods.imagining import MOST_PRICES, Candidate, compare
-from billing.periods.prices import parse_price
+from billing.periods.imagining import MOST_PRICES, Candidate, candidate_of, compare
 from billing.periods.runs import correct_periods, rate_periods, safe_cutoff
 from billing.periods.unbilled import unbilled_of
 from core.errors import Invalid, NotFound
@@ -367,13 +366,11 @@ def _candidate(organization: Organization, number: int, given: dict[str, Any]) -
         offer = None if pool is None else listed.order_by(F("customer").asc(nulls_last=True)).first()
         if offer is None:
             raise NotFound("pool_unknown", "no such pool with a price", field=f"{place}.pool")
-        # of a dynamic rate its ceiling: rounds that never were have no prices
-        rates = {r.meter: (offer.per_period and r.document) or format(r.unit_price, "f") for r in offer.rates.all()}
-        return Candidate(given.get("name") or given["pool"], parse_price(offer.basis, rates, offer.rules))
+        rates = {r.meter: r.document or format(r.unit_price, "f") for r in offer.rates.all()}
+        return candidate_of(given.get("name") or given["pool"], offer.basis, rates, offer.rules)
     if "basis" not in given or "rates" not in given:
         raise Invalid("rates_invalid", "a price list has a basis and rates, or names a pool", field=place)
-    price = parse_price(given["basis"], given["rates"], given.get("rules", {}))
-    return Candidate(given.get("name") or given["basis"], price)
+    return candidate_of(given.get("name") or given["basis"], given["basis"], given["rates"], given.get("rules", {}))
 
 
 class CorrectionIn(In):

@@ -7,19 +7,23 @@ are no part of it, neither here nor there.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Final
 
+from billing.periods.following import Followed, followed, following
 from billing.periods.portions import RESOURCES
 from billing.periods.posting import text_of
-from billing.periods.prices import Price
-from billing.periods.rating import Month, rate_usage
+from billing.periods.prices import Price, parse_price
+from billing.periods.rating import Month, Rated, rate_usage
 from billing.periods.reading import Facts, imagined_of, months_of, rows, total_micros
 from billing.periods.runs import safe_cutoff
 from core.money import text_of as money
+from marketplace.dynamic import Dynamic, is_dynamic
+from marketplace.dynamic import parse as parse_dynamic
 from marketplace.models import Organization, Pool
+from marketplace.services.offers import read_terms
 
 MOST_PRICES: Final = 10
 
@@ -48,6 +52,19 @@ class Candidate:
 
     name: str
     price: Price
+    dynamic: Mapping[str, Dynamic] = field(default_factory=dict)
+
+
+def candidate_of(name: str, basis: str, rates: Mapping[str, Any], rules: Mapping[str, Any]) -> Candidate:
+    """A price list to try. Dynamic rates stand in `price` with their ceiling.
+
+    Raises Invalid `rates_invalid | rate_invalid | peak_policy_invalid` with the member in `field`.
+    """
+    dynamic = {meter: parse_dynamic(rate, f"rates.{meter}", meter) for meter, rate in rates.items() if is_dynamic(rate)}
+    if dynamic:
+        read_terms(basis, rates, rules)  # such a list is charged task by task
+    flat = {meter: format(dynamic[meter].ceiling, "f") if meter in dynamic else rate for meter, rate in rates.items()}
+    return Candidate(name, parse_price(basis, flat, rules), dynamic)
 
 
 def compare(organization: Organization, month: date, candidates: Sequence[Candidate]) -> dict[str, Any]:
@@ -57,8 +74,8 @@ def compare(organization: Organization, month: date, candidates: Sequence[Candid
     asked = months[organization.pk]
     parties = {"organization": organization.pk, "start": asked.start, "end": asked.end, "cutoff": cutoff}
     actual: dict[int, int] = dict(rows(ACTUAL, parties))
-    found = [(one, imagined_of(months, cutoff, one.price)) for one in candidates]
-    pools = Pool.objects.in_bulk([*actual, *(facts.offer for _, each in found for facts in each)])
+    found = [(one, imagined_of(months, cutoff, one.price), followed(months, cutoff, one.dynamic)) for one in candidates]
+    pools = Pool.objects.in_bulk([*actual, *(facts.offer for _, each, _ in found for facts in each)])
     names = {number: pool.identifier for number, pool in pools.items()}
     spent = sum(actual.values())
     return {
@@ -66,12 +83,16 @@ def compare(organization: Organization, month: date, candidates: Sequence[Candid
         "period": {"from": asked.start, "to": asked.end, "zone": asked.zone.key},
         "cutoff": cutoff,
         "actual": {"total": money(spent), "pools": {names[pool]: money(micros) for pool, micros in sorted(actual.items())}},
-        "candidates": [_outcome(one, facts, asked, names, spent) for one, facts in found],
+        "candidates": [_outcome(one, _rated(one, facts, asked, parts), names, spent) for one, facts, parts in found],
     }
 
 
-def _outcome(one: Candidate, facts: Sequence[Facts], month: Month, names: dict[int, str], spent: int) -> dict[str, Any]:
-    rated = [(each.offer, line) for each in facts for line in rate_usage(one.price, each.usage, month, (None, None), final=True)]
+def _rated(one: Candidate, facts: Sequence[Facts], month: Month, parts: Followed) -> list[tuple[int, Rated]]:
+    lines = ((each.offer, rate_usage(one.price, each.usage, month, (None, None), final=True)) for each in facts)
+    return [(pool, following(line, pool, parts)) for pool, rated in lines for line in rated]
+
+
+def _outcome(one: Candidate, rated: Sequence[tuple[int, Rated]], names: dict[int, str], spent: int) -> dict[str, Any]:
     lines = [
         {
             "pool": names[pool],
@@ -87,8 +108,13 @@ def _outcome(one: Candidate, facts: Sequence[Facts], month: Month, names: dict[i
     total = sum(total_micros(line) for _, line in rated)
     return {
         "name": one.name,
-        "price": one.price.document(),
+        "price": _document(one),
         "lines": lines,
         "total": money(total),
         "difference": money(total - spent),
     }
+
+
+def _document(one: Candidate) -> dict[str, Any]:
+    told = one.price.document()
+    return told | {"rates": told["rates"] | {meter: rate.document() for meter, rate in one.dynamic.items()}}

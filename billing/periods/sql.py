@@ -113,6 +113,21 @@ SELECT organization_id, offer_id, payer, start, count(*),
 FACTS: Final = _counted(_HANDED_OVER, _OF_OFFER) + _SUMS
 IMAGINED: Final = _counted(_PAID_FOR, _AS_ASKED) + _SUMS
 
+# The same by the list that a round froze for it, with what the round said: seconds of cores, of accelerators, of cores held.
+PLACED: Final = (
+    _counted(_PAID_FOR, _AS_ASKED)
+    + f"""
+SELECT counted.offer_id, list.market::text,
+       coalesce(sum(core_ms) FILTER (WHERE ended), 0) * 0.001, coalesce(sum(accelerator_ms) FILTER (WHERE ended), 0) * 0.001,
+       coalesce(sum(cores * ({_billable("after")} - {_billable("before")})), 0) * 0.000001
+  FROM counted
+  JOIN (SELECT id AS usage_id, offer_id AS list_id FROM metering_usagerecord) placed ON placed.usage_id = counted.id
+  LEFT JOIN (SELECT id AS list_id, market FROM marketplace_offer) list ON list.list_id = placed.list_id
+ GROUP BY counted.offer_id, list.list_id, list.market
+ ORDER BY counted.offer_id, list.list_id
+"""
+)
+
 # The records of one line, each with the part of it that lies within the month.
 RECORDS: Final = (
     _counted(_HANDED_OVER, _OF_OFFER)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import csv
 import io
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from rich.console import Console
 
 from billing.correcting import correct_usage
 from billing.models import Charge
+from billing.periods.imagining import candidate_of, compare
 from billing.services import charge_tasks, refresh_costs
 from gridfare.cli.views import quote_view
 from gridfare.evidence import _lines as check_lines
@@ -33,7 +34,7 @@ from scheduler.services.placing import replay_round, run_round
 from tests import builders as build
 from tests.billing.test_focus_export import an_invoiced_month
 from tests.billing.test_statements import market  # noqa: F401  the cast's market
-from tests.builders_billing import Market
+from tests.builders_billing import Market, make_attempt, make_market, make_need, make_task, make_usage
 from tests.builders_http import problem_of
 from tests.builders_tasks import FakeAgent, a_task, a_version, run_to_end
 
@@ -217,10 +218,48 @@ def test_the_example_of_the_documentation_comes_out() -> None:
     assert "0.05 / 60 · 1.2 = 0.001 yuan" in text
 
 
-def test_what_if_counts_a_pools_dynamic_rate_by_its_ceiling(pool: Pool) -> None:
+def test_what_if_tries_a_pools_dynamic_rate(pool: Pool) -> None:
     body = {"month": "2026-03", "prices": [{"pool": pool.identifier}]}
     (candidate,) = build.client_of(build.alice()).post("/api/v1/what-if", body).json()["candidates"]
-    assert candidate["price"]["rates"]["core_second"] == {"model": "flat", "price": "0.010000000000"}
+    assert candidate["price"]["rates"]["core_second"] == parse(DYNAMIC, "", "core_second").document()
+
+
+def tried(market: Market, rates: dict[str, Any]) -> str:  # noqa: F811
+    """What alice's March would have come to."""
+    (outcome,) = compare(market.alice, date(2026, 3, 1), [candidate_of("x", "consumption", rates, {})])["candidates"]
+    total: str = outcome["total"]
+    return total
+
+
+def a_charged_usage(market: Market) -> str:  # noqa: F811
+    """1.5 core-seconds at the market's offer: what they cost, without the publisher's fee."""
+    task = make_task(market)
+    make_usage(market, task, make_attempt(market, task, make_need()))
+    assert charge_tasks([task.pk])
+    total: str = compare(market.alice, date(2026, 3, 1), [])["actual"]["total"]
+    return total
+
+
+def test_what_if_of_the_same_dynamic_rate_is_what_was_charged_and_of_another_what_its_rounds_make_of_it() -> None:
+    market = make_market(rates={"core_second": "0.1"})  # noqa: F811
+    market.offer.rates.update(document=DYNAMIC)
+    frozen = freeze_prices({market.offer.pk: Signal(Decimal(2), {"cores": Decimal("0.02")})}, 7, timezone.now())
+    market.offer = Offer.objects.get(pk=frozen[market.offer.pk])
+    assert a_charged_usage(market) == tried(market, {"core_second": DYNAMIC}) == "0.007500"
+    assert tried(market, {"core_second": DYNAMIC | {"multiplier": "0.8"}}) == "0.012000"
+    assert tried(market, {"core_second": DYNAMIC | {"multiplier": "9"}}) == "0.015000"
+
+
+def test_what_if_counts_the_ceiling_of_what_was_placed_without_a_rounds_numbers() -> None:
+    market = make_market(rates={"core_second": "0.1"})  # noqa: F811
+    assert a_charged_usage(market) == "0.150000"
+    assert tried(market, {"core_second": DYNAMIC, "gb_moved": "0"}) == "0.015000"
+
+
+def test_a_dynamic_rate_cannot_be_tried_in_a_list_by_month() -> None:
+    body = {"month": "2026-03", "prices": [{"basis": "monthly_peak", "rates": {"held_cores": "1", "gb_moved": DYNAMIC}}]}
+    answer = build.client_of(build.alice()).post("/api/v1/what-if", body)
+    assert (answer.status_code, answer.json()["code"]) == (422, "rates_invalid")
 
 
 def test_a_changed_round_price_is_found_without_the_platform(pool: Pool) -> None:
