@@ -84,7 +84,7 @@ recorded_at           moment!  when the platform took it down
 """)  # fmt: skip
 
 CHARGES: Final = _table("charges", "1", """
-kind                  text!    `usage`, `fee`, `delta` (a correction's difference) of a task; `period`: of a month
+kind                  text!    `usage`, `fee`, `delta` (a correction's difference), `refund`, `sla` of a task; `period`: of a month
 charge                integer! its number; tasks' and months' charges are numbered apart
 organization          text!    whose use it was
 organization_name     text!    its name
@@ -125,7 +125,7 @@ pool                  text     if grouped by task, pool or month
 day                   text     if grouped by day; YYYY-MM-DD, UTC
 month                 text     if grouped by month; YYYY-MM in the organization's zone
 customer              text     if grouped by month: who used it
-kind                  text     `usage`, `fee`, `delta` or `period`; not if grouped by month
+kind                  text     `usage`, `fee`, `delta`, `refund`, `sla` or `period`; not if grouped by month
 units                 integer! valid units
 attempts              integer! attempts
 core_seconds          number!  CPU time
