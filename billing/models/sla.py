@@ -24,7 +24,8 @@ class SLATerms(models.Model):
     steps              [[threshold, credit], ...] in basis points: below the threshold so much of the day's charges is given back
     minimum            how many tasks (deadline) or core seconds (availability) a day must have to be judged
 
-    Never changed; ended only, by a later end of `valid`, so that what was promised for a day is what counts for it.
+    Never changed; ended only, by a later end of `valid`, so that what was promised for a day is what counts for it. Terms that
+    have not begun may be withdrawn: the row stays, with who and when, promises nothing and leaves its place to others.
     """
 
     class Kind(models.TextChoices):
@@ -41,18 +42,25 @@ class SLATerms(models.Model):
     valid = DateTimeRangeField(help_text="[from, to), whole days in UTC")
     made_at = models.DateTimeField()
     made_by = models.ForeignKey("marketplace.User", models.PROTECT, null=True, blank=True, related_name="+", db_index=False)
+    withdrawn_at = models.DateTimeField(null=True, blank=True, help_text="before they began")
+    withdrawn_by = models.ForeignKey("marketplace.User", models.PROTECT, null=True, blank=True, related_name="+", db_index=False)
 
     class Meta:
         verbose_name = "SLA terms"
         verbose_name_plural = "SLA terms"
         constraints: ClassVar = [
-            ExclusionConstraint(name="sla_terms_do_not_overlap", expressions=[
+            ExclusionConstraint(name="sla_terms_do_not_overlap", condition=Q(withdrawn_at=None), expressions=[
                 (alone("pool_id"), "&&"), (alone(Coalesce("customer_id", 0)), "&&"),
                 (Func(_NUMBER_OF_KIND, _NUMBER_OF_KIND, Value("[]"), function="int4range"), "&&"), ("valid", "&&"),
             ]),
             models.CheckConstraint(
                 condition=Q(kind__in=["deadline", "availability"], minimum__gt=0, valid__isempty=False, valid__lower_inf=False),
                 name="sla_terms_make_sense",
+            ),
+            models.CheckConstraint(
+                condition=Q(withdrawn_at=None, withdrawn_by=None)
+                | Q(withdrawn_at__isnull=False, withdrawn_at__lt=F("valid__startswith")),
+                name="sla_terms_withdrawn_before",
             ),
         ]
 

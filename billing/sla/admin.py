@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from billing.models import Charge, SLACredit, SLADay, SLAMeasurement, SLATerms
-from core.admin import Page, Panel, exact, link, money, one_of, panel, table, to
+from billing.sla.terms import withdraw
+from core.admin import Page, Panel, carry_out, exact, link, money, one_of, panel, table, to
 from core.admin.cells import list_url
 from core.admin.panels import SHOWN
+from marketplace.models import User
+
+
+@admin.action(description="Withdraw before they begin", permissions=["operate"])
+def withdraw_terms(page: Page, request: HttpRequest, queryset: QuerySet[SLATerms]) -> None:
+    user = cast("User", request.user)
+    carry_out(page, request, queryset, lambda one: withdraw(one, user), "withdrawn")
 
 
 @admin.register(SLATerms)
 class SLATermsPage(Page):
-    columns = ("id", "pool", "customer", "kind", "steps", "minimum", "valid")
+    columns = ("id", "pool", "customer", "kind", "steps", "minimum", "valid", "withdrawn_at")
+    actions = (withdraw_terms,)
     joins = ("pool", "customer")
     list_filter = (one_of("kind", SLATerms.Kind.values), exact("pool__identifier", "pool"))
     search_fields = ("=pk", "pool__identifier")
+
+    def fits(self, action: str, obj: Any) -> bool:
+        return obj.withdrawn_at is None and obj.valid.lower > timezone.now()
 
 
 @admin.register(SLADay)

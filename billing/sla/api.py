@@ -17,7 +17,7 @@ from billing.api import AmountOut
 from billing.credit.api import organization_named
 from billing.models import SLACredit, SLAMeasurement, SLATerms
 from billing.sla.backtest import MOST_DAYS, Imagined, backtest
-from billing.sla.terms import Draft, end, own_pool, promise, terms_seen_by
+from billing.sla.terms import Draft, end, own_pool, promise, terms_seen_by, withdraw
 from core.errors import NotFound
 from core.http import KeysetPages
 from core.money import text_of
@@ -65,6 +65,7 @@ class SLATermsOut(Out):
     minimum = serializers.IntegerField()
     valid_from = serializers.DateTimeField(source="valid.lower")
     valid_to = serializers.DateTimeField(source="valid.upper", allow_null=True)
+    withdrawn_at = serializers.DateTimeField(allow_null=True, help_text="taken back before they began: they promise nothing")
 
 
 class SLAMeasurementOut(Out):
@@ -149,11 +150,25 @@ class SLATermsEndView(APIView):
     @extend_schema(operation_id="sla_terms_end", parameters=[TERMS], request=None, responses=SLATermsOut)
     def post(self, request: Request, terms: int) -> Response:
         """Promise it no more from tomorrow (UTC) on."""
-        mine = SLATerms.objects.filter(pk=min(terms, MAX_BIGINT), pool__organization=caller_of(request).acting_for())
-        found = mine.select_related("pool__organization", "customer").first()
-        if found is None:
-            raise NotFound("not_found", "no such terms of your pools")
-        return Response(SLATermsOut(end(found)).data)
+        return Response(SLATermsOut(end(_own(caller_of(request), terms))).data)
+
+
+class SLATermsWithdrawView(APIView):
+    scopes: ClassVar[Scopes] = {"POST": PROVIDERS_WRITE}
+
+    @extend_schema(operation_id="sla_terms_withdraw", parameters=[TERMS], request=None, responses=SLATermsOut)
+    def post(self, request: Request, terms: int) -> Response:
+        """Take back terms that have not begun. They stay on record, and leave their place to others."""
+        caller = caller_of(request)
+        return Response(SLATermsOut(withdraw(_own(caller, terms), caller.user)).data)
+
+
+def _own(caller: Caller, terms: int) -> SLATerms:
+    mine = SLATerms.objects.filter(pk=min(terms, MAX_BIGINT), pool__organization=caller.acting_for())
+    found = mine.select_related("pool__organization", "customer").first()
+    if found is None:
+        raise NotFound("not_found", "no such terms of your pools")
+    return found
 
 
 class SLABacktestView(APIView):
@@ -207,6 +222,7 @@ class SLACreditsView(ListView):
 urlpatterns = [
     path("sla/terms", SLATermsView.as_view()),
     path("sla/terms/<int:terms>/end", SLATermsEndView.as_view()),
+    path("sla/terms/<int:terms>/withdraw", SLATermsWithdrawView.as_view()),
     path("sla/backtest", SLABacktestView.as_view()),
     path("sla/measurements", SLAMeasurementsView.as_view()),
     path("sla/credits", SLACreditsView.as_view()),

@@ -60,7 +60,7 @@ SELECT terms_id, organization_id, currency, kind,
  GROUP BY terms_id, organization_id, currency, kind
  ORDER BY terms_id, organization_id, currency
 """
-IN_FORCE: Final = "SELECT * FROM billing_slaterms WHERE valid @> %(start)s::timestamptz"
+IN_FORCE: Final = "SELECT * FROM billing_slaterms WHERE valid @> %(start)s::timestamptz AND withdrawn_at IS NULL"
 # As many parameters as `%(...)s`: terms that are only imagined, for one pool.
 IMAGINED: Final = "SELECT 0::bigint AS id, %(pool)s::bigint AS pool_id, NULL::bigint AS customer_id, %(kind)s::text AS kind"
 

@@ -1,4 +1,4 @@
-"""What is promised: by providers, for their pools, from a day on. Never changed, only ended."""
+"""What is promised: by providers, for their pools, from a day on. Never changed, only ended - or withdrawn before it begins."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _terms(draft: Draft, by: User | None, at: datetime) -> SLATerms:
 
 
 def end(terms: SLATerms, now: datetime | None = None) -> SLATerms:
-    """Promise nothing any more from tomorrow (UTC) on; terms that have not begun promise nothing at all, and cannot be ended.
+    """Promise nothing any more from tomorrow (UTC) on; terms that have not begun are withdrawn instead.
 
     Raises Conflict `sla_terms_over`.
     """
@@ -77,9 +77,23 @@ def end(terms: SLATerms, now: datetime | None = None) -> SLATerms:
     tomorrow = midnight(at.astimezone(UTC).date() + timedelta(days=1))
     begun = Q(valid__startswith__lt=tomorrow) & (Q(valid__endswith__gt=tomorrow) | Q(valid__upper_inf=True))
     valid = DateTimeTZRange(terms.valid.lower, tomorrow)
-    if not SLATerms.objects.filter(begun, pk=terms.pk).update(valid=valid):
+    if not SLATerms.objects.filter(begun, pk=terms.pk, withdrawn_at=None).update(valid=valid):
         raise Conflict("sla_terms_over", "these terms are over then, or have not begun")
     terms.refresh_from_db()
+    return terms
+
+
+def withdraw(terms: SLATerms, by: User | None, now: datetime | None = None) -> SLATerms:
+    """Take back what has not begun: it promises nothing, others may hold in its place. Repeated, the first time stays.
+
+    Raises Conflict `sla_terms_begun`.
+    """
+    at = now or timezone.now()
+    waits = SLATerms.objects.filter(pk=terms.pk, withdrawn_at=None, valid__startswith__gt=at)
+    moved = waits.update(withdrawn_at=at, withdrawn_by=by)
+    terms.refresh_from_db()
+    if not moved and terms.withdrawn_at is None:
+        raise Conflict("sla_terms_begun", "these terms have begun: end them")
     return terms
 
 

@@ -76,6 +76,13 @@ def end(ctx: typer.Context, terms: Annotated[int, typer.Argument(min=1)], as_jso
     Output(as_json).show(ended, _terms([ended]))
 
 
+@sla_app.command("withdraw")
+def withdraw(ctx: typer.Context, terms: Annotated[int, typer.Argument(min=1)], as_json: AsJson = False) -> None:
+    """Take back terms that have not begun; they stay on record."""
+    taken = open_client(ctx).withdraw_sla(terms)
+    Output(as_json).show(taken, _terms([taken]))
+
+
 @sla_app.command("backtest")
 def backtest(
     ctx: typer.Context,
@@ -126,7 +133,7 @@ def _terms(found: list[dict[str, Any]]) -> Table:
     rows = [
         (one["id"], clean(one["pool"]), clean(one["provider"]), one["kind"], clean(one["customer"] or "everybody"),
          ", ".join(f"<{_percent(low)}%: {_percent(credit)}%" for low, credit in one["steps"]), one["minimum"],
-         one["valid_from"][:10], (one["valid_to"] or "-")[:10])
+         one["valid_from"][:10], "withdrawn" if one["withdrawn_at"] else (one["valid_to"] or "-")[:10])
         for one in found
     ]  # fmt: skip
     return table(["id", "pool", "provider", "kind", "to", "given back", "least", "from", "to before"], rows, right=["id", "least"])

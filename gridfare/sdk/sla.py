@@ -32,6 +32,11 @@ class SLACalls(Calls):
         answer: Json = self.http.post(f"/sla/terms/{terms}/end", {})
         return answer
 
+    def withdraw_sla(self, terms: int) -> Json:
+        """Take back terms that have not begun."""
+        answer: Json = self.http.post(f"/sla/terms/{terms}/withdraw", {})
+        return answer
+
     def backtest_sla(self, pool: str, kind: str, steps: Steps, *, minimum: int = 1, days: int = 30) -> Json:
         """What such terms would have cost you over past days. Nothing is written."""
         given = {"pool": pool, "kind": kind, "steps": steps, "minimum": minimum, "days": days}

@@ -114,6 +114,8 @@ class Task(models.Model):
                 condition=Q(settled_at__isnull=True) & ~Q(state__in=["queued", "running"]),
                 name="task_unsettled",
             ),
+            # service levels: what was settled on a day; a range of it is of settled tasks only
+            models.Index(fields=["settled_at"], condition=Q(settled_at__isnull=False), name="task_settled"),
             # how good predictions were: the last ones delivered
             models.Index(fields=["-ended_at"], condition=Q(state="delivered"), name="task_delivered"),
             # months: whose fees are charged by them; no other task is in it

@@ -20,7 +20,7 @@ from billing.queries import Statement, is_balanced, lines_of, total_of, trial_ba
 from billing.services import charge_task
 from billing.sla.deciding import checked, credit_of, digest_of, share_of
 from billing.sla.measuring import measure_days
-from billing.sla.terms import Draft, end, promise, terms_seen_by
+from billing.sla.terms import Draft, end, promise, terms_seen_by, withdraw
 from core.errors import Conflict, Invalid
 from marketplace.models import MaintenanceWindow, Task
 from tests import builders as build
@@ -240,6 +240,38 @@ def test_terms_begin_tomorrow_do_not_overlap_and_are_only_ended(market: Market) 
     assert end(terms, THEN).valid.upper == datetime(2026, 3, 4, tzinfo=UTC)
     with pytest.raises(Conflict):
         end(terms, AFTER)
+
+
+def test_terms_that_have_not_begun_are_withdrawn_once_and_leave_their_place_to_others(market: Market) -> None:
+    terms, olga = promised(market, steps=[[10_000, 5000]]), build.olga().user
+    for moment in (MARCH_2, THEN):
+        assert (withdraw(terms, olga, moment).withdrawn_at, terms.withdrawn_by) == (MARCH_2, olga)
+    instead = promised(market)
+    task_of(market)
+    task_of(market, "expired")
+    measure_days(AFTER)
+    assert SLAMeasurement.objects.get().terms == instead
+    with pytest.raises(Conflict):
+        end(terms, THEN)
+    with pytest.raises(Conflict):
+        withdraw(instead, None, THEN)
+    changes: list[dict[str, Any]] = [{"withdrawn_at": None, "withdrawn_by": None}, {"withdrawn_by": None}]
+    for change in changes:
+        with pytest.raises(DatabaseError), transaction.atomic():
+            SLATerms.objects.filter(pk=terms.pk).update(**change)
+    with pytest.raises(DatabaseError), transaction.atomic():
+        SLATerms.objects.filter(pk=instead.pk).update(withdrawn_at=THEN)
+
+
+@pytest.mark.django_db
+def test_a_provider_withdraws_its_own_terms_by_the_door_and_nobody_elses() -> None:
+    bob, pool = build.bob(), build.a_pool()
+    body = {"pool": pool.identifier, "kind": "deadline", "steps": STEPS}
+    made = build.client_of(bob).post("/api/v1/sla/terms", body).json()
+    door = f"/api/v1/sla/terms/{made['id']}/withdraw"
+    assert (made["withdrawn_at"], build.client_of(build.mallory()).post(door).status_code) == (None, 404)
+    assert build.client_of(bob).post(door).json()["withdrawn_at"] is not None
+    assert SLATerms.objects.get().withdrawn_by == bob.user
 
 
 @pytest.mark.django_db(transaction=True)

@@ -11,6 +11,7 @@ from tests.client.platform import Platform
 TERMS = {
     "id": 3, "pool": "310000-G-000003-M", "provider": "bund-edge", "customer": None, "kind": "deadline",
     "steps": [[9900, 1000], [9550, 2500]], "minimum": 5, "valid_from": "2026-03-03T00:00:00Z", "valid_to": None,
+    "withdrawn_at": None,
 }  # fmt: skip
 DAY = {
     "id": 5, "terms": 3, "pool": "310000-G-000003-M", "kind": "deadline", "customer": "acme", "day": "2026-03-03", "good": 97,
@@ -33,6 +34,7 @@ def told(platform: Platform) -> None:
         "GET /sla/terms": {"results": [TERMS], "next": None},
         "POST /sla/terms": TERMS,
         "POST /sla/terms/3/end": TERMS | {"valid_to": "2026-04-01T00:00:00Z"},
+        "POST /sla/terms/3/withdraw": TERMS | {"withdrawn_at": "2026-03-02T08:00:00Z"},
         "POST /sla/backtest": {"days": [IMAGINED], "credits": {"CNY": "2.5"}},
         "GET /sla/measurements": {"results": [DAY], "next": None},
         "GET /sla/credits": {"results": [CREDIT], "next": None},
@@ -51,6 +53,7 @@ def test_a_provider_promises_ends_and_asks_what_it_would_have_cost(run: Run) -> 
     assert "<95.5%: 25%" in promised.out
     assert steps_of(["99:10", "95.5:25"]) == [[9900, 1000], [9550, 2500]]
     assert "2026-04-01" in run("sla", "end", "3").out
+    assert "withdrawn" in run("sla", "withdraw", "3").out
     told = run("sla", "backtest", "310000-G-000003-M", "deadline", "--below", "99:10").out
     assert all(word in told for word in ("25.5", "in all 2.5 CNY"))
 

@@ -35,6 +35,7 @@ GET sla/measurements                                           alice 401 401 200
 GET sla/terms                                                  bob   401 401 200 200 200 200 200 200
 POST sla/terms                                                 bob   401 401 404 403 403 201 201 404
 POST sla/terms/<terms>/end                                     bob   401 401 404 403 403 409 409 404
+POST sla/terms/<terms>/withdraw                                bob   401 401 404 403 403 200 200 404
 POST sla/backtest                                              bob   401 401 404 403 403 200 200 404
 GET taxes                                                      alice 401 401 403 403 403 403 403 200
 POST taxes                                                     alice 401 401 403 403 403 403 403 201
