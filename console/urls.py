@@ -13,9 +13,11 @@ from console.credit import CreditPage
 from console.disputes import Answer, Decide, DisputeList, OneDispute, OpenDispute, OpenPeriodDispute, Say, Withdraw
 from console.exports import ExportList
 from console.invoices import InvoiceList, OneInvoice, OneLine
+from console.levels import ServiceLevels
 from console.market import JoinToken, Market, Pools
 from console.network import Network
 from console.payables import OnePayout, Payables, PayoutList
+from console.payments import PaymentList
 from console.profile import BillingProfile
 from console.submitting import CapabilityList, OneCapability
 from console.tasks import CancelTask, OneTask, TaskList
@@ -45,6 +47,8 @@ urlpatterns = [
     path("invoices/", InvoiceList.as_view(), name="invoices"),
     path("invoices/<int:invoice>/", OneInvoice.as_view(), name="invoice"),
     path("invoices/<int:invoice>/lines/<int:line>/", OneLine.as_view(), name="invoice-line"),
+    path("payments/", PaymentList.as_view(), name="payments"),
+    path("service-levels/", ServiceLevels.as_view(), name="service-levels"),
     path("billing-profile/", BillingProfile.as_view(), name="billing-profile"),
     path("charges/", ChargeList.as_view(), name="charges"),
     path("charges/<int:number>/", OneCharge.as_view(), name="charge"),

@@ -43,6 +43,8 @@ PAGES: dict[str, dict[str, int]] = {
     "/pools/": EVERYBODY,
     "/bill/": EVERYBODY | {VIEWER: 403},
     "/invoices/": EVERYBODY | {VIEWER: 403},
+    "/payments/": EVERYBODY | {VIEWER: 403},
+    "/service-levels/": EVERYBODY | {VIEWER: 403},
     "/billing-profile/": EVERYBODY,
     "/charges/": EVERYBODY | {VIEWER: 403},
     "/disputes/": EVERYBODY | {VIEWER: 403},
@@ -157,7 +159,7 @@ def test_a_nul_character_reaches_no_query() -> None:
 
 ODD = ["older=x", "older=7", "state=nothing", "party=x&group=y&month=z&after=w", "month=9999-12", "month=0001-01", "before=x"]
 
-MONEY = ["/credit/", "/invoices/", "/charges/", "/payables/", "/payouts/", "/usage/"]
+MONEY = ["/credit/", "/invoices/", "/charges/", "/payables/", "/payouts/", "/usage/", "/payments/", "/service-levels/"]
 
 
 @pytest.mark.parametrize("query", [*ODD, "before=9" * 30, "after=x"])

@@ -266,6 +266,10 @@ POST /credit/                                                  alice 405 405 405
 POST /bill/                                                    alice 405 405 405 405 405 405 405 405
 GET /invoices/                                                 alice 302 302 200 403 200 200 200 200
 POST /invoices/                                                alice 405 405 405 405 405 405 405 405
+GET /payments/                                                 alice 302 302 200 403 200 200 200 200
+POST /payments/                                                alice 405 405 405 405 405 405 405 405
+GET /service-levels/                                           alice 302 302 200 403 200 200 200 200
+POST /service-levels/                                          alice 405 405 405 405 405 405 405 405
 GET /charges/                                                  alice 302 302 200 403 200 200 200 200
 POST /charges/                                                 alice 405 405 405 405 405 405 405 405
 GET /invoices/<invoice>/                                       alice 302 302 404 403 200 200 200 200
