@@ -109,6 +109,7 @@ INSTALLED_APPS = [
     "scheduler",
     "metering",
     "billing",
+    "index",
     "console",
     "config",
 ]

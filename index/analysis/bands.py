@@ -63,7 +63,7 @@ def world_of(
             for how, limit in product(NORMALISERS, LIMITS)
         }
     first = leaves[NORMALISERS[0], 0]
-    if not first.codes:
+    if not first.regions:
         return None
     tree = pruned(definition.tree(profile), set(first.codes))
     return World(first.regions, leaves, tree, drawn_weights(tree, weights, draws, seed, experts), float(method.min_coverage))
@@ -74,7 +74,8 @@ def _normalised(definition: Definition, profile: str, raw: Table, method: Method
     for node in definition.leaves(profile):
         if node.code not in method.left_out:
             values = treat(raw[node.code], method.winsorise).values
-            found[node.code] = normalise(values, node.direction, method.normalise, None, None) or {}
+            scored = normalise(values, node.direction, method.normalise, None, None)
+            found |= {} if scored is None else {node.code: scored}
     return found
 
 

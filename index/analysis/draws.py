@@ -31,7 +31,7 @@ class Leaves:
 
     @classmethod
     def of(cls, normalised: Mapping[str, Mapping[str, Decimal]]) -> Leaves:
-        codes = [code for code, values in normalised.items() if values]
+        codes = list(normalised)
         regions = sorted({region for code in codes for region in normalised[code]})
         rows = [[float(normalised[code].get(region, "nan")) for region in regions] for code in codes]
         return cls(codes, regions, np.array(rows, dtype=float).reshape(len(codes), len(regions)))

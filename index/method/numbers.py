@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 CONTEXT: Final = Context(prec=28, rounding=ROUND_HALF_EVEN)
+_STORED: Final = Context(prec=80, rounding=ROUND_HALF_EVEN)
 PLACES: Final = Decimal("1E-12")  # of what is stored
 TIE: Final = Decimal("1E-9")  # scores nearer than that share a rank
 _NEAR: Final = 1e-6
@@ -21,8 +22,14 @@ HUNDRED: Final = Decimal(100)
 
 
 def stored(value: Decimal) -> Decimal:
-    """Twelve decimals, half to even."""
-    return value.quantize(PLACES, context=CONTEXT)
+    """Twelve decimals, half to even; 0 has no sign."""
+    found = value.quantize(PLACES, context=_STORED)
+    return found or abs(found)
+
+
+def plain(value: Decimal) -> str:
+    """Decimal text in its shortest form, without an exponent."""
+    return format(value.normalize(CONTEXT), "f")
 
 
 def mean(values: Sequence[Decimal]) -> Decimal:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from index.expressions import Expression, Name, evaluate, names_in
 from index.method.aggregating import aggregate
 from index.method.normalising import normalise
-from index.method.numbers import CONTEXT, HUNDRED, ZERO, ranks
+from index.method.numbers import CONTEXT, HUNDRED, ZERO, plain, ranks
 from index.method.treating import Treated, treat
 from index.trees import ROOT, Definition, Node
 
@@ -71,7 +71,7 @@ def score(definition: Definition, profile: str, weights: Mapping[str, Decimal], 
         treated = {node.code: treat(raw[node.code], _most(node, method)) for node in leaves}
         scored = {node.code: _normalised(node, treated[node.code], method) for node in leaves}
         normalised = {code: found or {} for code, found in scored.items()}
-        tree = pruned(definition.tree(profile), {code for code, found in normalised.items() if found})
+        tree = pruned(definition.tree(profile), {code for code, found in scored.items() if found is not None})
         scores = blend(tree, weights, normalised, method)
         index = scores.get(ROOT, {})
         return Result(
@@ -125,7 +125,10 @@ def blend(tree: Mapping[str, Sequence[str]], weights: Mapping[str, Decimal], lea
 
 
 def pruned(tree: Mapping[str, Sequence[str]], leaves: set[str]) -> dict[str, list[str]]:
-    """The tree without leaves that tell nobody from anybody, and without what has nothing below it then."""
+    """The tree without leaves that tell nobody from anybody, and without what has nothing below it then.
+
+    A leaf of which nothing is known stays: it is missing, and counts against coverage.
+    """
     found: dict[str, list[str]] = {}
     for parent, below in tree.items():
         stays = [child for child in below if child in leaves or child in found]
@@ -192,7 +195,7 @@ def _flags(
     node: Node, raw: Table, treated: Mapping[str, Treated], scored: Mapping[str, Any], method: Method
 ) -> list[tuple[str, str, str, str]]:
     values, how = raw[node.code], treated[node.code]
-    found = [(node.code, region, "winsorised", str(before)) for region, before in sorted(how.moved.items())]
+    found = [(node.code, region, "winsorised", plain(before)) for region, before in sorted(how.moved.items())]
     if not values:
         return [(node.code, "", "no_data", "")]
     if scored[node.code] is None:
@@ -200,7 +203,7 @@ def _flags(
     if how.logged:
         found.append((node.code, "", "logged", ""))
     if node.flag_above is not None:
-        found += [(node.code, region, "above", str(value)) for region, value in sorted(values.items()) if value > node.flag_above]
+        found += [(node.code, region, "above", plain(value)) for region, value in sorted(values.items()) if value > node.flag_above]
     beyond = [(region, one) for region, one in sorted((scored[node.code] or {}).items()) if not 0 <= one <= HUNDRED]
     if method.normalise not in {"zscore", "rank"}:
         found += [(node.code, region, "beyond_goalposts", "") for region, _ in beyond]

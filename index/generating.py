@@ -1,0 +1,58 @@
+"""Values for what no public source has, so that all pages can be seen: from a seed, and marked wherever they show. Pure.
+
+A value grows with the region's size, a few per cent a year, and differs by chance. It says nothing of any province.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping
+from random import Random
+from typing import Final
+
+from index.regions import PROVINCES
+from index.trees import Definition
+from index.units import Unit
+
+SEED: Final = 2023
+SOURCE: Final = "generated from a seed: no statistics"
+# Between what the least and the greatest region have, where a value does not grow with size.
+_RATES: Final = {"percent": (30.0, 75.0), "points_0_100": (60.0, 95.0), "ms": (8.0, 60.0), "count_0_20": (8.0, 20.0)}
+_PER_SIZE: Final = {"EFLOPS_FP32": 12.0, "CNY_100M": 3_000.0, "count": 6_000.0, "firms": 9_000.0, "persons_10k": 5_000.0}
+
+
+def generated(
+    definition: Definition, years: Iterable[int], sizes: Mapping[str, float], known: Iterable[str], seed: int = SEED
+) -> bytes:
+    """CSV by the contract of imports: of every national variable that is not `known`.
+
+    sizes  how large each region is, of any scale
+    """
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["region_code", "indicator", "year", "value", "unit", "source"])
+    largest, there = max(sizes.values()), set(known)
+    for code, variable in definition.variables.items():
+        if variable.profile != "national" or code in there:
+            continue
+        for region in PROVINCES:
+            draw = Random(f"{seed}/{code}/{region}")
+            level = (sizes.get(region, 0.0) / largest) ** 0.8 * draw.uniform(0.6, 1.4) + 0.01
+            growth = draw.uniform(1.04, 1.16)
+            for year in years:
+                value = _value(code, variable.unit, level, growth, year - 2022, Random(f"{seed}/{code}/{region}/{year}"))
+                writer.writerow([region, code, year, value, variable.unit.code, SOURCE])
+    return out.getvalue().encode()
+
+
+def _value(code: str, unit: Unit, level: float, growth: float, years: int, draw: Random) -> str:
+    noise = draw.uniform(0.97, 1.03)
+    if unit.code in _RATES:
+        low, high = _RATES[unit.code]
+        share = min(max(level * noise + 0.02 * years, 0.0), 1.0)
+        found = high - (high - low) * share if unit.code == "ms" else low + (high - low) * share
+        return f"{found:.0f}" if unit.code == "count_0_20" else f"{found:.2f}"
+    part = 0.45 if code.startswith(("used_", "users_")) else 0.9 if code.endswith("_before") else 1.0
+    found = _PER_SIZE[unit.code] * level * part * growth**years * noise
+    return f"{max(found, 1):.0f}" if unit.code in {"count", "firms"} else f"{max(found, 0.001):.3f}"

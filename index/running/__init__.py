@@ -1,0 +1,1 @@
+"""Runs: what was observed and known at a moment, scored, drawn, written down, replayed."""
