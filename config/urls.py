@@ -49,6 +49,7 @@ urlpatterns = [
     path("api/v1/", include("billing.credit.wallet_api")),
     path("api/v1/", include("billing.exports.api")),
     path("api/v1/", include("billing.exports.files_api")),
+    path("api/v1/", include("index.api")),
     path("agent/v1/", include("scheduler.api.agents")),
     path("", include("console.urls")),
     path("", views.home, name="home"),

@@ -12,6 +12,15 @@ from console.charges import ChargeList, OneCharge, OnePeriodCharge
 from console.credit import CreditPage
 from console.disputes import Answer, Decide, DisputeList, OneDispute, OpenDispute, OpenPeriodDispute, Say, Withdraw
 from console.exports import ExportList
+from console.index.pages import (
+    IndexData,
+    IndexEditions,
+    IndexHome,
+    IndexIndicator,
+    IndexMethod,
+    IndexObservation,
+    IndexProvince,
+)
 from console.invoices import InvoiceList, OneInvoice, OneLine
 from console.levels import ServiceLevels
 from console.market import JoinToken, Market, Pools
@@ -67,6 +76,13 @@ urlpatterns = [
     path("payouts/", PayoutList.as_view(), name="payouts"),
     path("payouts/<int:payout>/", OnePayout.as_view(), name="payout"),
     path("credit/", CreditPage.as_view(), name="credit"),
+    path("index/", IndexHome.as_view(), name="index"),
+    path("index/provinces/<str:province>/", IndexProvince.as_view(), name="index-province"),
+    path("index/indicators/<str:indicator>/", IndexIndicator.as_view(), name="index-indicator"),
+    path("index/observations/<int:observation>/", IndexObservation.as_view(), name="index-observation"),
+    path("index/editions/", IndexEditions.as_view(), name="index-editions"),
+    path("index/method/", IndexMethod.as_view(), name="index-method"),
+    path("index/data/", IndexData.as_view(), name="index-data"),
     path("keys/", Keys.as_view(), name="keys"),
     path("keys/<key:prefix>/revoke/", RevokeKey.as_view(), name="revoke-key"),
 ]

@@ -37,11 +37,13 @@ def generated(
         if variable.profile != "national" or code in there:
             continue
         for region in PROVINCES:
-            draw = Random(f"{seed}/{code}/{region}")
+            same = code.removesuffix("_before")  # the year before of the same
+            draw = Random(f"{seed}/{same}/{region}")
             level = (sizes.get(region, 0.0) / largest) ** 0.8 * draw.uniform(0.6, 1.4) + 0.01
             growth = draw.uniform(1.04, 1.16)
             for year in years:
-                value = _value(code, variable.unit, level, growth, year - 2022, Random(f"{seed}/{code}/{region}/{year}"))
+                past = year if same == code else year - 1
+                value = _value(code, variable.unit, level, growth, past - 2022, Random(f"{seed}/{same}/{region}/{past}"))
                 writer.writerow([region, code, year, value, variable.unit.code, SOURCE])
     return out.getvalue().encode()
 
@@ -53,6 +55,6 @@ def _value(code: str, unit: Unit, level: float, growth: float, years: int, draw:
         share = min(max(level * noise + 0.02 * years, 0.0), 1.0)
         found = high - (high - low) * share if unit.code == "ms" else low + (high - low) * share
         return f"{found:.0f}" if unit.code == "count_0_20" else f"{found:.2f}"
-    part = 0.45 if code.startswith(("used_", "users_")) else 0.9 if code.endswith("_before") else 1.0
+    part = 0.45 if code.startswith(("used_", "users_")) else 1.0
     found = _PER_SIZE[unit.code] * level * part * growth**years * noise
     return f"{max(found, 1):.0f}" if unit.code in {"count", "firms"} else f"{max(found, 0.001):.3f}"

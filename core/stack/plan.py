@@ -16,7 +16,7 @@ from core.stack.ports import HOST
 DEMO = (sys.executable, "-m", "demo")
 # Makes the demo market, as often as you like. Its last line of output is JSON:
 # {"agents": [{"name": "...", "token": "..." or null where the pool has its agent}]}
-SEED = (sys.executable, "manage.py", "seed_demo", "--network", "--month")
+SEED = (sys.executable, "manage.py", "seed_demo", "--network", "--month", "--index")
 # How many agents of the demo share this machine.
 AGENTS = 3
 # The demo's largest unit fits into it.

@@ -70,7 +70,7 @@ def world_of(
 
 
 def _normalised(definition: Definition, profile: str, raw: Table, method: Method) -> dict[str, dict[str, Decimal]]:
-    found = {}
+    found: dict[str, dict[str, Decimal]] = {}
     for node in definition.leaves(profile):
         if node.code not in method.left_out:
             values = treat(raw[node.code], method.winsorise).values

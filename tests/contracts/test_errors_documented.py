@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-APPS = ("config", "console", "billing", "metering", "scheduler", "marketplace", "core")
+APPS = ("config", "console", "index", "billing", "metering", "scheduler", "marketplace", "core")
 STATUS_OF = {
     "Malformed": 400,
     "AuthenticationFailed": 401,

@@ -24,6 +24,10 @@ from billing.credit.budgets import Wanted, open_budget
 from billing.models import Charge, ParkedPeriod, PeriodCharge
 from billing.periods.subscriptions import subscribe
 from billing.sla.terms import Draft, promise
+from index.defining import FOLDER as DEFINITIONS
+from index.demo import fill
+from index.importing.services import File, preview
+from index.models import Observation
 from marketplace import storage
 from marketplace.budgets import Threshold
 from marketplace.models import Agent, CapabilityVersion, User
@@ -55,6 +59,7 @@ TOLD: Final = [Threshold(80, "notify")]
 MONEY: Final = {"reference": "bank/7", "organization": "acme", "amount": "5"}
 BUDGET: Final = {"name": "all", "scope": "organization", "amount": "5", "thresholds": [{"percent": 80, "action": "notify"}]}
 TASK: Final = {"capability": "carols-programs/noop", "inputs": {"count": 1}}
+COLUMNS: Final = "region_code,indicator,year,value,unit,source"
 BODIES: Final[dict[str, Any]] = {
     "POST tasks": TASK,
     "POST quotes": TASK,
@@ -87,6 +92,12 @@ BODIES: Final[dict[str, Any]] = {
     "POST taxes": {"code": "gst", "name": "GST"},
     "POST sla/terms": {"pool": "<identifier>", "kind": "deadline", "steps": [[9900, 1000]]},
     "POST sla/backtest": {"pool": "<identifier>", "kind": "deadline", "steps": [[9900, 1000]], "days": 1},
+    "POST index/definitions": {"text": (DEFINITIONS / "supply-pulse@1.yaml").read_text().replace("version: 1", "version: 2")},
+    "POST index/weights": {"definition": "supply-pulse", "name": "ours", "weights": dict.fromkeys(("S", "R", "S1", "R1"), "1")},
+    "POST index/runs": {"definition": "cpsdi-2023", "period": "2022"},
+    "POST index/runs/<run>/publish": {"change_note": "nothing"},
+    "POST index/batches": {"name": "a.csv", "content": f"{COLUMNS}\n310000,gdp,2021,1,亿元,a yearbook\n"},
+    "POST index/batches/<batch>/roll-back": {"reason": "wrong"},
     "POST tax-rates": {"tax": "vat", "percent": "6"},
     "POST tax-assignments": {"tax": "vat", "organization": "acme"},
     "POST invoices/<invoice>/void": {"reason": "wrong address"},
@@ -212,6 +223,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
         "payout": str(a_payout(build.bob().organization, task=done).pk),
         "dispute": str(disputed(alice.organization, Charge.objects.get(payout_lines__isnull=False)).pk),
         "line": "1",
+        **an_index(),
         "export": str(an_export(alice.organization, "ready").pk),
         "gateway": "sandbox",
         "bank_line": str(a_queued_line().pk),
@@ -233,6 +245,15 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
         "delivery": str(ping(caller_for(alice), hook.pk).pk),
     }
     return World(callers, {place: person.user for place, person in cast.items()}, names, agent)
+
+
+def an_index() -> dict[str, str]:
+    """An edition, a file that is looked at, a value."""
+    run = fill((2022,))
+    looked_at = preview(File("b.csv", f"{COLUMNS}\n310000,gdp,2020,1,亿元,a yearbook\n".encode()))
+    value = Observation.objects.order_by("pk").values_list("pk", flat=True)[0]
+    names = {"run": str(run.pk if run else 0), "batch": str(looked_at.pk), "observation": str(value)}
+    return names | {"definition": "cpsdi-2023@1", "province": "310000", "indicator": "A11"}
 
 
 def rated_months(version: CapabilityVersion) -> tuple[UsageRecord, PeriodCharge, ParkedPeriod]:

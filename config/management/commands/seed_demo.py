@@ -13,6 +13,7 @@ from django.db import transaction
 
 from config.demo_month import seed_month
 from demo.market import OPERATOR, PARTIES, PASSWORD, POOLS, DemoPool, Party
+from index.demo import fill
 from marketplace.models import Agent, Membership, Organization, Pool, Region, User
 from marketplace.services.offers import Terms, publish_offer
 from marketplace.services.providers import create_join_token, register_pool
@@ -29,9 +30,12 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--network", action="store_true", help="import the backbone that the demo's regions hang on")
         parser.add_argument("--month", action="store_true", help="bill a task of last month, so that there is an invoice")
+        parser.add_argument("--index", action="store_true", help="fill the index: statistics, and marked values for what they lack")
         parser.add_argument("--token-for", default="", help="make a new join token for this agent's pool")
 
-    def handle(self, *args: Any, network: bool = False, month: bool = False, token_for: str = "", **options: Any) -> None:
+    def handle(
+        self, *args: Any, network: bool = False, month: bool = False, index: bool = False, token_for: str = "", **options: Any
+    ) -> None:
         with transaction.atomic():
             operator = seed_operator()
             for party in PARTIES:
@@ -41,6 +45,8 @@ class Command(BaseCommand):
                 import_topology(read_topology(BACKBONE.read_text(), repairs=known_repairs()))
         if month:
             seed_month()
+        if index:
+            fill()
         self.stdout.write(json.dumps({"agents": agents}))
 
 

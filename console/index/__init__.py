@@ -1,0 +1,1 @@
+"""Pages of the index: from its ranks down to the row of a file."""
