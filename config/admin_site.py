@@ -58,6 +58,16 @@ GROUPS: Final = (
         ),
     ),
     (
+        "Index",
+        (
+            ("Runs of the index", "index_indexrun", "leaderboard"),
+            ("Definitions", "index_indexdefinition", "account_tree"),
+            ("Weights", "index_weightset", "scale"),
+            ("Observations", "index_observation", "dataset"),
+            ("Batches of observations", "index_observationbatch", "upload_file"),
+        ),
+    ),
+    (
         "Invoices",
         (
             ("Invoices", "billing_invoice", "request_quote"),

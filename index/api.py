@@ -117,7 +117,7 @@ class IndexWeightsIn(In):
     definition = serializers.CharField(max_length=60)
     name = serializers.CharField(max_length=80)
     weights = serializers.DictField(child=serializers.CharField(max_length=40), help_text="node -> decimal text; left out: 0")
-    source = serializers.CharField(max_length=500, default="", help_text="whose weights they are")
+    note = serializers.CharField(max_length=500, default="", help_text="whose weights they are")
 
 
 class WeightsView(ListView):
@@ -139,7 +139,7 @@ class WeightsView(ListView):
         given = valid(IndexWeightsIn(data=request.data))
         row = definition_named(given["definition"])
         weights = read_weights(row, given["weights"])
-        made = record_weights(row, given["name"], "imported", weights, {"source": given["source"]}, caller_of(request).user)
+        made = record_weights(row, given["name"], "imported", weights, {"note": given["note"]}, caller_of(request).user)
         return Response(IndexWeightsOut(made).data, status=201)
 
 
@@ -298,7 +298,7 @@ class ObservationBatchOut(Out):
     state = serializers.ChoiceField(ObservationBatch.State.choices)
     rows = serializers.IntegerField()
     digest = serializers.CharField()
-    source = serializers.JSONField()
+    cited = serializers.JSONField(source="source", help_text="title, publisher, url, licence and date of the whole file")
     report = serializers.JSONField(help_text="[{severity, code, row, field, detail}]; errors stop a commit")
     created_at = serializers.DateTimeField()
     committed_at = serializers.DateTimeField(allow_null=True)
@@ -394,7 +394,7 @@ class ObservationOut(Out):
     vintage = serializers.DateField()
     precision = serializers.CharField()
     origin = serializers.CharField(source="batch.origin")
-    source = serializers.CharField()
+    cited = serializers.CharField(source="source", help_text="as the row says")
     url = serializers.CharField()
     note = serializers.CharField()
     row = serializers.IntegerField()

@@ -37,6 +37,7 @@ from billing.settlement.reserves import Terms, agree_terms
 from billing.settlement.sending import send_payouts
 from billing.sla import terms as service_levels
 from core.admin.cells import change_url
+from index.demo import fill
 from marketplace.budgets import Threshold
 from marketplace.models import (
     Artifact,
@@ -198,6 +199,7 @@ def _periods() -> None:
     draft = make_invoice(make_period(an_organization(f"monthly-{next(_serial)}")), "grace")
     InvoicedPeriod.objects.create(charge=PeriodCharge.objects.latest("pk"), line=draft.lines.get())
     rate_periods([market.alice.pk], MARCH, safe_cutoff(), final=False)
+    fill((2022,))
     RatedMonth.objects.create(organization=market.alice, month=MARCH, cutoff=safe_cutoff())
     subscribe(market.alice, market.pool.identifier, None)
     open_budget(market.alice, Wanted("all", "organization", "", "CNY", "total", 10**9, (Threshold(80, "notify"),)))

@@ -1,0 +1,55 @@
+"""The index in the operators' pages: what was defined, observed, weighed and computed. All of it is only read here."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from core.admin import Page, exact, one_of
+from index.models import IndexDefinition, IndexRun, Observation, ObservationBatch, WeightSet
+
+
+@admin.register(IndexDefinition)
+class IndexDefinitionPage(Page):
+    columns = ("id", "code", "version", "name_en", "name_zh", "state", "published_at", "digest")
+    list_filter = (one_of("state", IndexDefinition.State.values), exact("code"))
+    search_fields = ("=code",)
+
+
+@admin.register(ObservationBatch)
+class ObservationBatchPage(Page):
+    columns = ("id", "name", "profile", "origin", "state", "rows", "created_by", "created_at", "committed_at", "reason")
+    joins = ("created_by",)
+    list_filter = (one_of("state", ObservationBatch.State.values), "profile", "origin")
+    search_fields = ("=pk", "name")
+
+
+@admin.register(Observation)
+class ObservationPage(Page):
+    columns = ("id", "variable", "region", "period", "value", "unit", "vintage", "batch", "row")
+    joins = ("batch",)
+    list_filter = (exact("batch"), exact("region"), exact("period"))
+    search_fields = ("=pk", "=variable")
+    huge = True
+
+
+@admin.register(WeightSet)
+class WeightSetPage(Page):
+    columns = ("id", "definition", "name", "kind", "recorded_by", "recorded_at", "digest")
+    joins = ("definition", "recorded_by")
+    list_filter = (one_of("kind", WeightSet.Kind.values), exact("definition"))
+    search_fields = ("=pk", "=name")
+
+
+@admin.register(IndexRun)
+class IndexRunPage(Page):
+    columns = ("id", "definition", "profile", "period", "weights", "edition", "synthetic", "created_at", "digest", "page")
+    joins = ("definition", "weights")
+    list_filter = (exact("definition"), "profile", "synthetic")
+    search_fields = ("=pk", "=digest")
+
+    @admin.display(description="page")
+    def page(self, obj: IndexRun) -> SafeString:
+        return format_html('<a href="{}?run={}">ranks</a>', reverse("console:index"), obj.pk)
