@@ -57,15 +57,16 @@ def with_agent(pools: QuerySet[Pool]) -> QuerySet[Pool]:
 
 
 def market_pools(caller: Caller) -> QuerySet[Pool]:
-    """Active pools of everybody that the caller may use, with the offer valid now in `offers_now`, its own in `own_now`."""
+    """Active pools of everybody that the caller may use, with the offers valid now in `offers_shown`: the list, and its own."""
     rows = Pool.objects.filter(state=Pool.State.ACTIVE, organization__suspended_at__isnull=True)
     if not caller.is_operator:
         slug = caller.organization.slug if caller.organization else ""
         admitted = Q(allow_organizations=[]) | Q(allow_organizations__contains=[slug])
         rows = rows.filter(admitted).exclude(deny_organizations__contains=[slug])
-    own = Offer.objects.filter(origin=None, valid__contains=timezone.now(), customer__isnull=False, customer=caller.organization)
-    owned = Prefetch("offers", queryset=own.select_related("customer").prefetch_related("rates"), to_attr="own_now")
-    return with_offers_now(with_agent(rows.select_related("organization", "region"))).prefetch_related(owned)
+    whose = Q(customer=None) | Q(customer=caller.organization) if caller.organization else Q(customer=None)
+    shown = Offer.objects.filter(whose, origin=None, valid__contains=timezone.now())
+    offers = Prefetch("offers", queryset=shown.select_related("customer").prefetch_related("rates"), to_attr="offers_shown")
+    return with_agent(rows.select_related("organization", "region")).prefetch_related(offers)
 
 
 def with_offers_now(pools: QuerySet[Pool]) -> QuerySet[Pool]:

@@ -281,11 +281,17 @@ class MarketPoolOut(MachineOut):
 
     @extend_schema_field(OfferOut(allow_null=True))
     def get_offer(self, pool: Any) -> Any:
-        return OfferOut(pool.offers_now[0]).data if pool.offers_now else None
+        return _offer_of(pool, own=False)
 
     @extend_schema_field(OfferOut(allow_null=True))
     def get_own_offer(self, pool: Any) -> Any:
-        return OfferOut(pool.own_now[0]).data if pool.own_now else None
+        return _offer_of(pool, own=True)
+
+
+def _offer_of(pool: Any, *, own: bool) -> Any:
+    """Everybody's price list, or the one that is the caller's own."""
+    found = [offer for offer in pool.offers_shown if (offer.customer_id is not None) == own]
+    return OfferOut(found[0]).data if found else None
 
 
 class ByCode(KeysetPages):
