@@ -6,7 +6,7 @@ behind its length in bytes, -1 for null, and a trailer; numbers with the highest
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
 from struct import Struct, pack
 from typing import Final
@@ -29,7 +29,6 @@ TRAILER: Final = pack(">h", -1)
 _NULL: Final = pack(">i", -1)
 _NOT_A_METER: Final = _NULL * 4
 _BEGINS: Final = datetime(2000, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
 _decimal: Final = adapters.get_dumper(Decimal, PyFormat.BINARY)(Decimal).dump
 
 
@@ -40,7 +39,8 @@ def binary_of_batch(series: int, batch: int, accepted: datetime) -> bytes:
 
 def micros_of(moment: datetime) -> int:
     """Microseconds since 2000, as PostgreSQL counts."""
-    return (moment - _BEGINS) // _MICROSECOND
+    since = moment - _BEGINS
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 def binary_of_amount(amount: Amount) -> bytes:

@@ -22,13 +22,14 @@ from metering.events.usual import NOT_USUAL, usual_of
 
 PART: Final = 1_000
 FEW: Final = 16
-_UUID7: Final = r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 _are_times: Final = re.compile(
     r"(?:\d{4}-\d\d-\d\d[Tt](?:[01]\d|2[0-3]):\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)\n)*", re.ASCII
 ).fullmatch
 _DIGITS: Final = bytes.maketrans(b"123456789", b"000000000")
 _AS_SPELLED: Final = frozenset({b"0000-00-00T00:00:00+00:00", b"0000-00-00T00:00:00.000000+00:00", b""})  # by `isoformat`
-_are_uuid7: Final = re.compile(f"(?:{_UUID7}\n)*").fullmatch
+_SIGNS: Final = ((8, "-"), (13, "-"), (18, "-"), (23, "-"), (36, "\n"))
+_VERSION: Final = frozenset(range(0x70, 0x80))
+_VARIANT: Final = frozenset(range(0x80, 0xC0))
 _controls: Final = re.compile(r"[\x00-\x1f\x7f]").search
 _BEGUN: Final = blake2b(digest_size=16)
 
@@ -38,6 +39,7 @@ class Columns:
     """What can be stored of a batch, and `refused`: by place, why an event cannot be read.
 
     places    where each stands among all that were sent
+    names     the ids as bytes
     ats       when it happened, UTC, as text
     readings  whether a counter's reading is among them
     digests   of those that were asked for
@@ -46,6 +48,7 @@ class Columns:
     places: list[int] = field(default_factory=list)
     whose: list[Whose] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
+    names: list[bytes] = field(default_factory=list)
     moments: list[datetime] = field(default_factory=list)
     ats: list[str] = field(default_factory=list)
     amounts: list[Much] = field(default_factory=list)
@@ -57,7 +60,7 @@ class Columns:
 
     def keep(self, stays: Sequence[bool]) -> None:
         """Only those, before digests are asked for."""
-        for name in ("places", "whose", "ids", "moments", "ats", "amounts", "labels", "keys"):
+        for name in ("places", "whose", "ids", "names", "moments", "ats", "amounts", "labels", "keys"):
             setattr(self, name, list(compress(getattr(self, name), stays)))
 
     def digest(self, some: Iterable[int]) -> None:
@@ -73,10 +76,10 @@ class Columns:
     def binary(self, some: Sequence[int], ends: Mapping[Whose, bytes]) -> bytes:
         """These as rows of COPY; what is the same for all of a series `ends` them."""
         self.digest(some)
-        ids, whose, moments, amounts, labels = self.ids, self.whose, self.moments, self.amounts, self.labels
+        names, whose, moments, amounts, labels = self.names, self.whose, self.moments, self.amounts, self.labels
         keys, digests = self.keys, self.digests
         return b"".join([
-            start_of_row(VALUES, 16, keys[n], 16, digests[n], 8, micros_of(moments[n]), len(name := ids[n].encode()))
+            start_of_row(VALUES, 16, keys[n], 16, digests[n], 8, micros_of(moments[n]), len(name := names[n]))
             + name + amounts[n].binary + labels[n].binary + ends[whose[n]]
             for n in some
         ])  # fmt: skip
@@ -84,7 +87,7 @@ class Columns:
 
 @dataclass(slots=True)
 class _Part:
-    """Columns of some events. `ordered` if all ids are UUIDv7."""
+    """Columns of some events. `stamps`: if all ids are UUIDv7, their bytes, one after the other; else none."""
 
     whose: list[Whose]
     ids: list[str]
@@ -92,7 +95,7 @@ class _Part:
     ats: list[str]
     amounts: list[Much]
     labels: list[Labels]
-    ordered: bool = False
+    stamps: bytes = b""
 
 
 def columns_of(provider: int, documents: Sequence[Any]) -> Columns:
@@ -154,9 +157,9 @@ def _usual(common: Common, documents: Sequence[Any]) -> _Part | None:
     """None if one of them is not usual."""
     named, counted, labelled = common.named, common.counted, common.labelled
     try:
-        said = usual_of(documents.texts) if isinstance(documents, Lines) else []
-        if [of.specversion for of in said].count("1.0") < len(documents):
+        if not isinstance(documents, Lines):
             return None
+        said = usual_of(documents.texts)
         datas = [of.data for of in said]
         whose = [named[of.source, data.pool, of.subject, of.type, data.unit] for of, data in zip(said, datas, strict=True)]
         amounts = [counted[data.quantity] for data in datas]
@@ -165,8 +168,8 @@ def _usual(common: Common, documents: Sequence[Any]) -> _Part | None:
         moments = list(map(datetime.fromisoformat, times))
         ats = _ats(common.spelled, times, moments)
         ids = [of.id for of in said]
-        ordered = bool(_are_uuid7("\n".join([*ids, ""])))
-        return _Part(whose, ids, moments, ats, amounts, labels, ordered) if ats and (ordered or _are_ids(ids)) else None
+        stamps = _stamps(ids)
+        return _Part(whose, ids, moments, ats, amounts, labels, stamps) if ats and (stamps or _are_ids(ids)) else None
     except NOT_USUAL:
         return None
 
@@ -187,21 +190,35 @@ def _ats(spelled: Any, times: list[str], moments: list[datetime]) -> list[str] |
     ]
 
 
+def _stamps(ids: Sequence[str]) -> bytes:
+    """The bytes of ids that are all UUIDv7 in lower case; empty where one is not."""
+    text = "\n".join([*ids, ""])
+    if len(text) != 37 * len(ids) or any(text[place::37].strip(sign) for place, sign in _SIGNS) or text != text.lower():
+        return b""
+    try:
+        stamps = bytes.fromhex(text.replace("-", ""))
+    except ValueError:
+        return b""
+    right = len(stamps) == 16 * len(ids) and _VERSION.issuperset(stamps[6::16]) and _VARIANT.issuperset(stamps[8::16])
+    return stamps if right else b""
+
+
 def _are_ids(ids: list[str]) -> bool:
     return "" not in ids and max(map(len, ids)) <= 200 and not _controls("".join(ids))
 
 
 def _add(columns: Columns, part: _Part, places: Sequence[int]) -> None:
     columns.places += places
-    columns.keys += _keys(part)
+    names = [name.encode() for name in part.ids]
+    columns.names += names
+    columns.keys += _keys(part, names)
     for name in ("whose", "ids", "moments", "ats", "amounts", "labels"):
         getattr(columns, name).extend(getattr(part, name))
 
 
-def _keys(part: _Part) -> list[bytes]:
-    hashes = _hashes([whose.begun for whose in part.whose], [name.encode() for name in part.ids])
-    if part.ordered:
-        stamps = bytes.fromhex("".join(part.ids).replace("-", ""))
+def _keys(part: _Part, names: Sequence[bytes]) -> list[bytes]:
+    hashes = _hashes([whose.begun for whose in part.whose], names)
+    if stamps := part.stamps:
         return [stamps[start : start + 6] + key[:10] for start, key in zip(range(0, len(stamps), 16), hashes, strict=True)]
     return [
         bytes.fromhex(name[:8] + name[9:13]) + key[:10] if is_uuid7(name) else key
@@ -211,7 +228,9 @@ def _keys(part: _Part) -> list[bytes]:
 
 def _hashes(begun: Iterable[Any], texts: Sequence[bytes]) -> list[bytes]:
     """A copy of a hash that is begun costs less than a new one."""
-    hashes = [one.copy() for one, _ in zip(begun, texts, strict=False)]
-    for hash_, text in zip(hashes, texts, strict=True):
+    found: list[bytes] = []
+    for one, text in zip(begun, texts, strict=False):
+        hash_ = one.copy()
         hash_.update(text)
-    return [hash_.digest() for hash_ in hashes]
+        found.append(hash_.digest())
+    return found

@@ -38,7 +38,7 @@ def either(body: bytes) -> Sequence[Any]:
 
 def lines(body: bytes) -> Lines:
     """`application/x-ndjson`. A line that is not JSON is refused alone; empty lines are nothing."""
-    return Lines(_few([line for line in body.split(b"\n") if line.strip()]))
+    return Lines(_few(list(filter(bytes.strip, body.split(b"\n")))))
 
 
 @without_collector()

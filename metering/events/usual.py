@@ -7,7 +7,7 @@ error here: it is read as any other document is, and answered from that.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -26,7 +26,7 @@ class Data(msgspec.Struct, gc=False, forbid_unknown_fields=True):
 class Usual(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     """What is looked at, and the attributes that may stand beside it."""
 
-    specversion: str
+    specversion: Literal["1.0"]
     id: str
     source: str
     type: str

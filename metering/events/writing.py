@@ -91,13 +91,14 @@ def _copied(
         others.setdefault(columns.keys[n], "too_old")
     with connection.cursor() as cursor:
         if new := [n for key, n in batch.first.items() if key not in others]:
-            _copy(cursor, columns, sorted(new, key=columns.keys.__getitem__), stored, numbers)
-            _mark(cursor, {(columns.whose[n], columns.ats[n][:13]) for n in new}, numbers)
+            _mark(cursor, _copy(cursor, columns, sorted(new, key=columns.keys.__getitem__), stored, numbers), numbers)
     return others
 
 
-def _copy(cursor: CursorWrapper, columns: Columns, new: Sequence[int], stored: UsageBatch, numbers: Mapping[Series, int]) -> None:
-    """In parts, because PostgreSQL writes one while the next is made.
+def _copy(
+    cursor: CursorWrapper, columns: Columns, new: Sequence[int], stored: UsageBatch, numbers: Mapping[Series, int]
+) -> set[tuple[Whose, str]]:
+    """In parts, because PostgreSQL writes one while the next is made. Answers the hours that it wrote to, found meanwhile.
 
     Ordered by key, so that the index is written from left to right and two batches never wait for each other in a circle.
     """
@@ -107,6 +108,7 @@ def _copy(cursor: CursorWrapper, columns: Columns, new: Sequence[int], stored: U
         for start in range(0, len(new), PART):
             copy.write(columns.binary(new[start : start + PART], ends))
         copy.write(TRAILER)
+        return {(columns.whose[n], columns.ats[n][:13]) for n in new}
 
 
 def _mark(cursor: CursorWrapper, hours: Collection[tuple[Whose, str]], numbers: Mapping[Series, int]) -> None:

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metering.events.binary import binary_of_amount
-from metering.events.columns import columns_of
+from metering.events.columns import _stamps, columns_of
 from metering.events.parsing import lines, several
-from metering.events.reading import Event, Refused, key_of, read
+from metering.events.reading import Event, Refused, is_uuid7, key_of, read
 from tests.builders_usage import an_event
 
 ODD: Any = st.sampled_from(
@@ -112,3 +112,13 @@ def test_keys_and_digests_are_the_ones_that_are_stored() -> None:
     columns.digest([0, 1])
     assert [key.hex() for key in columns.keys] == ["019a000000009e6db6bcdc750b35a1e2", "25cb2707dded2b6b6a8c797be6b3985c"]
     assert [columns.digests[n].hex() for n in (0, 1)] == ["5cdc7dffd522dfb5409723c1272b43f0", "001821776d1380484914418e29490f46"]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_ids_have_a_time_in_their_keys_where_all_are_uuid7_and_only_there(data: st.DataObject) -> None:
+    good = ["019a0000-0000-7000-8000-000000000001", "019a0000-0000-7fff-bfff-ffffffffffff"]
+    place = data.draw(st.integers(0, 35))
+    odd = good[0][:place] + data.draw(st.sampled_from("0aAg-\n 7½")) + good[0][place + data.draw(st.integers(0, 1)) :]
+    ids = [good[0], odd, good[1]]
+    assert bool(_stamps(ids)) == all(map(is_uuid7, ids))
