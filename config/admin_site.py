@@ -63,8 +63,12 @@ GROUPS: Final = (
             ("Runs of the index", "index_indexrun", "leaderboard"),
             ("Definitions", "index_indexdefinition", "account_tree"),
             ("Weights", "index_weightset", "scale"),
+            ("Panels", "index_panel", "groups"),
+            ("Experts", "index_expert", "person"),
+            ("Judgements", "index_judgement", "balance"),
             ("Observations", "index_observation", "dataset"),
             ("Batches of observations", "index_observationbatch", "upload_file"),
+            ("Ratings", "index_taskrating", "star"),
         ),
     ),
     (

@@ -8,7 +8,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from core.admin import Page, exact, one_of
-from index.models import IndexDefinition, IndexRun, Observation, ObservationBatch, WeightSet
+from index.models import Expert, IndexDefinition, IndexRun, Judgement, Observation, ObservationBatch, Panel, TaskRating, WeightSet
 
 
 @admin.register(IndexDefinition)
@@ -53,3 +53,35 @@ class IndexRunPage(Page):
     @admin.display(description="page")
     def page(self, obj: IndexRun) -> SafeString:
         return format_html('<a href="{}?run={}">ranks</a>', reverse("console:index"), obj.pk)
+
+
+@admin.register(TaskRating)
+class TaskRatingPage(Page):
+    columns = ("task", "organization", "stars", "comment", "rated_by", "rated_at")
+    joins = ("task", "organization", "rated_by")
+    list_filter = (exact("organization__slug", "organization"), "stars")
+    search_fields = ("=task__id",)
+
+
+@admin.register(Panel)
+class PanelPage(Page):
+    columns = ("id", "definition", "name", "random_index", "rule", "state", "weights", "created_by", "created_at")
+    joins = ("definition", "weights", "created_by")
+    list_filter = (one_of("state", Panel.State.values), exact("definition"))
+    search_fields = ("=pk", "=name")
+
+
+@admin.register(Expert)
+class ExpertPage(Page):
+    columns = ("id", "panel", "name", "voice")
+    joins = ("panel",)
+    list_filter = (exact("panel"),)
+    search_fields = ("=pk", "=name")
+
+
+@admin.register(Judgement)
+class JudgementPage(Page):
+    columns = ("id", "expert", "parent", "one", "other", "value", "judged_at")
+    joins = ("expert",)
+    list_filter = (exact("expert"), exact("parent"))
+    search_fields = ("=pk",)

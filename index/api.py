@@ -8,6 +8,7 @@ import csv
 import io
 from decimal import Decimal
 from typing import Any, ClassVar, Final
+from uuid import UUID
 
 import orjson
 from django.db.models import QuerySet
@@ -26,6 +27,7 @@ from core.spreadsheets import safe_cell
 from index.defining import definition_named, publish, read_draft, read_weights, record_weights
 from index.importing.services import File, Source, commit, drop, preview, roll_back
 from index.models import IndexDefinition, IndexRun, Observation, ObservationBatch, WeightSet
+from index.rating import rate_task
 from index.regions import PROVINCES
 from index.running.services import Wanted, bundle_of, publish_edition, run_index, run_numbered
 from index.trees import ROOT
@@ -33,7 +35,7 @@ from marketplace.api.lists import ListView
 from marketplace.api.serializers import In, Out, valid
 from marketplace.auth import Caller, caller_of
 from marketplace.permissions import Scopes
-from marketplace.scopes import OPERATOR, TASKS_READ
+from marketplace.scopes import OPERATOR, TASKS_READ, TASKS_WRITE
 
 MAX_BIGINT: Final = 2**63 - 1
 TITLE: Final = OpenApiParameter(
@@ -415,7 +417,30 @@ class ObservationView(APIView):
         return Response(ObservationOut(found).data)
 
 
+class RatingIn(In):
+    stars = serializers.IntegerField(min_value=1, max_value=5)
+    comment = serializers.CharField(max_length=500, default="", allow_blank=True)
+
+
+class RatingOut(Out):
+    task = serializers.UUIDField(source="task_id")
+    stars = serializers.IntegerField()
+    comment = serializers.CharField()
+    rated_at = serializers.DateTimeField()
+
+
+class RatingView(APIView):
+    scopes: ClassVar[Scopes] = {"PUT": TASKS_WRITE}
+
+    @extend_schema(operation_id="tasks_rate", request=RatingIn, responses=RatingOut)
+    def put(self, request: Request, task_id: UUID) -> Response:
+        """Rate a task that was delivered to you, with 1 to 5 stars. Said again, the last word stands."""
+        caller, given = caller_of(request), valid(RatingIn(data=request.data))
+        return Response(RatingOut(rate_task(caller.acting_for(), task_id, given["stars"], given["comment"], caller.user)).data)
+
+
 urlpatterns = [
+    path("tasks/<uuid:task_id>/rating", RatingView.as_view()),
     path("index/definitions", DefinitionsView.as_view()),
     path("index/definitions/<str:definition>", DefinitionView.as_view()),
     path("index/definitions/<str:definition>/publish", DefinitionPublishView.as_view()),

@@ -7,7 +7,19 @@ from __future__ import annotations
 
 from index.models.definitions import IndexDefinition
 from index.models.observations import Observation, ObservationBatch
+from index.models.panels import Expert, Judgement, Panel
+from index.models.ratings import TaskRating
 from index.models.runs import IndexRun
 from index.models.weights import WeightSet
 
-__all__ = ["IndexDefinition", "IndexRun", "Observation", "ObservationBatch", "WeightSet"]
+__all__ = [
+    "Expert",
+    "IndexDefinition",
+    "IndexRun",
+    "Judgement",
+    "Observation",
+    "ObservationBatch",
+    "Panel",
+    "TaskRating",
+    "WeightSet",
+]

@@ -73,7 +73,7 @@ class OrganizationPage(OperatorPage):
         ("May", ("is_user", "is_provider", "is_publisher", "quota_bytes", "suspended_at")),
     )
     fieldsets = ((None, {"fields": (
-        "slug", "name", "ascii_name", "billing_address", "tax_number", "region", "zone", "is_user", "is_provider", "is_publisher", "quota_bytes",
+        "slug", "name", "ascii_name", "billing_address", "tax_number", "region", "zone", "industry", "is_user", "is_provider", "is_publisher", "quota_bytes",
     )}),)  # fmt: skip
     autocomplete_fields = ("region",)
     list_filter = ("is_provider", "is_publisher", "is_user", ("suspended_at", admin.EmptyFieldListFilter))

@@ -44,6 +44,7 @@ class OrganizationOut(Out):
     ascii_name = serializers.CharField(help_text="what exports call it in ASCII; empty: made of its name")
     billing_address = serializers.CharField(help_text="as it stands on its next invoice")
     tax_number = serializers.CharField(help_text="as it stands on its next invoice")
+    industry = serializers.CharField(help_text="its section (A to T) of GB/T 4754-2017; empty: not said")
     quota_bytes = serializers.IntegerField(help_text="artifact bytes; 0 = the market's default")
     suspended_at = serializers.DateTimeField(allow_null=True)
     created_at = serializers.DateTimeField()
@@ -100,6 +101,9 @@ class OrganizationPatchIn(BillingProfileIn):
         allow_blank=True,
         required=False,
         help_text="what exports call it in ASCII; empty: made of its name",
+    )
+    industry = serializers.RegexField(
+        r"^[A-T]?\Z", max_length=1, allow_blank=True, required=False, help_text="its section (A to T) of GB/T 4754-2017"
     )
     is_provider = serializers.BooleanField(required=False, help_text="operators only")
     is_publisher = serializers.BooleanField(required=False, help_text="operators only")

@@ -48,6 +48,9 @@ class Organization(models.Model):
     tax_number = models.CharField(
         max_length=50, blank=True, default="", db_default="", help_text="stands on its invoices from the next one on"
     )
+    industry = models.CharField(
+        max_length=1, blank=True, default="", db_default="", help_text="its section (A to T) of GB/T 4754-2017; empty: not said"
+    )
     suspended_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     members: models.ManyToManyField[User, Membership] = models.ManyToManyField(
@@ -56,7 +59,8 @@ class Organization(models.Model):
 
     class Meta:
         constraints: ClassVar = [
-            models.CheckConstraint(condition=Q(ascii_name__regex=r"^[\x20-\x7e]*$"), name="organization_ascii_name_is_ascii")
+            models.CheckConstraint(condition=Q(ascii_name__regex=r"^[\x20-\x7e]*$"), name="organization_ascii_name_is_ascii"),
+            models.CheckConstraint(condition=Q(industry__regex=r"^[A-T]?$"), name="organization_industry_is_a_section"),
         ]
 
     def __str__(self) -> str:

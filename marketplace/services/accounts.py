@@ -26,7 +26,7 @@ from marketplace.services.contracts import terms_of
 LOGIN_KEY_DAYS: Final = 90
 OVERLAP: Final = timedelta(hours=24)
 MAX_KEYS: Final = 200
-_CHANGEABLE: Final = frozenset({"name", "ascii_name", "region", "zone", "billing_address", "tax_number"})
+_CHANGEABLE: Final = frozenset({"name", "ascii_name", "region", "zone", "billing_address", "tax_number", "industry"})
 _BY_OPERATORS: Final = frozenset({"is_provider", "is_publisher", "is_user", "quota_bytes"})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from decimal import Decimal
 from itertools import count as numbers
 from typing import Any
 
@@ -37,7 +38,10 @@ from billing.settlement.reserves import Terms, agree_terms
 from billing.settlement.sending import send_payouts
 from billing.sla import terms as service_levels
 from core.admin.cells import change_url
+from index.defining import definition_named
 from index.demo import fill
+from index.models import TaskRating
+from index.panels import Said, judge, open_panel
 from marketplace.budgets import Threshold
 from marketplace.models import (
     Artifact,
@@ -148,6 +152,7 @@ def everything() -> Task:
     Ended.objects.create(attempt=attempt, at=timezone.now())
     MarketPrice.objects.create(at=timezone.now(), pool_id=attempt.pool_id, resource="cores", price=0.01)
     CostSoFar.objects.create(task=task)
+    TaskRating.objects.create(task=task, organization=task.organization, stars=4, rated_at=timezone.now())
     seal_all()
     last = LedgerSeal.objects.latest("number")
     LedgerAlarm.objects.create(kind="chain", seal=last, stands=f"{next(_serial)}", proved="0", raised_at=timezone.now())
@@ -200,6 +205,8 @@ def _periods() -> None:
     InvoicedPeriod.objects.create(charge=PeriodCharge.objects.latest("pk"), line=draft.lines.get())
     rate_periods([market.alice.pk], MARCH, safe_cutoff(), final=False)
     fill((2022,))
+    panel = open_panel(definition_named("supply-pulse"), f"of {market.alice.slug}", {"ann": Decimal(1)})
+    judge(panel.pk, panel.experts.get().pk, [Said("S", "R", "3")])
     RatedMonth.objects.create(organization=market.alice, month=MARCH, cutoff=safe_cutoff())
     subscribe(market.alice, market.pool.identifier, None)
     open_budget(market.alice, Wanted("all", "organization", "", "CNY", "total", 10**9, (Threshold(80, "notify"),)))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
@@ -25,9 +26,11 @@ from billing.models import Charge, ParkedPeriod, PeriodCharge
 from billing.periods.subscriptions import subscribe
 from billing.sla.terms import Draft, promise
 from index.defining import FOLDER as DEFINITIONS
+from index.defining import definition_named
 from index.demo import fill
 from index.importing.services import File, preview
 from index.models import Observation
+from index.panels import open_panel
 from marketplace import storage
 from marketplace.budgets import Threshold
 from marketplace.models import Agent, CapabilityVersion, User
@@ -93,6 +96,10 @@ BODIES: Final[dict[str, Any]] = {
     "POST sla/terms": {"pool": "<identifier>", "kind": "deadline", "steps": [[9900, 1000]]},
     "POST sla/backtest": {"pool": "<identifier>", "kind": "deadline", "steps": [[9900, 1000]], "days": 1},
     "POST index/definitions": {"text": (DEFINITIONS / "supply-pulse@1.yaml").read_text().replace("version: 1", "version: 2")},
+    "PUT tasks/<task_id>/rating": {"stars": 4},
+    "POST index/panels": {"definition": "supply-pulse", "name": "more", "experts": [{"name": "ann"}]},
+    "PUT index/panels/<panel>/experts/<expert>/judgements": {"judgements": [{"one": "S", "other": "R", "value": "3"}]},
+    "POST index/panels/<panel>/record": {"name": "ours"},
     "POST index/weights": {"definition": "supply-pulse", "name": "ours", "weights": dict.fromkeys(("S", "R", "S1", "R1"), "1")},
     "POST index/runs": {"definition": "cpsdi-2023", "period": "2022"},
     "POST index/runs/<run>/publish": {"change_note": "nothing"},
@@ -253,6 +260,8 @@ def an_index() -> dict[str, str]:
     looked_at = preview(File("b.csv", f"{COLUMNS}\n310000,gdp,2020,1,亿元,a yearbook\n".encode()))
     value = Observation.objects.order_by("pk").values_list("pk", flat=True)[0]
     names = {"run": str(run.pk if run else 0), "batch": str(looked_at.pk), "observation": str(value)}
+    panel = open_panel(definition_named("supply-pulse"), "ours", {"ann": Decimal(1)})
+    names |= {"panel": str(panel.pk), "expert": str(panel.experts.get().pk)}
     return names | {"definition": "cpsdi-2023@1", "province": "310000", "indicator": "A11"}
 
 
