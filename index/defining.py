@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
@@ -66,7 +67,12 @@ def publish(row: IndexDefinition) -> IndexDefinition:
 
 def tree_of(row: IndexDefinition) -> Definition:
     """The definition that a row holds."""
-    return definition_of(orjson.loads(row.document))
+    return _parsed(row.document)
+
+
+@lru_cache(maxsize=32)
+def _parsed(document: str) -> Definition:
+    return definition_of(orjson.loads(document))
 
 
 def definition_named(title: str) -> IndexDefinition:

@@ -10,15 +10,14 @@ from decimal import Decimal
 from hashlib import sha256
 from typing import Any, Final
 
-import orjson
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from core.errors import Conflict, Invalid, NotFound
+from index.defining import tree_of
 from index.importing.checking import Finding, Observed, check_lines
 from index.importing.reading import read_file
 from index.models import IndexDefinition, Observation, ObservationBatch
-from index.trees import definition_of
 from index.units import UNITS, Unit
 from marketplace.models import User
 
@@ -135,14 +134,9 @@ def known_variables(profile: str) -> dict[str, Unit]:
     """The variables of all definitions, with their units."""
     found: dict[str, Unit] = {}
     for row in IndexDefinition.objects.order_by("pk"):
-        definition = definition_of(row_document(row))
+        definition = tree_of(row)
         found |= {code: one.unit for code, one in definition.variables.items() if one.profile == profile}
     return found
-
-
-def row_document(row: IndexDefinition) -> Any:
-    """A definition's document, parsed."""
-    return orjson.loads(row.document)
 
 
 def _before(profile: str) -> Mapping[tuple[str, str], Decimal]:
