@@ -98,8 +98,15 @@ class Definition:
 
     def expressions(self, profile: str) -> dict[str, Expression]:
         """By leaf, in an order in which each comes after those that it names."""
-        found = {node.code: parse(node.formula[profile]) for node in self.leaves(profile)}
-        return {code: found[code] for code in _ordered(found)}
+        if profile not in self._read:
+            found = {node.code: parse(node.formula[profile]) for node in self.leaves(profile)}
+            self._read[profile] = {code: found[code] for code in _ordered(found)}
+        return self._read[profile]
+
+    @cached_property
+    def _read(self) -> dict[str, dict[str, Expression]]:
+        """Formulas that were parsed already, by profile: a page asks for them once per value."""
+        return {}
 
     def tree(self, profile: str) -> dict[str, list[str]]:
         """Children by parent, the lowest parents first, of what the profile has leaves for."""
