@@ -6,6 +6,11 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=igno
 COPY requirements/server.txt requirements/agent.txt /tmp/
 RUN python -m venv /opt/gridfare && /opt/gridfare/bin/pip install --require-hashes -r /tmp/server.txt -r /tmp/agent.txt
 
+FROM ${PYTHON_IMAGE} AS assets
+COPY requirements/assets.py requirements/node.txt /srv/requirements/
+COPY console/assets /srv/console/assets
+RUN python /srv/requirements/assets.py
+
 FROM ${PYTHON_IMAGE}
 # bubblewrap is the agent's sandbox; without it the agent says so and takes trusted capabilities only.
 RUN apt-get update \
@@ -16,6 +21,7 @@ RUN apt-get update \
 COPY --from=packages /opt/gridfare /opt/gridfare
 WORKDIR /srv/gridfare
 COPY . .
+COPY --from=assets /srv/console/assets/public console/assets/public
 ENV PATH=/opt/gridfare/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     DJANGO_SETTINGS_MODULE=config.settings GRIDFARE_DATA=/data
 USER gridfare

@@ -56,6 +56,8 @@ lock: ## pin the newest versions that requirements/*.in allow (ARGS="--upgrade")
 	$(LOCK) agent.in -o agent.txt
 	$(LOCK) local.in -o local.txt
 	$(LOCK) dev.in -o dev.txt
+	$(LOCK) --no-deps node.in -o node.txt
+	cd console/assets && npm install --package-lock-only --ignore-scripts
 
 clean: ## remove .venv and caches; the data in .gridfare stay
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist

@@ -155,6 +155,7 @@ USE_I18N = True
 USE_TZ = True
 STATIC_URL = "/static/"
 STATIC_ROOT = DATA_DIR / "static"
+STATICFILES_DIRS = [str(one) for one in (BASE_DIR / "console/assets/public",) if one.is_dir()]  # requirements/assets.py
 WHITENOISE_USE_FINDERS = not PRODUCTION
 LOGIN_URL = "/login/"
 LOGIN_REDIRECT_URL = "/"

@@ -8,6 +8,7 @@ runs at once wait for each other.
 import fcntl
 import hashlib
 import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -27,6 +28,8 @@ TOO_OLD = """Gridfare needs Python 3.11 or newer; {} is {}.
 Name another: make up PYTHON=/path/to/python3.12"""
 NO_VENV = """This Python has neither ensurepip nor pip, so it cannot make a virtual environment.
 On Debian and Ubuntu: apt-get install python3-venv. Elsewhere install pip for {}."""
+NO_CHARTS = """npm could not fetch the charts' library; pages show tables without charts until it can.
+Later: python3 requirements/assets.py"""
 
 
 def main(profile):  # type: (str) -> int
@@ -35,12 +38,23 @@ def main(profile):  # type: (str) -> int
         return _fail(TOO_OLD.format(sys.executable, sys.version.split()[0]))
     os.chdir(ROOT)
     with _locked():
-        if _installed(profile):
-            return 0
         try:
-            _install(profile)
+            if not _installed(profile):
+                _install(profile)
         except subprocess.CalledProcessError as error:
             return _fail("Setting up .venv failed: {}".format(" ".join(error.cmd)))
+        return _fetch_assets()
+
+
+def _fetch_assets():  # type: () -> int
+    """What pages load in the browser. Without it they show their tables alone, which fails a check of the code, not its use."""
+    fetch = runpy.run_path(os.path.join(ROOT, "requirements", "assets.py"))["fetch"]
+    try:
+        fetch(_pip_command())
+    except (OSError, subprocess.CalledProcessError) as error:
+        if os.environ.get("CI"):
+            return _fail("npm could not install console/assets: {}".format(error))
+        print(NO_CHARTS, file=sys.stderr)
     return 0
 
 

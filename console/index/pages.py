@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from django.http import HttpRequest, HttpResponse
 
+from console.index.drawn import contributions, profile_of, ranked, values
 from console.index.reading import Shown, chosen, levels, places, region_named
 from console.index.rows import (
     coverage_of,
@@ -44,7 +45,7 @@ class IndexHome(Page):
         known = {row["region"].code: row for row in rows}
         tiles = [tile_of(one, known.get(code)) for code, one in PROVINCES.items()]
         context = {"rows": rows, "tiles": tiles, "levels": [shown.tree.nodes[code] for code in levels(shown)]}
-        return self.show(shown.head | context | {"runs": _runs(shown)})
+        return self.show(shown.head | context | {"runs": _runs(shown), "chart": ranked(shown)})
 
 
 def _runs(shown: Shown) -> list[IndexRun]:
@@ -68,6 +69,7 @@ class IndexProvince(Page):
             context |= {"row": ranked_row(shown, region), "parts": parts_of(shown, region), "of": len(shown.result["ranks"])}
             context |= {name: nodes_named(shown, shown.analysis["strengths"][region][name]) for name in ("strong", "weak")}
             context |= {"next": next_of(shown, region), "sentence": sentence(shown, region)}
+            context |= {"profile": profile_of(shown, region), "chart": contributions(shown, region)}
         return self.show(shown.head | context)
 
 
@@ -89,6 +91,7 @@ class IndexIndicator(Page):
             "node": node,
             "rows": rows,
             "formula": node.formula.get(profile),
+            "chart": values(shown, node),
             "weight": f"{float(share_of.get(code, 0)):.1%}",
         }
         flags = [

@@ -52,7 +52,7 @@ def test_one_goes_from_the_ranks_to_a_province_to_a_value_to_its_row(run: IndexR
 def test_indicators_show_their_formula_and_every_province(run: IndexRun) -> None:
     leaf = page("/index/indicators/A12/")
     assert "used_general / A11" in leaf
-    assert len(re.findall(r"/index/provinces/\d{6}/", leaf)) == 31
+    assert len(re.findall(r'href="/index/provinces/\d{6}/', leaf)) == 31
     assert "generated" in leaf
     assert "Computed as" not in page("/index/indicators/A/")
 

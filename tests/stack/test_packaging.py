@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 REQUIREMENTS = ROOT / "requirements"
-LOCKS = ["tools", "redis", "server", "agent", "local", "dev"]
+LOCKS = ["tools", "redis", "server", "agent", "local", "dev", "node"]
 
 
 @pytest.mark.parametrize("name", LOCKS)
