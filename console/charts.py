@@ -55,7 +55,7 @@ def bars(name: str, title: str, rows: Sequence[Bar], unit: str = "", **more: Any
     if ends:
         series.append({"type": "custom", "name": "5-95 %", "renderItem": "whiskers", "data": ends, "encode": {"x": [1, 2], "y": 0}})
     option = {
-        "grid": _grid(left=8, right=24, top=8, bottom=36 if unit else 24),
+        "grid": _grid(left=16, right=24, top=8, bottom=36 if unit else 24),
         "tooltip": {"trigger": "item"},
         "xAxis": _value(unit),
         "yAxis": _names([row.name for row in rows], inverse=True),
@@ -72,7 +72,7 @@ def stacked(
         {"type": "bar", "stack": "all", "name": part, "barMaxWidth": 16, "data": list(values)} for part, values in parts.items()
     ]
     option = {
-        "grid": _grid(left=8, right=24, top=40, bottom=36 if unit else 24),
+        "grid": _grid(left=16, right=24, top=40, bottom=36 if unit else 24),
         "legend": {"top": 4, "type": "scroll"},
         "tooltip": {"trigger": "axis", "axisPointer": {"type": "shadow"}},
         "xAxis": _value(unit),
@@ -97,7 +97,7 @@ def lines(
         for one, values in rows.items()
     ]  # fmt: skip
     option = {
-        "grid": _grid(left=8, right=110, top=40, bottom=24),
+        "grid": _grid(left=16, right=110, top=40, bottom=24),
         "legend": {"top": 4, "type": "scroll"},
         "tooltip": {"trigger": "axis"},
         "xAxis": {"type": "category", "data": list(steps), "boundaryGap": len(steps) == 1},
@@ -152,7 +152,7 @@ def heat(
     """A square for every row and column, the darker the more; `cells[row][column]`, None where there is nothing."""
     data = [[at, down, "-" if value is None else value] for down, row in enumerate(cells) for at, value in enumerate(row)]
     option = {
-        "grid": _grid(left=8, right=8, top=8, bottom=56),
+        "grid": _grid(left=16, right=8, top=8, bottom=56),
         "tooltip": {"trigger": "item"},
         "xAxis": _names(columns) | {"axisLabel": {"rotate": 60, "interval": 0, "fontSize": 11}},
         "yAxis": _names(rows, inverse=True),
@@ -167,7 +167,7 @@ def _grid(**room: int) -> dict[str, Any]:
 
 
 def _value(name: str) -> dict[str, Any]:
-    return {"type": "value", "name": name, "nameLocation": "middle", "nameGap": 26}
+    return {"type": "value", "name": name, "nameLocation": "middle", "nameGap": 26, "axisLabel": {"hideOverlap": True}}
 
 
 def _names(names: Sequence[str], inverse: bool = False) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from django.urls import reverse
 
 from console.charts import ROOM, ROW, Bar, Chart, bars
 from console.index.reading import Shown, levels
+from index.analysis.explaining import effective
+from index.defining import weights_of
 from index.regions import PROVINCES
 from index.trees import ROOT, Node
 
@@ -62,7 +64,7 @@ def with_bands(figure: Chart, bands: Sequence[dict[str, Any] | None]) -> Chart:
         {"type": "custom", "name": "5-95 %", "renderItem": "whiskers", "data": spans, "encode": {"x": [1, 2], "y": 0}} | pane,
         {"type": "scatter", "name": "middle rank", "data": dots, "symbolSize": 7} | pane,
     ]
-    left, right = {"left": 8, "right": "34%"}, {"left": "69%", "right": 16, "top": 8, "bottom": 36, "containLabel": True}
+    left, right = {"left": 16, "right": "34%"}, {"left": "69%", "right": 16, "top": 8, "bottom": 36, "containLabel": True}
     told = dict(option) | {
         "grid": [option["grid"] | left, right], "xAxis": [option["xAxis"], ranks], "yAxis": [names, blank],
         "series": [*option["series"], *more],
@@ -73,7 +75,8 @@ def with_bands(figure: Chart, bands: Sequence[dict[str, Any] | None]) -> Chart:
 
 def contributions(shown: Shown, region: str) -> Chart:
     """What every indicator gives to the index, and by a pale bar what it could give, in the tree's order."""
-    given, shares = shown.result["contributions"].get(region, {}), shown.result["weights"]
+    given = shown.result["contributions"].get(region, {})
+    shares = effective(shown.tree, shown.run.profile, weights_of(shown.run.weights))
     leaves = [node for node in shown.tree.leaves(shown.run.profile) if node.code in given]
     names = [f"{node.code} {node.name['en']}" for node in leaves]
     got = [{"value": number(given[node.code]), "link": indicator_link(shown, node.code)} for node in leaves]
@@ -81,7 +84,7 @@ def contributions(shown: Shown, region: str) -> Chart:
     plain = {"type": "bar", "stack": "all", "barMaxWidth": 16}
     gain = plain | {"name": "left to gain", "data": left, "itemStyle": {"opacity": 0.3}}
     option = {
-        "grid": {"left": 8, "right": 24, "top": 40, "bottom": 36, "containLabel": True},
+        "grid": {"left": 16, "right": 24, "top": 40, "bottom": 36, "containLabel": True},
         "legend": {"top": 4},
         "tooltip": {"trigger": "axis", "axisPointer": {"type": "shadow"}},
         "xAxis": {"type": "value", "name": "points of the index", "nameLocation": "middle", "nameGap": 26},
@@ -110,7 +113,7 @@ def profile_of(shown: Shown, region: str) -> Chart:
     option = {
         "legend": {"top": 4},
         "tooltip": {"trigger": "item"},
-        "radar": {"indicator": ends, "radius": "62%", "center": ["50%", "54%"]},
+        "radar": {"indicator": ends, "radius": "56%", "center": ["50%", "54%"], "axisName": {"width": 84, "overflow": "break"}},
         "series": [{
             "type": "radar", "name": PROVINCES[region].en, "areaStyle": {"opacity": 0.15},
             "data": [{"name": PROVINCES[region].en, "value": own}, {"name": "middle of all", "value": middle}],

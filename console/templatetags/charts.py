@@ -15,7 +15,7 @@ register = template.Library()
 LIBRARY: Final = "echarts/echarts.min.js"
 _SCRIPT: Final = "console.charts.script"
 _FIGURE: Final = (
-    '<figure class="chart" data-chart="{}" data-library="{}" data-note="{}"{}>'
+    '<figure class="plot" data-chart="{}" data-library="{}" data-note="{}"{}>'
     '<div class="canvas" role="img" aria-label="{}" data-height="{}"></div>'
     '<figcaption><span>{}</span> <button type="button" class="link" hidden>Save as PNG</button></figcaption>{}</figure>{}'
 )

@@ -2,10 +2,10 @@
 // without scripts, the tables below say the same. Nothing here knows what a chart is about.
 (() => {
   "use strict";
-  const figures = [...document.querySelectorAll("figure.chart")];
+  const figures = [...document.querySelectorAll("figure.plot")];
   if (!figures.length) return;
   const MARK = "Contains generated values - says nothing of any province";
-  const PICTURE = 960;
+  const PICTURE = 960, HEAD = 52, FOOT = 46; // pixels of a saved picture: its width, its title, its source
 
   // What JSON cannot say, by name.
   const drawers = {
@@ -58,6 +58,11 @@
       if (series.label) series.label = { color: color.ink, ...series.label };
       if (series.endLabel) series.endLabel = { color: color.ink, ...series.endLabel };
     }
+    if (option.radar) {
+      const line = { lineStyle: { color: color.line } };
+      option.radar = { splitArea: { show: false }, splitLine: line, axisLine: line, ...option.radar };
+      option.radar.axisName = { color: color.ink, fontSize: 11, ...option.radar.axisName };
+    }
     if (option.visualMap) option.visualMap = { inRange: { color: [color.tint, color.accent] }, textStyle: { color: color.ink }, ...option.visualMap };
     if (option.legend) option.legend = { textStyle: { color: color.ink }, pageTextStyle: { color: color.ink }, ...option.legend };
     option.tooltip = { renderMode: "richText", confine: true, backgroundColor: color.card, borderColor: color.line, textStyle: { color: color.ink }, ...option.tooltip };
@@ -80,7 +85,7 @@
     chart.on("click", ({ data }) => { if (data && /^\/(?!\/)/.test(data.link || "")) location.assign(data.link); });
     new ResizeObserver(() => chart.resize()).observe(box);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", show);
-    addEventListener("beforeprint", () => { chart.setOption(dressed(given, paint(true), true), true); chart.resize({ width: 680 }); });
+    addEventListener("beforeprint", () => { chart.setOption(dressed(given, paint(true), true), true); chart.resize({ width: 680 }); chart.getZr().flush(); });
     addEventListener("afterprint", () => { show(); chart.resize({ width: "auto" }); });
     const button = figure.querySelector("button");
     button.hidden = false;
@@ -92,16 +97,16 @@
   function save(figure, given, height) {
     const place = document.createElement("div");
     const color = paint(true);
-    const chart = echarts.init(place, null, { renderer: "canvas", width: PICTURE, height: height + 84 });
+    const chart = echarts.init(place, null, { renderer: "canvas", width: PICTURE, height: height + HEAD + FOOT });
     const option = dressed(given, color, true);
     const words = [[figure.querySelector("figcaption span").textContent, 10, "bold 15px", color.ink]];
     const below = [figure.dataset.note, "synthetic" in figure.dataset ? MARK : ""].filter(Boolean);
-    below.forEach((text, at) => words.push([text, height + 84 - 20 * (below.length - at), "12px", text === MARK ? "#a52a24" : color.soft]));
-    const shift = (grid) => ({ ...grid, top: (Number(grid?.top) || 0) + 34, bottom: (Number(grid?.bottom) || 0) + 46 });
+    below.forEach((text, at) => words.push([text, height + HEAD + FOOT - 20 * (below.length - at), "12px", text === MARK ? "#a52a24" : color.soft]));
+    const shift = (grid) => ({ ...grid, top: (Number(grid?.top) || 0) + HEAD, bottom: (Number(grid?.bottom) || 0) + FOOT });
     option.grid = Array.isArray(option.grid) ? option.grid.map(shift) : shift(option.grid);
-    if (option.legend) option.legend.top = 36;
+    if (option.legend) option.legend.top = HEAD;
     if (option.visualMap) option.visualMap.bottom = 44;
-    option.graphic = words.map(([text, top, font, fill]) => ({ type: "text", left: 12, top, style: { text, fill, font: font + ' system-ui, "Noto Sans CJK SC", sans-serif' } }));
+    option.graphic = words.map(([text, top, font, fill]) => ({ type: "text", left: 12, top, style: { text, fill, width: PICTURE - 24, overflow: "break", lineHeight: 19, font: font + ' system-ui, "Noto Sans CJK SC", sans-serif' } }));
     chart.setOption(option);
     const link = document.createElement("a");
     link.href = chart.getDataURL({ type: "png", pixelRatio: 2, backgroundColor: "#fff" });
