@@ -12,6 +12,7 @@ from console.charges import ChargeList, OneCharge, OnePeriodCharge
 from console.credit import CreditPage
 from console.disputes import Answer, Decide, DisputeList, OneDispute, OpenDispute, OpenPeriodDispute, Say, Withdraw
 from console.exports import ExportList
+from console.index.claims import IndexClaims
 from console.index.pages import (
     IndexData,
     IndexEditions,
@@ -82,6 +83,7 @@ urlpatterns = [
     path("index/observations/<int:observation>/", IndexObservation.as_view(), name="index-observation"),
     path("index/editions/", IndexEditions.as_view(), name="index-editions"),
     path("index/method/", IndexMethod.as_view(), name="index-method"),
+    path("index/claims/", IndexClaims.as_view(), name="index-claims"),
     path("index/data/", IndexData.as_view(), name="index-data"),
     path("keys/", Keys.as_view(), name="keys"),
     path("keys/<key:prefix>/revoke/", RevokeKey.as_view(), name="revoke-key"),

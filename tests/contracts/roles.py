@@ -70,6 +70,7 @@ POST index/runs                                                alice 401 401 403
 GET index/runs/<run>                                           alice 401 401 200 200 200 200 200 200
 GET index/runs/<run>/bundle                                    alice 401 401 200 200 200 200 200 200
 GET index/runs/<run>/scores                                    alice 401 401 200 200 200 200 200 200
+GET index/runs/<run>/claims                                    alice 401 401 200 200 200 200 200 200
 POST index/runs/<run>/publish                                  alice 401 401 403 403 403 403 403 409
 GET index/batches                                              alice 401 401 403 403 403 403 403 200
 POST index/batches                                             alice 401 401 403 403 403 403 403 201
@@ -89,6 +90,8 @@ GET /index/editions/                                           alice 302 302 200
 POST /index/editions/                                          alice 405 405 405 405 405 405 405 405
 GET /index/method/                                             alice 302 302 200 200 200 200 200 200
 POST /index/method/                                            alice 405 405 405 405 405 405 405 405
+GET /index/claims/                                             alice 302 302 200 200 200 200 200 200
+POST /index/claims/                                            alice 405 405 405 405 405 405 405 405
 GET /index/data/                                               alice 302 302 403 403 403 403 403 200
 POST /index/data/                                              alice 405 405 405 405 405 405 405 405
 GET events                                                     alice 401 401 200 403 200 200 200 200
