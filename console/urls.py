@@ -22,6 +22,7 @@ from console.index.pages import (
     IndexObservation,
     IndexProvince,
 )
+from console.index.relation import IndexRelationship
 from console.invoices import InvoiceList, OneInvoice, OneLine
 from console.levels import ServiceLevels
 from console.market import JoinToken, Market, Pools
@@ -83,6 +84,7 @@ urlpatterns = [
     path("index/observations/<int:observation>/", IndexObservation.as_view(), name="index-observation"),
     path("index/editions/", IndexEditions.as_view(), name="index-editions"),
     path("index/method/", IndexMethod.as_view(), name="index-method"),
+    path("index/relationship/", IndexRelationship.as_view(), name="index-relationship"),
     path("index/claims/", IndexClaims.as_view(), name="index-claims"),
     path("index/data/", IndexData.as_view(), name="index-data"),
     path("keys/", Keys.as_view(), name="keys"),
