@@ -34,7 +34,12 @@ class IndexRelationship(Page):
         index = {region: float(score) for region, score in shown.result["scores"].get(ROOT, {}).items()}
         found = relate(index, {region: float(one[0]) for region, one in shown.inputs.get(variable, {}).items()}, zone)
         part = variable in used_in(shown.tree, shown.run.profile)
-        context = {"variable": shown.tree.variables.get(variable), "choices": _choices(shown), "zone": f"{zone:g}", "part": part}
+        context: dict[str, Any] = {
+            "variable": shown.tree.variables.get(variable),
+            "choices": _choices(shown),
+            "zone": f"{zone:g}",
+            "part": part,
+        }
         context |= {"rows": _rows(shown, variable, found), "alone": [PROVINCES[one] for one in found.alone], "box": _box(found)}
         return self.show(shown.head | context | {"chart": _chart(shown, variable, found), "kinds": _counts(found)})
 

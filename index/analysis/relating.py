@@ -1,7 +1,7 @@
 """The index beside another quantity of the same regions: what the page of the relationship says. Pure.
 
-The other quantity may be any variable of the run. One that an indicator's formula uses is a part of the index, and said to be: a thing
-goes together with itself.
+The other quantity may be any variable of the run. One that an indicator's formula uses is a part of the index, and said to be so: a
+thing goes together with itself.
 """
 
 from __future__ import annotations
