@@ -27,6 +27,7 @@ class Chart:
     height     pixels
     synthetic  whether generated values are in it: the picture says so, too
     note       what a saved picture says of its source
+    wide       whether it needs more width than a phone has: there the table stands alone
     """
 
     name: str
@@ -35,6 +36,7 @@ class Chart:
     height: int = 360
     synthetic: bool = False
     note: str = ""
+    wide: bool = False
 
 
 @dataclass(frozen=True, slots=True)

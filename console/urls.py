@@ -13,6 +13,7 @@ from console.credit import CreditPage
 from console.disputes import Answer, Decide, DisputeList, OneDispute, OpenDispute, OpenPeriodDispute, Say, Withdraw
 from console.exports import ExportList
 from console.index.claims import IndexClaims
+from console.index.figures import IndexFigures
 from console.index.pages import (
     IndexData,
     IndexEditions,
@@ -85,6 +86,7 @@ urlpatterns = [
     path("index/editions/", IndexEditions.as_view(), name="index-editions"),
     path("index/method/", IndexMethod.as_view(), name="index-method"),
     path("index/relationship/", IndexRelationship.as_view(), name="index-relationship"),
+    path("index/figures/", IndexFigures.as_view(), name="index-figures"),
     path("index/claims/", IndexClaims.as_view(), name="index-claims"),
     path("index/data/", IndexData.as_view(), name="index-data"),
     path("keys/", Keys.as_view(), name="keys"),

@@ -15,7 +15,7 @@ register = template.Library()
 LIBRARY: Final = "echarts/echarts.min.js"
 _SCRIPT: Final = "console.charts.script"
 _FIGURE: Final = (
-    '<figure class="plot" data-chart="{}" data-library="{}" data-note="{}"{}>'
+    '<figure class="plot{}" data-chart="{}" data-library="{}" data-note="{}"{}>'
     '<div class="canvas" role="img" aria-label="{}" data-height="{}"></div>'
     '<figcaption><span>{}</span> <button type="button" class="link" hidden>Save as PNG</button></figcaption>{}</figure>{}'
 )
@@ -29,6 +29,8 @@ def chart(context: template.Context, figure: Chart) -> SafeString:
     page[_SCRIPT] = True
     script = format_html('<script src="{}" defer></script>', static("console/charts.js")) if first else ""
     mark = SafeString(" data-synthetic") if figure.synthetic else ""
+    wide = " wide" if figure.wide else ""
     label = f"{figure.title}. The table below has the same numbers."
     data = json_script(dict(figure.option), f"chart-{figure.name}")
-    return format_html(_FIGURE, figure.name, static(LIBRARY), figure.note, mark, label, figure.height, figure.title, data, script)
+    head = (wide, figure.name, static(LIBRARY), figure.note, mark, label, figure.height)
+    return format_html(_FIGURE, *head, figure.title, data, script)

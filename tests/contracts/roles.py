@@ -94,6 +94,8 @@ GET /index/claims/                                             alice 302 302 200
 POST /index/claims/                                            alice 405 405 405 405 405 405 405 405
 GET /index/relationship/                                       alice 302 302 200 200 200 200 200 200
 POST /index/relationship/                                      alice 405 405 405 405 405 405 405 405
+GET /index/figures/                                            alice 302 302 200 200 200 200 200 200
+POST /index/figures/                                           alice 405 405 405 405 405 405 405 405
 GET /index/data/                                               alice 302 302 403 403 403 403 403 200
 POST /index/data/                                              alice 405 405 405 405 405 405 405 405
 GET events                                                     alice 401 401 200 403 200 200 200 200
