@@ -71,6 +71,8 @@ GET index/runs/<run>                                           alice 401 401 200
 GET index/runs/<run>/bundle                                    alice 401 401 200 200 200 200 200 200
 GET index/runs/<run>/scores                                    alice 401 401 200 200 200 200 200 200
 GET index/runs/<run>/claims                                    alice 401 401 200 200 200 200 200 200
+GET index/runs/<run>/what-if                                   alice 401 401 200 200 200 200 200 200
+GET index/runs/<run>/what-if/scores                            alice 401 401 200 200 200 200 200 200
 POST index/runs/<run>/publish                                  alice 401 401 403 403 403 403 403 409
 GET index/batches                                              alice 401 401 403 403 403 403 403 200
 POST index/batches                                             alice 401 401 403 403 403 403 403 201
@@ -96,6 +98,8 @@ GET /index/relationship/                                       alice 302 302 200
 POST /index/relationship/                                      alice 405 405 405 405 405 405 405 405
 GET /index/figures/                                            alice 302 302 200 200 200 200 200 200
 POST /index/figures/                                           alice 405 405 405 405 405 405 405 405
+GET /index/what-if/                                            alice 302 302 200 200 200 200 200 200
+POST /index/what-if/                                           alice 405 405 405 405 405 405 405 405
 GET /index/data/                                               alice 302 302 403 403 403 403 403 200
 POST /index/data/                                              alice 405 405 405 405 405 405 405 405
 GET events                                                     alice 401 401 200 403 200 200 200 200
