@@ -9,7 +9,6 @@ from itertools import product
 from typing import Any, Final
 
 import numpy as np
-from scipy import stats
 
 from index.analysis.draws import Array, Leaves, Ranks, drawn_weights, ranks_of
 from index.method.normalising import normalise
@@ -105,6 +104,8 @@ def sensitivity(world: World, base: Mapping[str, int], seed: int, size: int = 25
 
     size  a power of two; it takes size * 6 runs. After Saltelli et al. (2010).
     """
+    from scipy import stats  # half a second of every start, and 40 MB: only who analyses pays for it
+
     expected = np.array([base.get(region, 0) for region in world.regions])
 
     def shift(choices: Array) -> Array:

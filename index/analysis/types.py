@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from scipy import stats
 
 BALANCED: Final = 0.5  # standard deviations on either side
 FEWEST: Final = 5  # regions
@@ -40,6 +39,8 @@ def line_of(index: Mapping[str, float], economy: Mapping[str, float]) -> Line | 
     x, y = (np.array([values[region] for region in regions]) for values in (index, economy))
     if len(regions) < FEWEST or not x.std() or not y.std():
         return None
+    from scipy import stats  # heavy: only who asks for the line pays for it
+
     found = stats.linregress(x, y)
     reach = float(stats.t.ppf(0.975, len(regions) - 2)) * float(found.stderr)
     zx, zy = ((one - one.mean()) / one.std(ddof=1) for one in (x, y))

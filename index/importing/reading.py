@@ -15,8 +15,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import openpyxl
-
 from core.errors import Invalid, TooLarge
 
 REQUIRED: Final = ("region_code", "indicator", "year", "value", "unit", "source")
@@ -90,6 +88,8 @@ def _text(content: bytes) -> str:
 
 def _sheet(content: bytes) -> Iterator[list[str]]:
     """The first sheet of a workbook. Formulas count by the value that was stored with them."""
+    import openpyxl  # heavy: only who hands in a workbook pays for it
+
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             if sum(part.file_size for part in archive.infolist()) > _UNPACKED:
