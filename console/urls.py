@@ -24,6 +24,7 @@ from console.index.pages import (
     IndexProvince,
 )
 from console.index.relation import IndexRelationship
+from console.index.report import IndexReport, IndexReportPdf
 from console.index.whatif import IndexWhatIf
 from console.invoices import InvoiceList, OneInvoice, OneLine
 from console.levels import ServiceLevels
@@ -89,6 +90,8 @@ urlpatterns = [
     path("index/relationship/", IndexRelationship.as_view(), name="index-relationship"),
     path("index/figures/", IndexFigures.as_view(), name="index-figures"),
     path("index/what-if/", IndexWhatIf.as_view(), name="index-what-if"),
+    path("index/report/", IndexReport.as_view(), name="index-report"),
+    path("index/report.pdf", IndexReportPdf.as_view(), name="index-report-pdf"),
     path("index/claims/", IndexClaims.as_view(), name="index-claims"),
     path("index/data/", IndexData.as_view(), name="index-data"),
     path("keys/", Keys.as_view(), name="keys"),

@@ -100,6 +100,10 @@ GET /index/figures/                                            alice 302 302 200
 POST /index/figures/                                           alice 405 405 405 405 405 405 405 405
 GET /index/what-if/                                            alice 302 302 200 200 200 200 200 200
 POST /index/what-if/                                           alice 405 405 405 405 405 405 405 405
+GET /index/report/                                             alice 302 302 200 200 200 200 200 200
+POST /index/report/                                            alice 405 405 405 405 405 405 405 405
+GET /index/report.pdf                                          alice 302 302 200 200 200 200 200 200
+POST /index/report.pdf                                         alice 405 405 405 405 405 405 405 405
 GET /index/data/                                               alice 302 302 403 403 403 403 403 200
 POST /index/data/                                              alice 405 405 405 405 405 405 405 405
 GET events                                                     alice 401 401 200 403 200 200 200 200
