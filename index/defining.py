@@ -134,6 +134,15 @@ def weights_of(row: WeightSet) -> dict[str, Decimal]:
     return {code: Decimal(value) for code, value in row.weights.items()}
 
 
+def experts_of(row: WeightSet) -> list[dict[str, Any]]:
+    """Each expert's own weights and voice, of a panel's set: [{voice, weights: {node: decimal text}}].
+
+    None of other sets, nor of panels that were recorded before these were kept: their runs stay as they are.
+    """
+    found = row.evidence.get("experts", []) if row.kind == WeightSet.Kind.PANEL else []
+    return [{"voice": one["voice"], "weights": one["weights"]} for one in found]
+
+
 def canonical(document: Any) -> bytes:
     """The one spelling of a document."""
     return json.dumps(document, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()

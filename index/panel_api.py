@@ -19,7 +19,7 @@ from index.ahp.tables import DEFAULT, TABLES
 from index.api import MAX_BIGINT, IndexWeightsOut
 from index.defining import definition_named
 from index.models import Panel
-from index.panels import Said, document_of, judge, open_panel, panel_numbered, record
+from index.panels import Said, document_of, judge, open_panel, panel_numbered, preview, record
 from marketplace.api.lists import ListView
 from marketplace.api.serializers import In, Out, valid
 from marketplace.auth import Caller, caller_of
@@ -57,11 +57,17 @@ class PanelIn(In):
 class SaidIn(In):
     one = serializers.CharField(max_length=40)
     other = serializers.CharField(max_length=40)
-    value = serializers.CharField(max_length=12, help_text="how much more `one` weighs: 1/9 to 9, as 3 or 1/3")
+    value = serializers.CharField(
+        max_length=12, allow_blank=True, help_text="how much more `one` weighs: 1/9 to 9, as 3 or 1/3; empty: taken back"
+    )
 
 
 class JudgementsIn(In):
     judgements = serializers.ListField(child=SaidIn(), min_length=1, max_length=2_000)
+
+
+class PreviewIn(In):
+    judgements = serializers.ListField(child=SaidIn(), max_length=2_000)
 
 
 class RecordIn(In):
@@ -116,6 +122,16 @@ class JudgementsView(APIView):
         return Response(PanelOut(found).data | document_of(found))
 
 
+class JudgementsPreviewView(APIView):
+    scopes: ClassVar[Scopes] = {"POST": OPERATOR}
+
+    @extend_schema(operation_id="index_panels_preview", parameters=[PANEL], request=PreviewIn, responses={200: OpenApiTypes.OBJECT})
+    def post(self, request: Request, panel: int) -> Response:
+        """What judgements of one expert would come to, by group of siblings. Nothing is kept."""
+        said = [Said(**one) for one in valid(PreviewIn(data=request.data))["judgements"]]
+        return Response({"groups": preview(panel_numbered(min(panel, MAX_BIGINT)), said)})
+
+
 class PanelRecordView(APIView):
     scopes: ClassVar[Scopes] = {"POST": OPERATOR}
 
@@ -129,6 +145,7 @@ class PanelRecordView(APIView):
 urlpatterns = [
     path("index/panels", PanelsView.as_view()),
     path("index/panels/<int:panel>", PanelView.as_view()),
+    path("index/panels/<int:panel>/judgements/preview", JudgementsPreviewView.as_view()),
     path("index/panels/<int:panel>/experts/<int:expert>/judgements", JudgementsView.as_view()),
     path("index/panels/<int:panel>/record", PanelRecordView.as_view()),
 ]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
+from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Final
 
 from django.db import IntegrityError, transaction
@@ -12,15 +12,28 @@ from django.utils import timezone
 
 from core.errors import Conflict, Invalid, NotFound
 from index.ahp.groups import judgements_together, priorities_together, spread
-from index.ahp.matrices import Judgements, Matrix, least_squares, matrix_of, weigh, worst
+from index.ahp.matrices import Judgements, Matrix, matrix_of, weigh
 from index.ahp.tables import DEFAULT, random_index
 from index.defining import record_weights, tree_of
+from index.judging import (
+    PLACES,
+    Standing,
+    looked_at,
+    named_weights,
+    ratio_text,
+    sentences,
+    sorted_out,
+    turned,
+    value_of,
+    wrong_judgement,
+)
 from index.models import Expert, IndexDefinition, Judgement, Panel, WeightSet
 from index.trees import Definition
 from marketplace.models import User
 
 MOST_EXPERTS: Final = 500
-PLACES: Final = Decimal("1E-6")
+LONGEST: Final = 12  # characters of a judgement
+TOGETHER: Final = "together"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,26 +43,6 @@ class Said:
     one: str
     other: str
     value: str
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """How far a group of siblings is judged by one expert, or by all together.
-
-    missing    judgements that are not there; weights stand once those that are connect all
-    weights    by node; of an incomplete matrix by least squares, so that they are told at once
-    ratio      of a complete matrix; None before
-    worst      the judgement that fits least, and what the weights would have it be
-    spread     of a group: the geometric standard deviation of each pair among experts
-    """
-
-    parent: str
-    missing: int
-    weights: Mapping[str, Decimal] = field(default_factory=dict)
-    ratio: Decimal | None = None
-    consistent: bool | None = None
-    worst: tuple[str, str, Decimal] | None = None
-    spread: Mapping[str, Decimal] = field(default_factory=dict)
 
 
 def open_panel(
@@ -63,6 +56,8 @@ def open_panel(
     """A panel with its experts and their voices. Invalid `experts_invalid`, `random_index_unknown`, Conflict `panel_exists`."""
     if not 1 <= len(experts) <= MOST_EXPERTS or any(voice <= 0 for voice in experts.values()):
         raise Invalid("experts_invalid", f"1 to {MOST_EXPERTS} experts, each with a voice above 0", field="experts")
+    if any(not expert.strip() or expert == TOGETHER for expert in experts):  # under that name all together are told
+        raise Invalid("experts_invalid", f"an expert has a name, and it is not {TOGETHER!r}", field="experts")
     random_index(table, 3)
     try:
         with transaction.atomic():
@@ -75,116 +70,112 @@ def open_panel(
 
 
 def judge(panel: int, expert: int, said: Sequence[Said]) -> None:
-    """Keep judgements; what was said before of the same two is replaced. All or none.
+    """Keep judgements; what was said before of the same two is replaced, or taken back where `value` is empty. All or none.
 
     NotFound `panel_unknown`, Conflict `panel_recorded`, Invalid `judgement_invalid` with the place in `field`.
     """
     with transaction.atomic():
-        found = Panel.objects.select_for_update().select_related("definition").filter(pk=panel).first()
-        if found is None or not Expert.objects.filter(pk=expert, panel=found).exists():
+        found = panel_numbered(panel, locked=True)
+        if not Expert.objects.filter(pk=expert, panel=found).exists():
             raise NotFound("panel_unknown", "there is no such panel or expert")
         if found.state != Panel.State.OPEN:
             raise Conflict("panel_recorded", "weights were recorded of it: open another")
-        place = {
-            code: (parent, below.index(code)) for parent, below in tree_of(found.definition).groups().items() for code in below
-        }
+        groups = tree_of(found.definition).groups()
+        place = {code: (parent, below.index(code)) for parent, below in groups.items() for code in below}
         rows = {(one.one, one.other): one for one in (_row(expert, number, each, place) for number, each in enumerate(said))}
+        _take_back(expert, {pair for pair, row in rows.items() if not row.value})
         Judgement.objects.bulk_create(
-            rows.values(), update_conflicts=True, unique_fields=["expert", "one", "other"], update_fields=["value", "judged_at"]
-        )
+            [row for row in rows.values() if row.value],
+            update_conflicts=True, unique_fields=["expert", "one", "other"], update_fields=["value", "judged_at"],
+        )  # fmt: skip
+
+
+def _take_back(expert: int, pairs: set[tuple[str, str]]) -> None:
+    if pairs:
+        rows = Judgement.objects.filter(expert=expert).values_list("pk", "one", "other")
+        Judgement.objects.filter(pk__in=[pk for pk, one, other in rows if (one, other) in pairs]).delete()
 
 
 def _row(expert: int, number: int, said: Said, place: Mapping[str, tuple[str, int]]) -> Judgement:
     """In the order of the tree, so that two are judged once."""
-    one, other = place.get(said.one), place.get(said.other)
-    value = value_of(said.value)
-    if one is None or other is None or one[0] != other[0] or one == other or value is None:
-        raise Invalid("judgement_invalid", "two different siblings, and 1/9 to 9 as 3 or 1/3", field=f"judgements.{number}")
-    first, second, text = (said.one, said.other, said.value) if one[1] < other[1] else (said.other, said.one, _turned(said.value))
+    one, other, text = place.get(said.one), place.get(said.other), said.value.strip()
+    if one is None or other is None or one[0] != other[0] or one == other or (text and value_of(text) is None):
+        raise wrong_judgement(number)
+    first, second = (said.one, said.other) if one[1] < other[1] else (said.other, said.one)
+    text = turned(text) if text and first != said.one else text
+    if len(text) > LONGEST:
+        raise wrong_judgement(number)
     return Judgement(expert_id=expert, parent=one[0], one=first, other=second, value=text, judged_at=timezone.now())
 
 
-def value_of(text: str) -> Decimal | None:
-    """`3`, `0.5` or `1/3`, from 1/9 to 9; None for anything else."""
-    above, slash, below = text.strip().partition("/")
-    try:
-        value = Decimal(above) / Decimal(below) if slash else Decimal(above)
-    except (InvalidOperation, ZeroDivisionError):
-        return None
-    return value if value.is_finite() and Decimal(1) / 9 - Decimal("1E-20") <= value <= 9 else None
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What the experts of a panel said: {expert's number: {parent: judgements}}."""
+
+    panel: Panel
+    groups: Mapping[str, Sequence[str]]
+    experts: Sequence[Expert]
+    said: Mapping[int, Mapping[str, Judgements]]
 
 
-def _turned(text: str) -> str:
-    above, slash, below = text.strip().partition("/")
-    return f"{below}/{above}" if slash else f"1/{above}"
+def heard(panel: Panel) -> Heard:
+    """Two statements."""
+    groups, experts = tree_of(panel.definition).groups(), list(panel.experts.order_by("pk"))
+    rows: dict[int, list[tuple[str, str, str]]] = {expert.pk: [] for expert in experts}
+    for row in Judgement.objects.filter(expert__panel=panel):
+        rows[row.expert_id].append((row.one, row.other, row.value))
+    return Heard(panel, groups, experts, {expert: sorted_out(groups, said) for expert, said in rows.items()})
 
 
 def standing(panel: Panel) -> dict[str, list[Standing]]:
     """By expert, and of all together under the empty name: every group of siblings. Two statements."""
-    tree = tree_of(panel.definition)
-    experts = list(panel.experts.order_by("pk"))
-    said: dict[int, dict[str, Judgements]] = {expert.pk: {} for expert in experts}
-    groups = tree.groups()
-    for row in Judgement.objects.filter(expert__panel=panel):
-        below = groups[row.parent]
-        value = value_of(row.value)
-        if value is not None:
-            said[row.expert_id].setdefault(row.parent, {})[below.index(row.one), below.index(row.other)] = value
-    found = {
-        expert.name: [
-            _standing(parent, below, said[expert.pk].get(parent, {}), panel.random_index) for parent, below in groups.items()
-        ]
-        for expert in experts
-    }
-    voices = {expert.pk: expert.voice for expert in experts}
-    return found | {"": [_together(parent, below, said, voices, panel) for parent, below in groups.items()]}
+    return standings(heard(panel))
 
 
-def _standing(parent: str, below: Sequence[str], judgements: Judgements, table: str) -> Standing:
-    size = len(below)
-    missing = size * (size - 1) // 2 - len(judgements)
-    if missing:
-        try:
-            return Standing(parent, missing, _named(below, least_squares(size, judgements)))
-        except Invalid:  # nothing connects all yet
-            return Standing(parent, missing)
-    matrix = matrix_of(size, judgements)
-    found = weigh(matrix, table)
-    row, column, wished = worst(matrix, found.weights)
-    told = (below[row], below[column], wished.quantize(PLACES)) if size > 2 else None
-    return Standing(parent, 0, _named(below, found.weights), found.ratio.quantize(PLACES), found.consistent, told)
+def standings(one: Heard) -> dict[str, list[Standing]]:
+    """The same of what was heard already."""
+    found = {expert.name: looked_at(one.groups, one.said[expert.pk], one.panel.random_index) for expert in one.experts}
+    return found | {"": [_together(parent, below, one) for parent, below in one.groups.items()]}
 
 
-def _together(
-    parent: str, below: Sequence[str], said: Mapping[int, Mapping[str, Judgements]], voices: Mapping[int, Decimal], panel: Panel
-) -> Standing:
+def _together(parent: str, below: Sequence[str], one: Heard) -> Standing:
     """Of those experts whose judgements connect all; what they left out is completed."""
-    size = len(below)
-    matrices: dict[int, Matrix] = {}
-    for expert, judgements in said.items():
-        try:
-            matrices[expert] = matrix_of(size, judgements.get(parent, {}))
-        except Invalid:
-            continue
-    silent = len(said) - len(matrices)
+    matrices = _matrices(parent, len(below), one)
+    silent = len(one.experts) - len(matrices)
     if not matrices:
         return Standing(parent, silent)
-    heard = [voices[expert] for expert in matrices]
-    matrix = judgements_together(list(matrices.values()), heard)
-    found = weigh(matrix, panel.random_index)
+    voices = [expert.voice for expert in one.experts if expert.pk in matrices]
+    found = weigh(judgements_together(list(matrices.values()), voices), one.panel.random_index)
     weights = found.weights
-    if panel.rule == Panel.Rule.WEIGHTS:
-        weights = priorities_together([weigh(one, panel.random_index).weights for one in matrices.values()], heard)
+    if one.panel.rule == Panel.Rule.WEIGHTS:
+        weights = priorities_together([weigh(each, one.panel.random_index).weights for each in matrices.values()], voices)
     pairs = {
-        f"{below[row]}/{below[column]}": spread([one[row][column] for one in matrices.values()]).quantize(PLACES)
-        for row in range(size)
-        for column in range(row + 1, size)
+        f"{below[row]}/{below[column]}": spread([each[row][column] for each in matrices.values()]).quantize(PLACES)
+        for row in range(len(below))
+        for column in range(row + 1, len(below))
     }
-    return Standing(parent, silent, _named(below, weights), found.ratio.quantize(PLACES), found.consistent, spread=pairs)
+    return Standing(parent, silent, named_weights(below, weights), found.ratio.quantize(PLACES), found.consistent, spread=pairs)
 
 
-def _named(below: Sequence[str], weights: Sequence[Decimal]) -> dict[str, Decimal]:
-    return {code: weight.quantize(Decimal("1E-18")) for code, weight in zip(below, weights, strict=True)}
+def _matrices(parent: str, size: int, one: Heard) -> dict[int, Matrix]:
+    """By expert, in their order."""
+    found: dict[int, Matrix] = {}
+    for expert in one.experts:
+        try:
+            found[expert.pk] = matrix_of(size, one.said[expert.pk].get(parent, {}))
+        except Invalid:  # nothing connects all yet
+            continue
+    return found
+
+
+def vectors(one: Heard) -> dict[int, dict[str, Decimal]]:
+    """Every expert's own weights of all nodes. All experts must have judged enough."""
+    nodes = tree_of(one.panel.definition).nodes
+    found = {expert.pk: dict.fromkeys(nodes, Decimal(1)) for expert in one.experts}  # who has no sibling weighs all
+    for parent, below in one.groups.items():
+        for expert, matrix in _matrices(parent, len(below), one).items():
+            found[expert] |= named_weights(below, weigh(matrix, one.panel.random_index).weights)
+    return found
 
 
 def record(panel: int, name: str, by: User | None = None) -> WeightSet:
@@ -193,12 +184,13 @@ def record(panel: int, name: str, by: User | None = None) -> WeightSet:
         found = panel_numbered(panel, locked=True)
         if found.state != Panel.State.OPEN:
             raise Conflict("panel_recorded", "weights were recorded of it already")
-        told = standing(found)
+        said = heard(found)
+        told = standings(said)
         silent = [one.parent for one in told[""] if one.missing]
         if silent:
             raise Invalid("judgements_missing", f"not all experts have judged enough below {silent[0]}", field="judgements")
         weights = _weights(tree_of(found.definition), told[""])
-        made = record_weights(found.definition, name, WeightSet.Kind.PANEL, weights, _evidence(found, told), by)
+        made = record_weights(found.definition, name, WeightSet.Kind.PANEL, weights, _evidence(said, told), by)
         Panel.objects.filter(pk=found.pk).update(state=Panel.State.RECORDED, weights=made)
     return made
 
@@ -211,14 +203,20 @@ def _weights(tree: Definition, groups: Sequence[Standing]) -> dict[str, Decimal]
     return found
 
 
-def _evidence(panel: Panel, told: Mapping[str, Sequence[Standing]]) -> dict[str, Any]:
-    """Every judgement and every expert's own ratio: a group's never hides them."""
+def _evidence(said: Heard, told: Mapping[str, Sequence[Standing]]) -> dict[str, Any]:
+    """Every judgement, and every expert's own ratio and weights: a group's never hide them. Bands draw from these weights."""
+    panel, names = said.panel, {expert.pk: expert.name for expert in said.experts}
     judged = Judgement.objects.filter(expert__panel=panel).order_by("expert", "parent", "one", "other")
-    rows = [[one.expert.name, one.parent, one.one, one.other, one.value] for one in judged.select_related("expert")]
+    rows = [[names[one.expert_id], one.parent, one.one, one.other, one.value] for one in judged]
     ratios = {name: {one.parent: f"{one.ratio}" for one in groups if one.ratio is not None} for name, groups in told.items()}
-    voices = {expert.name: f"{expert.voice.normalize():f}" for expert in panel.experts.order_by("pk")}
+    voices = {expert.name: f"{expert.voice.normalize():f}" for expert in said.experts}
     head = {"panel": panel.name, "random_index": panel.random_index, "rule": panel.rule, "voices": voices}
-    return head | {"judgements": rows, "ratios": {name or "together": one for name, one in ratios.items()}}
+    own = vectors(said)
+    experts = [
+        {"name": expert.name, "voice": voices[expert.name], "weights": {code: f"{one:f}" for code, one in own[expert.pk].items()}}
+        for expert in said.experts
+    ]
+    return head | {"judgements": rows, "ratios": {name or TOGETHER: one for name, one in ratios.items()}, "experts": experts}
 
 
 def panel_numbered(number: int, *, locked: bool = False) -> Panel:
@@ -230,18 +228,35 @@ def panel_numbered(number: int, *, locked: bool = False) -> Panel:
     return found
 
 
+def preview(panel: Panel, said: Sequence[Said]) -> list[dict[str, Any]]:
+    """What judgements of one expert would come to, by group of siblings; nothing is kept. Invalid `judgement_invalid`."""
+    tree = tree_of(panel.definition)
+    groups = tree.groups()
+    judgements = sorted_out(groups, [(one.one, one.other, one.value.strip()) for one in said])
+    names = names_of(tree)
+    return [_told(one, names) for one in looked_at(groups, judgements, panel.random_index)]
+
+
+def names_of(tree: Definition) -> dict[str, str]:
+    """How nodes are called in sentences."""
+    return {code: node.name["en"] for code, node in tree.nodes.items()}
+
+
 def document_of(panel: Panel) -> dict[str, Any]:
     """How a panel stands, for people and programs."""
-    told = standing(panel)
-    experts = [{"id": one.pk, "name": one.name, "voice": f"{one.voice.normalize():f}"} for one in panel.experts.order_by("pk")]
-    groups = {name or "together": [_told(one) for one in each] for name, each in told.items()}
+    said, names = heard(panel), names_of(tree_of(panel.definition))
+    experts = [{"id": one.pk, "name": one.name, "voice": f"{one.voice.normalize():f}"} for one in said.experts]
+    groups = {name or TOGETHER: [_told(one, names) for one in each] for name, each in standings(said).items()}
     return {"experts": experts, "standing": groups}
 
 
-def _told(one: Standing) -> dict[str, Any]:
+def _told(one: Standing, names: Mapping[str, str]) -> dict[str, Any]:
     fits = one.worst and {"one": one.worst[0], "other": one.worst[1], "weights_say": f"{one.worst[2]}"}
+    if fits and one.judged:
+        fits |= {"judged": ratio_text(one.judged[0]), "others_say": ratio_text(one.judged[1])}
     return {
         "parent": one.parent, "missing": one.missing, "weights": {code: f"{value:f}" for code, value in one.weights.items()},
         "ratio": None if one.ratio is None else f"{one.ratio}", "consistent": one.consistent, "worst": fits,
-        "spread": {pair: f"{value}" for pair, value in one.spread.items()},
+        "spread": {pair: f"{value}" for pair, value in one.spread.items()}, "circle": one.circle, "parts": one.parts,
+        "words": sentences(one, names),
     }  # fmt: skip

@@ -48,7 +48,7 @@ class Shown:
 def chosen(request: HttpRequest) -> Shown:
     """The run of `?run=`, or the newest edition of the national profile. NotFound `run_unknown`."""
     text = request.GET.get("run", "")
-    rows = IndexRun.objects.select_related("definition", "weights").defer("inputs", "result", "analysis")
+    rows = IndexRun.objects.select_related("definition", "weights").defer("inputs", "result", "analysis", "weights__evidence")
     if text:
         run = rows.filter(pk=int(text)).first() if text.isascii() and text.isdigit() and len(text) < 19 else None
     else:

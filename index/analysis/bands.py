@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from index.analysis.draws import Array, Leaves, Ranks, drawn_weights, ranks_of
+from index.analysis.draws import Array, Leaves, Ranks, Voice, drawn_weights, ranks_of
 from index.method.normalising import normalise
 from index.method.numbers import CONTEXT
 from index.method.scoring import Method, Table, pruned, raw_of
@@ -52,7 +52,7 @@ class World:
 
 def world_of(
     definition: Definition, profile: str, weights: Mapping[str, Decimal], observed: Table, method: Method, draws: int, seed: int,
-    experts: Sequence[Mapping[str, Decimal]] = (),
+    experts: Sequence[Voice] = (),
 ) -> World | None:  # fmt: skip
     """None where nothing has a value."""
     with localcontext(CONTEXT):

@@ -18,6 +18,7 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 Ranks = np.ndarray[Any, np.dtype[np.int64]]
 Tree = Mapping[str, Sequence[str]]
 CONCENTRATION: Final = 50.0  # Dirichlet's alpha is so many times the weights
+FEWEST: Final = 5  # experts: of fewer nothing can be drawn
 PART: Final = 500  # draws at a time, so that they stay in the processor's cache
 
 
@@ -37,12 +38,20 @@ class Leaves:
         return cls(codes, regions, np.array(rows, dtype=float).reshape(len(codes), len(regions)))
 
 
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """One expert of a panel: the weights that this one gives, and how much they count beside the others'."""
+
+    weights: Mapping[str, Decimal]
+    counts: Decimal = Decimal(1)
+
+
 def drawn_weights(
-    tree: Tree, weights: Mapping[str, Decimal], draws: int, seed: int, experts: Sequence[Mapping[str, Decimal]] = ()
+    tree: Tree, weights: Mapping[str, Decimal], draws: int, seed: int, experts: Sequence[Voice] = ()
 ) -> dict[str, Array]:
     """[draw] by node. Five experts and more are drawn with replacement; fewer weigh by Dirichlet around the weights."""
     random = np.random.default_rng(seed)
-    if len(experts) >= 5:
+    if len(experts) >= FEWEST:
         return _of_panels(tree, draws, random, experts)
     found: dict[str, Array] = {}
     for below in tree.values():
@@ -55,13 +64,15 @@ def drawn_weights(
     return found
 
 
-def _of_panels(tree: Tree, draws: int, random: np.random.Generator, experts: Sequence[Mapping[str, Decimal]]) -> dict[str, Array]:
-    """The geometric mean of as many experts as there are, some more than once."""
+def _of_panels(tree: Tree, draws: int, random: np.random.Generator, experts: Sequence[Voice]) -> dict[str, Array]:
+    """The geometric mean by voices of as many experts as there are, some more than once."""
     chosen = random.integers(0, len(experts), (draws, len(experts)))
+    counts = np.array([float(expert.counts) for expert in experts])[chosen]
+    counts /= counts.sum(axis=1, keepdims=True)
     found: dict[str, Array] = {}
     for below in tree.values():
-        logs = np.log([[max(float(expert[child]), 1e-12) for child in below] for expert in experts])
-        parts = np.exp(logs[chosen].mean(axis=1))
+        logs = np.log([[max(float(expert.weights[child]), 1e-12) for child in below] for expert in experts])
+        parts = np.exp((logs[chosen] * counts[:, :, None]).sum(axis=1))
         parts /= parts.sum(axis=1, keepdims=True)
         found |= {child: parts[:, place] for place, child in enumerate(below)}
     return found

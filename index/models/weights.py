@@ -13,7 +13,8 @@ class WeightSet(models.Model):
 
     kind      placeholder (equal), panel (judged), imported
     weights   {node: decimal text}; siblings need not sum to 1
-    evidence  of a panel: its judgements, ratios, table, rule; of an import: its source
+    evidence  of a panel: its judgements, ratios, table, rule, and `experts` with their own weights, from which bands are drawn;
+              of an import: its source
     digest    SHA-256 of the canonical JSON of {definition, weights}
     """
 

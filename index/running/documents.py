@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from decimal import Decimal
 from itertools import pairwise
 from typing import Any, Final
 
 from index.analysis.bands import bands_of, sensitivity, world_of
+from index.analysis.draws import Voice
 from index.analysis.explaining import left_out, needed, strengths
 from index.method.numbers import stored
 from index.method.scoring import Method, Result, Table, score
@@ -43,9 +44,14 @@ def result_document(definition: Definition, profile: str, parameters: Mapping[st
     return head | {"parameters": dict(parameters)} | tables | flat | {"flags": [list(flag) for flag in result.flags]}
 
 
+def voices_of(experts: Sequence[Mapping[str, Any]]) -> list[Voice]:
+    """Experts as a set of weights holds them and a bundle carries them: [{voice, weights: {node: decimal text}}]."""
+    return [Voice({code: Decimal(value) for code, value in one["weights"].items()}, Decimal(one["voice"])) for one in experts]
+
+
 def analyse(
     definition: Definition, profile: str, weights: Mapping[str, Decimal], values: Table, parameters: Mapping[str, Any],
-    result: Result, experts: tuple[Mapping[str, Decimal], ...] = (),
+    result: Result, experts: Sequence[Voice] = (),
 ) -> dict[str, Any]:  # fmt: skip
     """Bands, sensitivity, what leaving out one indicator does, strengths, and what it would take to reach the next one."""
     method = method_of(definition, parameters)

@@ -16,9 +16,9 @@ from django.utils import timezone
 from jsonschema import Draft202012Validator
 
 from core.errors import Conflict, Invalid, NotFound
-from index.defining import canonical, tree_of, weights_of
+from index.defining import canonical, experts_of, tree_of, weights_of
 from index.models import IndexRun, WeightSet
-from index.running.documents import analyse, compute
+from index.running.documents import analyse, compute, voices_of
 from index.running.observed import Asked, read_seen, see
 from index.schema import METHOD
 from index.trees import definition_of
@@ -72,7 +72,8 @@ def run_index(wanted: Wanted, by: User | None = None) -> IndexRun:
     weights = weights_of(wanted.weights)
     values = read_seen(orjson.loads(inputs)).values  # as a replay reads them
     result, document = compute(definition, wanted.profile, weights, values, parameters)
-    analysis = canonical(analyse(definition, wanted.profile, weights, values, parameters, result))
+    experts = voices_of(experts_of(wanted.weights))
+    analysis = canonical(analyse(definition, wanted.profile, weights, values, parameters, result, experts))
     return IndexRun.objects.create(
         definition=row, weights=wanted.weights, profile=wanted.profile, period=wanted.period, as_of=asked.as_of, known_at=known_at,
         parameters=parameters, inputs=inputs, input_digest=_hash(inputs), result=(told := canonical(document)), digest=_hash(told),
@@ -136,8 +137,9 @@ def run_numbered(number: int) -> IndexRun:
 
 
 def bundle_of(run: IndexRun) -> dict[str, Any]:
-    """All that it takes to make the run again anywhere, with what came out."""
-    return {
+    """All that it takes to make the run again anywhere, with what came out. `experts`: where a panel weighed."""
+    experts = experts_of(run.weights)
+    return ({"experts": experts} if experts else {}) | {
         "definition": orjson.loads(run.definition.document), "weights": run.weights.weights, "profile": run.profile,
         "period": run.period, "as_of": f"{run.as_of}", "known_at": run.known_at.isoformat(), "parameters": run.parameters,
         "inputs": run.read("inputs"), "result": run.read("result"), "analysis": run.read("analysis"),
@@ -150,7 +152,8 @@ def replay(bundle: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
     definition, seen = definition_of(bundle["definition"]), read_seen(bundle["inputs"])
     weights = {code: Decimal(value) for code, value in bundle["weights"].items()}
     result, document = compute(definition, bundle["profile"], weights, seen.values, bundle["parameters"])
-    analysis = analyse(definition, bundle["profile"], weights, seen.values, bundle["parameters"], result)
+    experts = voices_of(bundle.get("experts", []))
+    analysis = analyse(definition, bundle["profile"], weights, seen.values, bundle["parameters"], result, experts)
     now = {"inputs": seen.document(), "result": document, "analysis": analysis}
     return {part: (bundle["digests"][part], _hash(canonical(told))) for part, told in now.items()}
 

@@ -64,6 +64,7 @@ GET index/panels                                               alice 401 401 200
 POST index/panels                                              alice 401 401 403 403 403 403 403 201
 GET index/panels/<panel>                                       alice 401 401 200 200 200 200 200 200
 PUT index/panels/<panel>/experts/<expert>/judgements           alice 401 401 403 403 403 403 403 200
+POST index/panels/<panel>/judgements/preview                  alice 401 401 403 403 403 403 403 200
 POST index/panels/<panel>/record                               alice 401 401 403 403 403 403 403 422
 GET index/runs                                                 alice 401 401 200 200 200 200 200 200
 POST index/runs                                                alice 401 401 403 403 403 403 403 201

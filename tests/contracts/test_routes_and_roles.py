@@ -99,6 +99,7 @@ BODIES: Final[dict[str, Any]] = {
     "PUT tasks/<task_id>/rating": {"stars": 4},
     "POST index/panels": {"definition": "supply-pulse", "name": "more", "experts": [{"name": "ann"}]},
     "PUT index/panels/<panel>/experts/<expert>/judgements": {"judgements": [{"one": "S", "other": "R", "value": "3"}]},
+    "POST index/panels/<panel>/judgements/preview": {"judgements": [{"one": "S", "other": "R", "value": "3"}]},
     "POST index/panels/<panel>/record": {"name": "ours"},
     "POST index/weights": {"definition": "supply-pulse", "name": "ours", "weights": dict.fromkeys(("S", "R", "S1", "R1"), "1")},
     "POST index/runs": {"definition": "cpsdi-2023", "period": "2022"},

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from index.analysis.bands import bands_of, sensitivity, world_of
-from index.analysis.draws import Leaves, drawn_weights, ranked, ranks_of
+from index.analysis.draws import Leaves, Voice, drawn_weights, ranked, ranks_of
 from index.analysis.explaining import left_out, needed, strengths, swapping_weight
 from index.analysis.types import line_of
 from index.method.aggregating import mean_of, scaled, unscaled
@@ -269,9 +269,11 @@ def test_bands_are_the_same_for_the_same_seed_and_hold_the_rank() -> None:
     found = sensitivity(world, result.ranks, 7, 64)
     assert found == sensitivity(world, result.ranks, 7, 64)
     assert set(found) == {"weights", "normalise", "aggregate", "winsorise"}
-    experts = [equal(TREE) | {"A": D(n)} for n in (1, 2, 3, 4, 5)]
+    experts = [Voice(equal(TREE) | {"A": D(n)}) for n in (1, 2, 3, 4, 5)]
     panel = drawn_weights(TREE.tree("national"), equal(TREE), 50, 1, experts)
     assert panel["A"].std() > 0 == panel["A11"].std()
+    louder = drawn_weights(TREE.tree("national"), equal(TREE), 50, 1, [*experts[:4], Voice(experts[4].weights, D(9))])
+    assert louder["A"].mean() > panel["A"].mean()
     assert world_of(TREE, "national", equal(TREE), {}, Method.of(TREE), 10, 7) is None
 
 

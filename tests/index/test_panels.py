@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from itertools import combinations
 from typing import Any
 
 import pytest
@@ -11,8 +12,9 @@ from django.db import DatabaseError, transaction
 from core.errors import Conflict, Invalid, NotFound
 from index.ahp.matrices import matrix_of, weigh
 from index.defining import definition_named, ensure_shipped, tree_of, weights_of
+from index.judging import sentences, value_of
 from index.models import Judgement, Panel, WeightSet
-from index.panels import Said, judge, open_panel, record, standing, value_of
+from index.panels import Said, judge, open_panel, record, standing
 from tests import builders as build
 
 pytestmark = pytest.mark.django_db
@@ -178,3 +180,51 @@ def test_over_http_a_panel_is_opened_judged_and_recorded() -> None:
     assert (recorded.status_code, recorded.json()["kind"]) == (201, "panel")
     assert client.put(f"{path}/experts/{one['id']}/judgements", judged).json()["code"] == "panel_recorded"
     assert build.client_of(build.alice()).get(path).status_code == 200
+
+
+def test_a_judgement_is_taken_back_and_what_is_too_long_or_no_number_is_refused(panel: Panel) -> None:
+    ann = expert(panel, "ann")
+    judge(panel.pk, ann, said(A_B="3", A_C="5"))
+    judge(panel.pk, ann, said(B_A="", A_D="1/7"))
+    assert set(Judgement.objects.values_list("one", "other", "value")) == {("A", "C", "5"), ("A", "D", "1/7")}
+    for wrong in (Said("B", "A", "2.3333333333"), Said("A", "B", "1/1E-9999999"), Said("A", "A", "")):
+        with pytest.raises(Invalid) as error:
+            judge(panel.pk, ann, [wrong])
+        assert error.value.code == "judgement_invalid"
+
+
+def test_what_stands_in_the_way_is_told_in_words(panel: Panel) -> None:
+    ann = expert(panel, "ann")
+
+    def words() -> str:
+        return " ".join(sentences(group(panel, "ann"), dict(zip("ABCD", "ABCD", strict=True))))
+
+    judge(panel.pk, ann, said(A_B="3", C_D="2"))
+    assert "No chain of judgements connects these: A and B; C and D." in words()
+    judge(panel.pk, ann, said(B_C="3"))
+    assert "3 judgements are missing" in words()
+    judge(panel.pk, ann, said(A_C="1/3"))
+    assert "A weighs more than B, B more than C, C more than A" in words()
+    judge(panel.pk, ann, said(A_C="1", A_D="9", B_D="1", A_B="1", B_C="1", C_D="1"))
+    assert "What fits least: A against D is 9 where the others say 1." in words()
+    assert "below 0.10 is good enough" in words()
+    judge(panel.pk, ann, said(A_D="1"))
+    assert words() == ""
+
+
+def test_no_expert_is_called_as_all_of_them_are(panel: Panel) -> None:
+    for name in ("together", " "):
+        with pytest.raises(Invalid):
+            open_panel(panel.definition, "none", {name: Decimal(1)})
+
+
+def test_over_http_judgements_are_looked_at_before_they_are_kept(panel: Panel) -> None:
+    client, path = build.client_of(build.olga()), f"/api/v1/index/panels/{panel.pk}/judgements/preview"
+    asked = [{"one": one, "other": two, "value": "9" if (one, two) == ("A", "D") else "1"} for one, two in combinations("ABCD", 2)]
+    told = client.post(path, {"judgements": asked}).json()["groups"][0]
+    assert (told["consistent"], told["worst"]["judged"], told["worst"]["others_say"]) == (False, "9", "1")
+    assert any("What fits least: Resource servitisation against" in one for one in told["words"])
+    assert client.post(path, {"judgements": []}).json()["groups"][0]["missing"] == 6
+    wrong = client.post(path, {"judgements": [{"one": "A", "other": "A1", "value": "3"}]})
+    assert (wrong.status_code, wrong.json()["field"]) == (422, "judgements.0")
+    assert not Judgement.objects.exists()

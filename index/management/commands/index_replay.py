@@ -28,7 +28,7 @@ class Command(BaseCommand):
         bundle, more = _bundle(options["run"])
         try:
             found = replay(bundle) | more
-        except (KeyError, TypeError, ValueError, DomainError) as error:
+        except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError, DomainError) as error:
             raise CommandError(f"it cannot be made again: {error}") from None
         for part, (before, now) in found.items():
             self.stdout.write(f"{part:9} {before} {'the same' if before == now else 'now ' + now}")
