@@ -23,8 +23,10 @@ from console.index.pages import (
     IndexObservation,
     IndexProvince,
 )
+from console.index.panels import JudgePage, NewPanel, OnePanel
 from console.index.relation import IndexRelationship
 from console.index.report import IndexReport, IndexReportPdf
+from console.index.weights import ImportWeights, IndexWeights, IndexWeightSet
 from console.index.whatif import IndexWhatIf
 from console.invoices import InvoiceList, OneInvoice, OneLine
 from console.levels import ServiceLevels
@@ -93,6 +95,12 @@ urlpatterns = [
     path("index/report/", IndexReport.as_view(), name="index-report"),
     path("index/report.pdf", IndexReportPdf.as_view(), name="index-report-pdf"),
     path("index/claims/", IndexClaims.as_view(), name="index-claims"),
+    path("index/weights/", IndexWeights.as_view(), name="index-weights"),
+    path("index/weights/import/", ImportWeights.as_view(), name="index-weights-import"),
+    path("index/weights/<int:weights>/", IndexWeightSet.as_view(), name="index-weight-set"),
+    path("index/panels/new/", NewPanel.as_view(), name="index-panel-new"),
+    path("index/panels/<int:panel>/", OnePanel.as_view(), name="index-panel"),
+    path("index/panels/<int:panel>/experts/<int:expert>/", JudgePage.as_view(), name="index-judge"),
     path("index/data/", IndexData.as_view(), name="index-data"),
     path("keys/", Keys.as_view(), name="keys"),
     path("keys/<key:prefix>/revoke/", RevokeKey.as_view(), name="revoke-key"),

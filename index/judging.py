@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import lru_cache
 from typing import Final
 
 from core.errors import Invalid
@@ -43,6 +44,12 @@ class Standing:
 
 def standing_of(parent: str, below: Sequence[str], judgements: Judgements, table: str) -> Standing:
     """Of one expert; `judgements` are of places in `below`. Invalid `matrix_too_large` where the table ends before."""
+    return _standing(parent, tuple(below), tuple(sorted(judgements.items())), table)
+
+
+@lru_cache(maxsize=20_000)  # a page of many experts asks again and again
+def _standing(parent: str, below: tuple[str, ...], said: tuple[tuple[tuple[int, int], Decimal], ...], table: str) -> Standing:
+    judgements = dict(said)
     size = len(below)
     missing = size * (size - 1) // 2 - len(judgements)
     circle = tuple(below[place] for place in circle_of(size, judgements) or ())
@@ -104,7 +111,9 @@ def ratio_text(value: Decimal) -> str:
 def sentences(one: Standing, names: Mapping[str, str]) -> list[str]:
     """What stands in the way of weights, in words; empty where nothing does. `names` by node."""
     found = []
-    if len(one.parts) > 1:
+    if one.parts and all(len(part) == 1 for part in one.parts):
+        found.append("Nothing is judged here yet.")
+    elif len(one.parts) > 1:
         sides = "; ".join(" and ".join(names[code] for code in part) for part in one.parts)
         found.append(f"No chain of judgements connects these: {sides}. Weights are known once something does.")
     elif one.missing:

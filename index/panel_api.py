@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, ClassVar, Final
 
@@ -14,6 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from core.errors import Invalid
 from core.http import KeysetPages
 from index.ahp.tables import DEFAULT, TABLES
 from index.api import MAX_BIGINT, IndexWeightsOut
@@ -54,6 +56,16 @@ class PanelIn(In):
     experts = serializers.ListField(child=ExpertIn(), min_length=1, max_length=500)
 
 
+def voices_in(experts: Sequence[Mapping[str, Any]]) -> dict[str, Decimal]:
+    """Voices by name, of what `PanelIn` read. Invalid `experts_invalid` for a name that is there twice."""
+    found: dict[str, Decimal] = {}
+    for number, one in enumerate(experts):
+        if one["name"] in found:
+            raise Invalid("experts_invalid", f"{one['name']} is there twice", field=f"experts.{number}.name")
+        found[one["name"]] = one["voice"]
+    return found
+
+
 class SaidIn(In):
     one = serializers.CharField(max_length=40)
     other = serializers.CharField(max_length=40)
@@ -91,7 +103,7 @@ class PanelsView(ListView):
     def post(self, request: Request) -> Response:
         """Open a panel with its experts and their voices."""
         given = valid(PanelIn(data=request.data))
-        experts = {one["name"]: one["voice"] for one in given["experts"]}
+        experts = voices_in(given["experts"])
         row, by = definition_named(given["definition"]), caller_of(request).user
         return Response(
             PanelOut(open_panel(row, given["name"], experts, given["random_index"], given["rule"], by)).data, status=201

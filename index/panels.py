@@ -234,7 +234,8 @@ def preview(panel: Panel, said: Sequence[Said]) -> list[dict[str, Any]]:
     groups = tree.groups()
     judgements = sorted_out(groups, [(one.one, one.other, one.value.strip()) for one in said])
     names = names_of(tree)
-    return [_told(one, names) for one in looked_at(groups, judgements, panel.random_index)]
+    told = looked_at(groups, judgements, panel.random_index)
+    return [{"names": {code: names[code] for code in groups[one.parent]}, **_told(one, names)} for one in told]
 
 
 def names_of(tree: Definition) -> dict[str, str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal, localcontext
+from functools import lru_cache
 from typing import Final
 
 from index.ahp.matrices import PRECISION, Matrix, shares
@@ -38,7 +39,7 @@ def geometric(values: Sequence[Decimal], voices: Sequence[Decimal]) -> Decimal:
     """The weighted geometric mean."""
     with localcontext(PRECISION):
         total = sum(voices, _ZERO)
-        return (sum((voice * value.ln() for value, voice in zip(values, voices, strict=True)), _ZERO) / total).exp()
+        return (sum((voice * _ln(value) for value, voice in zip(values, voices, strict=True)), _ZERO) / total).exp()
 
 
 def spread(values: Sequence[Decimal]) -> Decimal:
@@ -46,6 +47,12 @@ def spread(values: Sequence[Decimal]) -> Decimal:
     if len(values) < 2:
         return Decimal(1)
     with localcontext(PRECISION):
-        logs = [value.ln() for value in values]
+        logs = [_ln(value) for value in values]
         mean = sum(logs, _ZERO) / len(logs)
         return (sum(((one - mean) ** 2 for one in logs), _ZERO) / (len(logs) - 1)).sqrt().exp()
+
+
+@lru_cache(maxsize=4_096)  # of seventeen judgements most are the same
+def _ln(value: Decimal) -> Decimal:
+    with localcontext(PRECISION):
+        return value.ln()

@@ -262,7 +262,7 @@ def an_index() -> dict[str, str]:
     value = Observation.objects.order_by("pk").values_list("pk", flat=True)[0]
     names = {"run": str(run.pk if run else 0), "batch": str(looked_at.pk), "observation": str(value)}
     panel = open_panel(definition_named("supply-pulse"), "ours", {"ann": Decimal(1)})
-    names |= {"panel": str(panel.pk), "expert": str(panel.experts.get().pk)}
+    names |= {"weights": str(run.weights_id if run else 0), "panel": str(panel.pk), "expert": str(panel.experts.get().pk)}
     return names | {"definition": "cpsdi-2023@1", "province": "310000", "indicator": "A11"}
 
 
