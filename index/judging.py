@@ -41,6 +41,11 @@ class Standing:
     parts: tuple[tuple[str, ...], ...] = ()
     spread: Mapping[str, Decimal] = field(default_factory=dict)
 
+    @property
+    def untouched(self) -> bool:
+        """Whether one expert has judged nothing here."""
+        return bool(self.parts) and all(len(part) == 1 for part in self.parts)
+
 
 def standing_of(parent: str, below: Sequence[str], judgements: Judgements, table: str) -> Standing:
     """Of one expert; `judgements` are of places in `below`. Invalid `matrix_too_large` where the table ends before."""
@@ -111,7 +116,7 @@ def ratio_text(value: Decimal) -> str:
 def sentences(one: Standing, names: Mapping[str, str]) -> list[str]:
     """What stands in the way of weights, in words; empty where nothing does. `names` by node."""
     found = []
-    if one.parts and all(len(part) == 1 for part in one.parts):
+    if one.untouched:
         found.append("Nothing is judged here yet.")
     elif len(one.parts) > 1:
         sides = "; ".join(" and ".join(names[code] for code in part) for part in one.parts)
@@ -124,7 +129,7 @@ def sentences(one: Standing, names: Mapping[str, str]) -> list[str]:
         order = f"{first} weighs more than {second}, {second} more than {third}, {third} more than {first}"
         found.append(f"These contradict each other: {order}.")
     if one.consistent is False:
-        found.append(f"The consistency ratio is {one.ratio:.2f}; below {ACCEPTED} is good enough.")
+        found.append(f"The consistency ratio is {one.ratio:.3f}; below {ACCEPTED} is good enough.")
     if one.consistent is False and one.worst and one.judged:
         above, below = names[one.worst[0]], names[one.worst[1]]
         said, others = map(ratio_text, one.judged)

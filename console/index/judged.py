@@ -134,13 +134,19 @@ def experts_told(heard: Heard, told: Mapping[str, Sequence[Standing]], tree: Def
 
 def _expert(expert: Expert, heard: Heard, told: Sequence[Standing], tree: Definition, names: Mapping[str, str]) -> dict[str, Any]:
     judged = sum(len(one) for one in heard.said[expert.pk].values())
-    words = [{"group": group_name(tree, one.parent), "lines": lines} for one in told if (lines := sentences(one, names))]
+    words = [
+        {"group": group_name(tree, one.parent), "lines": lines}
+        for one in told
+        if not one.untouched and (lines := sentences(one, names))
+    ]
+    untouched = [group_name(tree, one.parent) for one in told if one.untouched]
     return {
         "expert": expert,
         "voice": f"{expert.voice.normalize():f}",
         "judged": judged,
         "ratios": ratios(told, heard.groups),
-        "words": words if judged else [],
+        "words": words,
+        "untouched": untouched if judged else [],
     }
 
 

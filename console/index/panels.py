@@ -101,7 +101,7 @@ class OnePanel(Page):
     def _show(self, panel: Panel, problem: Mapping[str, Any] | None = None) -> HttpResponse:
         said, tree = heard(panel), tree_of(panel.definition)
         told = standings(said)
-        columns = [group_name(tree, parent) for parent, below in said.groups.items() if len(below) > 2]
+        columns = [(parent, group_name(tree, parent)) for parent, below in said.groups.items() if len(below) > 2]
         context = {
             "panel": panel,
             "rule": RULES[panel.rule],

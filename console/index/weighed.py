@@ -104,7 +104,7 @@ def _ratios(tree: Definition, given: Mapping[str, str]) -> dict[str, Any]:
 
 
 def ratio_of(value: Any) -> str:
-    return "" if value is None else f"{Decimal(value):.2f}"
+    return "" if value is None else f"{Decimal(value):.3f}"
 
 
 def over(value: Any) -> bool:

@@ -65,7 +65,7 @@
     const weights = codes.filter((code) => code in told.weights).map((code) => `${told.names[code]} ${percent(told.weights[code])}`);
     const known = told.ratio !== null && codes.length > 2;
     place.querySelector("[data-weights]").textContent = weights.join(", ");
-    place.querySelector("[data-ratio]").textContent = known ? "Consistency ratio " + Number(told.ratio).toFixed(2) : "";
+    place.querySelector("[data-ratio]").textContent = known ? "Consistency ratio " + Number(told.ratio).toFixed(3) : "";
     place.querySelector("[data-words]").replaceChildren(...told.words.map((line) => {
       const item = document.createElement("li");
       item.textContent = line;
