@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from django.contrib.staticfiles import finders
+from django.core.cache import cache
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 
@@ -21,6 +22,10 @@ from marketplace.scopes import TASKS_READ
 
 TEMPLATE = "console/index/report.html"
 SHEET = "console/report.css"
+PAINTS = ("#f1f4f6", "#dcebeb", "#b5d5d4", "#84b8b7", "#469594", "#0b6e6e")
+DARK = 3
+KEPT_S = 24 * 3600
+FORM = 1  # of the report: raised when it changes, so that no kept one is shown
 MARK = "Contains generated values, which say nothing of any province"
 
 
@@ -41,7 +46,9 @@ class IndexReportPdf(Page):
 
     def get(self, request: HttpRequest) -> HttpResponse:
         shown = chosen(request)
-        answer = HttpResponse(pdf_of(report_of(shown)), content_type="application/pdf")
+        key = f"index-report-{FORM}-{shown.run.pk}-{shown.run.edition}-{shown.run.digest}"
+        content = cache.get_or_set(key, lambda: pdf_of(report_of(shown)), KEPT_S)  # a run never changes; drawing takes seconds
+        answer = HttpResponse(content, content_type="application/pdf")
         synthetic = "-synthetic" if shown.run.synthetic else ""
         answer["Content-Disposition"] = f'inline; filename="{shown.tree.code}-{shown.run.period}-run-{shown.run.pk}{synthetic}.pdf"'
         return answer
@@ -54,7 +61,7 @@ def report_of(shown: Shown) -> dict[str, Any]:
     known = {row["region"].code: row for row in rows}
     return shown.head | {
         "rows": rows,
-        "tiles": [tile_of(one, known.get(code)) for code, one in PROVINCES.items()],
+        "tiles": [_painted(tile_of(one, known.get(code))) for code, one in PROVINCES.items()],
         "levels": nodes_named(shown, levels(shown)),
         "sheets": [_sheet(shown, region) for region in order],
         "without": [(region_named(code), coverage_of(shown, code)) for code in PROVINCES if code not in known],
@@ -69,6 +76,12 @@ def report_of(shown: Shown) -> dict[str, Any]:
         "batches": _batches(shown),
         "mark": MARK,
     }
+
+
+def _painted(tile: dict[str, Any]) -> dict[str, Any]:
+    """A tile with its colours: what draws a PDF knows no styles inside a drawing."""
+    tone = tile["row"]["tone"] if tile["row"] else 0
+    return tile | {"paint": PAINTS[tone], "ink": "#ffffff" if tone > DARK else "#17202a"}
 
 
 def _sheet(shown: Shown, region: str) -> dict[str, Any]:
