@@ -24,6 +24,7 @@ from console.index.pages import (
     IndexProvince,
 )
 from console.index.panels import JudgePage, NewPanel, OnePanel
+from console.index.quality import IndexQuality
 from console.index.relation import IndexRelationship
 from console.index.report import IndexReport, IndexReportPdf
 from console.index.weights import ImportWeights, IndexWeights, IndexWeightSet
@@ -94,6 +95,7 @@ urlpatterns = [
     path("index/what-if/", IndexWhatIf.as_view(), name="index-what-if"),
     path("index/report/", IndexReport.as_view(), name="index-report"),
     path("index/report.pdf", IndexReportPdf.as_view(), name="index-report-pdf"),
+    path("index/quality/", IndexQuality.as_view(), name="index-quality"),
     path("index/claims/", IndexClaims.as_view(), name="index-claims"),
     path("index/weights/", IndexWeights.as_view(), name="index-weights"),
     path("index/weights/import/", ImportWeights.as_view(), name="index-weights-import"),

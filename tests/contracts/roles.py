@@ -74,6 +74,7 @@ GET index/runs/<run>/scores                                    alice 401 401 200
 GET index/runs/<run>/claims                                    alice 401 401 200 200 200 200 200 200
 GET index/runs/<run>/what-if                                   alice 401 401 200 200 200 200 200 200
 GET index/runs/<run>/what-if/scores                            alice 401 401 200 200 200 200 200 200
+GET index/runs/<run>/quality                                   alice 401 401 200 200 200 200 200 200
 POST index/runs/<run>/publish                                  alice 401 401 403 403 403 403 403 409
 GET index/batches                                              alice 401 401 403 403 403 403 403 200
 POST index/batches                                             alice 401 401 403 403 403 403 403 201
@@ -117,6 +118,8 @@ GET /index/panels/<panel>/                                     alice 302 302 200
 POST /index/panels/<panel>/                                    alice 302 302 403 403 403 403 403 422
 GET /index/panels/<panel>/experts/<expert>/                    alice 302 302 403 403 403 403 403 200
 POST /index/panels/<panel>/experts/<expert>/                   alice 302 302 403 403 403 403 403 302
+GET /index/quality/                                            alice 302 302 200 200 200 200 200 200
+POST /index/quality/                                           alice 405 405 405 405 405 405 405 405
 GET /index/data/                                               alice 302 302 403 403 403 403 403 200
 POST /index/data/                                              alice 405 405 405 405 405 405 405 405
 GET events                                                     alice 401 401 200 403 200 200 200 200
