@@ -13,6 +13,7 @@ from console.credit import CreditPage
 from console.disputes import Answer, Decide, DisputeList, OneDispute, OpenDispute, OpenPeriodDispute, Say, Withdraw
 from console.exports import ExportList
 from console.index.claims import IndexClaims
+from console.index.definitions import IndexDefinitionDifference, IndexDefinitionPage, IndexDefinitionPublish, IndexDefinitions
 from console.index.figures import IndexFigures
 from console.index.pages import (
     IndexData,
@@ -96,6 +97,10 @@ urlpatterns = [
     path("index/report/", IndexReport.as_view(), name="index-report"),
     path("index/report.pdf", IndexReportPdf.as_view(), name="index-report-pdf"),
     path("index/quality/", IndexQuality.as_view(), name="index-quality"),
+    path("index/definitions/", IndexDefinitions.as_view(), name="index-definitions"),
+    path("index/definitions/<str:definition>/", IndexDefinitionPage.as_view(), name="index-definition"),
+    path("index/definitions/<str:definition>/publish/", IndexDefinitionPublish.as_view(), name="index-definition-publish"),
+    path("index/definition-diff/", IndexDefinitionDifference.as_view(), name="index-definition-diff"),
     path("index/claims/", IndexClaims.as_view(), name="index-claims"),
     path("index/weights/", IndexWeights.as_view(), name="index-weights"),
     path("index/weights/import/", ImportWeights.as_view(), name="index-weights-import"),

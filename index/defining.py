@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from hashlib import sha256
@@ -15,6 +16,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from core.errors import Conflict, Invalid, NotFound
+from index.comparing import Comparison, compare
 from index.models import IndexDefinition, WeightSet
 from index.trees import ROOT, Definition, definition_of, read_definition
 from marketplace.models import User
@@ -57,12 +59,22 @@ def publish(row: IndexDefinition) -> IndexDefinition:
     """From now on it stays as it is, with a set of equal weights. Conflict `definition_exists` for one that is published."""
     with transaction.atomic():
         changes = {"state": "published", "published_at": timezone.now()}
-        if not IndexDefinition.objects.filter(pk=row.pk, state="draft").update(**changes):
-            raise Conflict("definition_exists", f"{row.title} is published already")
+        if not IndexDefinition.objects.filter(pk=row.pk, state="draft", digest=row.digest).update(**changes):
+            raise Conflict("definition_exists", f"{row.title} is published already, or was written anew meanwhile")
         row.refresh_from_db()
         equal = dict.fromkeys(tree_of(row).nodes, Decimal(1))
         record_weights(row, PLACEHOLDER, WeightSet.Kind.PLACEHOLDER, equal, {"note": "no judgement: the report prints no weights"})
     return row
+
+
+def publish_meant(title: str, digest: str) -> IndexDefinition:
+    """Publish a draft as somebody has read it. Invalid `confirmation_missing` without its digest, Conflict `draft_changed`."""
+    row = definition_named(title, drafts=True)
+    if not digest:
+        raise Invalid("confirmation_missing", "tick that you mean this text: it cannot be changed afterwards", field="confirm")
+    if row.state == "draft" and row.digest != digest:
+        raise Conflict("draft_changed", f"{row.title} was written anew since you read it: read it again")
+    return publish(row)
 
 
 def tree_of(row: IndexDefinition) -> Definition:
@@ -75,16 +87,35 @@ def _parsed(document: str) -> Definition:
     return definition_of(orjson.loads(document))
 
 
-def definition_named(title: str) -> IndexDefinition:
-    """By `code@version`, or by `code`: the newest that is published. NotFound `definition_unknown`."""
+def definition_named(title: str, *, drafts: bool = False) -> IndexDefinition:
+    """By `code@version`, or by `code`: the newest that is published, or with `drafts` of all. NotFound `definition_unknown`."""
     code, _, version = title.partition("@")
-    rows = IndexDefinition.objects.filter(code=code, state="published").order_by("-version")
+    rows = IndexDefinition.objects.filter(code=code).order_by("-version")
+    rows = rows if drafts else rows.filter(state="published")
     if version:
-        rows = rows.filter(version=int(version)) if version.isdecimal() and len(version) < 6 else rows.none()
+        rows = rows.filter(version=int(version)) if version.isascii() and version.isdigit() and len(version) < 6 else rows.none()
     found = rows.first()
     if found is None:
         raise NotFound("definition_unknown", "there is no such definition", field="definition")
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """Two versions; `left_behind`: weights that were judged or imported for the first, and that the second has none like."""
+
+    before: IndexDefinition
+    after: IndexDefinition
+    comparison: Comparison
+    left_behind: list[str]
+
+
+def compared(before: str, after: str, *, drafts: bool) -> Compared:
+    """By titles as `definition_named` takes them."""
+    rows = definition_named(before, drafts=drafts), definition_named(after, drafts=drafts)
+    there = set(WeightSet.objects.exclude(kind="placeholder").filter(definition__in=rows).values_list("definition", "name"))
+    left = sorted(name for row, name in there if row == rows[0].pk and (rows[1].pk, name) not in there)
+    return Compared(*rows, compare(*map(tree_of, rows)), left)
 
 
 def record_weights(

@@ -97,6 +97,26 @@ def evaluate(expression: Expression, values: Mapping[str, Decimal]) -> Decimal |
             return None if any(one is None for one in found) else _computed(sign, [one for one in found if one is not None])
 
 
+def ordered(expressions: Mapping[str, Expression]) -> list[str]:
+    """Names in an order in which each comes after those that it needs. Invalid `formula_cycle`."""
+    done: dict[str, None] = {}
+    begun: list[str] = []
+
+    def visit(code: str) -> None:
+        if code in begun:
+            raise Invalid("formula_cycle", f"{' needs '.join([*begun[begun.index(code) :], code])}", field="formula")
+        if code not in done:
+            begun.append(code)
+            for name in sorted(names_in(expressions[code]) & expressions.keys()):
+                visit(name)
+            begun.pop()
+            done[code] = None
+
+    for code in expressions:
+        visit(code)
+    return list(done)
+
+
 def _of_sign(sign: str, found: list[Dimension]) -> Dimension:
     if sign in {"*", "/"}:
         powers = dict(found[0])

@@ -11,17 +11,13 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cached_property
 from hashlib import sha256
-from typing import Any, Final
+from typing import Any
 
-import yaml
-from jsonschema import Draft202012Validator
+from index.expressions import Expression, ordered, parse
+from index.faults import ROOT, faults_of, read_document, refuse
+from index.units import UNITS, Unit
 
-from core.errors import Invalid
-from index.expressions import Expression, check, names_in, parse
-from index.schema import SCHEMA
-from index.units import UNITS, Unit, said
-
-ROOT: Final = "INDEX"
+__all__ = ["ROOT", "Definition", "Node", "Variable", "definition_of", "differences", "read_definition"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +96,7 @@ class Definition:
         """By leaf, in an order in which each comes after those that it names."""
         if profile not in self._read:
             found = {node.code: parse(node.formula[profile]) for node in self.leaves(profile)}
-            self._read[profile] = {code: found[code] for code in _ordered(found)}
+            self._read[profile] = {code: found[code] for code in ordered(found)}
         return self._read[profile]
 
     @cached_property
@@ -125,28 +121,16 @@ class Definition:
 
 
 def read_definition(text: str) -> Definition:
-    """A definition of YAML. Invalid `definition_invalid`, or what its formulas' own checks say, with the place in `field`."""
-    try:
-        document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise _wrong(f"it is not YAML: {str(error).splitlines()[0]}", "") from None
-    return definition_of(document)
+    """A definition of YAML. Invalid as the first of its faults says, with the place in `field` and all of them in `errors`."""
+    document, faults = read_document(text)
+    refuse(faults)
+    return _built(document)
 
 
 def definition_of(document: Any) -> Definition:
     """The same of what was parsed."""
-    for error in sorted(Draft202012Validator(SCHEMA).iter_errors(document), key=lambda one: list(map(str, one.absolute_path))):
-        raise _wrong(error.message[:300], ".".join(map(str, error.absolute_path)))
-    variables = {code: _variable(code, one) for code, one in document["variables"].items()}
-    nodes = {one["code"]: _node(one, number) for number, one in enumerate(document["nodes"])}
-    _well_formed(document, variables, nodes)
-    found = Definition(
-        document["code"], document["version"], document["name"], document["after"], document["method"],
-        tuple(document["profiles"]), variables, nodes, document,
-    )  # fmt: skip
-    for profile in found.profiles:
-        _check_formulas(found, profile)
-    return found
+    refuse(faults_of(document))
+    return _built(document)
 
 
 def differences(before: Definition, after: Definition) -> list[tuple[str, Any, Any]]:
@@ -167,86 +151,25 @@ def _differences(place: str, before: Any, after: Any) -> Iterator[tuple[str, Any
         yield place, before, after
 
 
+def _built(document: Mapping[str, Any]) -> Definition:
+    """What a document without faults says."""
+    return Definition(
+        document["code"], document["version"], document["name"], document["after"], document["method"],
+        tuple(document["profiles"]), {code: _variable(code, one) for code, one in document["variables"].items()},
+        {one["code"]: _node(one) for one in document["nodes"]}, document,
+    )  # fmt: skip
+
+
 def _variable(code: str, one: Mapping[str, Any]) -> Variable:
-    return Variable(code, one["profile"], _unit(one["unit"], f"variables.{code}.unit"), one["name"])
+    return Variable(code, one["profile"], UNITS[one["unit"]], one["name"])
 
 
-def _node(one: Mapping[str, Any], number: int) -> Node:
+def _node(one: Mapping[str, Any]) -> Node:
     posts = [Decimal(post) for post in one.get("goalposts", [])]
-    if posts and posts[0] >= posts[1]:
-        raise _wrong("the lower goalpost comes first", f"nodes.{number}.goalposts")
-    if ("formula" in one) != ("unit" in one and "direction" in one):
-        raise _wrong("a formula, a unit and a direction come together", f"nodes.{number}")
     return Node(
-        one["code"], one["parent"], one["name"], _unit(one["unit"], f"nodes.{number}.unit") if "unit" in one else None,
+        one["code"], one["parent"], one["name"], UNITS[one["unit"]] if "unit" in one else None,
         -1 if one.get("direction") == "down" else 1, one.get("formula", {}), (posts[0], posts[1]) if posts else None,
         Decimal(one["target"]) if "target" in one else None, one.get("winsorise"),
         Decimal(one["flag_above"]) if "flag_above" in one else None, tuple(one.get("aliases", ())),
         one.get("printed", ""), one.get("note", ""),
     )  # fmt: skip
-
-
-def _unit(code: str, place: str) -> Unit:
-    if code not in UNITS:
-        raise _wrong(f"there is no unit {code!r}", place)
-    return UNITS[code]
-
-
-def _well_formed(document: Mapping[str, Any], variables: Mapping[str, Variable], nodes: Mapping[str, Node]) -> None:
-    """One root, no code twice, parents that exist and stand before their children, leaves at the ends alone."""
-    seen = {ROOT}
-    for number, one in enumerate(document["nodes"]):
-        code, place = one["code"], f"nodes.{number}"
-        if code in seen or code in variables:
-            raise _wrong(f"{code} stands twice", f"{place}.code")
-        if one["parent"] not in seen or (one["parent"] != ROOT and nodes[one["parent"]].is_leaf):
-            raise _wrong(f"{one['parent']} does not stand before it, or is an indicator itself", f"{place}.parent")
-        if not set(one.get("formula", {})) <= set(document["profiles"]):
-            raise _wrong("there is no such profile", f"{place}.formula")
-        seen.add(code)
-    parents = {node.parent for node in nodes.values()}
-    for number, node in enumerate(nodes.values()):
-        if not node.is_leaf and node.code not in parents:
-            raise _wrong(f"{node.code} has neither a formula nor anything below it", f"nodes.{number}")
-
-
-def _check_formulas(definition: Definition, profile: str) -> None:
-    """Every name is known, nothing names itself, and each formula measures what its indicator is in."""
-    units = {one.code: one.unit.dimension for one in definition.variables.values() if one.profile == profile}
-    units |= {node.code: node.unit.dimension for node in definition.leaves(profile) if node.unit}
-    for number, node in enumerate(definition.nodes.values()):
-        if profile not in node.formula or not node.unit:
-            continue
-        place = f"nodes.{number}.formula.{profile}"
-        try:
-            found = check(parse(node.formula[profile]), units)
-        except Invalid as error:
-            raise Invalid(error.code, f"{node.code}: {error.detail}", field=place) from None
-        if found != node.unit.dimension:
-            detail = f"{node.code}: the formula measures {said(found)}, its unit {said(node.unit.dimension)}"
-            raise Invalid("formula_units", detail, field=place)
-    definition.expressions(profile)
-
-
-def _ordered(expressions: Mapping[str, Expression]) -> list[str]:
-    """Invalid `formula_cycle`."""
-    done: dict[str, None] = {}
-    begun: list[str] = []
-
-    def visit(code: str) -> None:
-        if code in begun:
-            raise Invalid("formula_cycle", f"{' needs '.join([*begun[begun.index(code) :], code])}", field="formula")
-        if code not in done:
-            begun.append(code)
-            for name in sorted(names_in(expressions[code]) & expressions.keys()):
-                visit(name)
-            begun.pop()
-            done[code] = None
-
-    for code in expressions:
-        visit(code)
-    return list(done)
-
-
-def _wrong(why: str, place: str) -> Invalid:
-    return Invalid("definition_invalid", f"the definition cannot be used: {why}", field=place or None)

@@ -58,6 +58,7 @@ GET index/definitions                                          alice 401 401 200
 POST index/definitions                                         alice 401 401 403 403 403 403 403 201
 GET index/definitions/<definition>                             alice 401 401 200 200 200 200 200 200
 POST index/definitions/<definition>/publish                    alice 401 401 403 403 403 403 403 409
+GET index/definitions/<definition>/diff/<other>                alice 401 401 200 200 200 200 200 200
 GET index/weights                                              alice 401 401 200 200 200 200 200 200
 POST index/weights                                             alice 401 401 403 403 403 403 403 201
 GET index/panels                                               alice 401 401 200 200 200 200 200 200
@@ -120,6 +121,14 @@ GET /index/panels/<panel>/experts/<expert>/                    alice 302 302 403
 POST /index/panels/<panel>/experts/<expert>/                   alice 302 302 403 403 403 403 403 302
 GET /index/quality/                                            alice 302 302 200 200 200 200 200 200
 POST /index/quality/                                           alice 405 405 405 405 405 405 405 405
+GET /index/definitions/                                        alice 302 302 200 200 200 200 200 200
+POST /index/definitions/                                       alice 302 302 403 403 403 403 403 422
+GET /index/definitions/<definition>/                           alice 302 302 200 200 200 200 200 200
+POST /index/definitions/<definition>/                          alice 405 405 405 405 405 405 405 405
+GET /index/definitions/<definition>/publish/                   alice 405 405 405 405 405 405 405 405
+POST /index/definitions/<definition>/publish/                  alice 302 302 403 403 403 403 403 422
+GET /index/definition-diff/                                    alice 302 302 200 200 200 200 200 200
+POST /index/definition-diff/                                   alice 405 405 405 405 405 405 405 405
 GET /index/data/                                               alice 302 302 403 403 403 403 403 200
 POST /index/data/                                              alice 405 405 405 405 405 405 405 405
 GET events                                                     alice 401 401 200 403 200 200 200 200

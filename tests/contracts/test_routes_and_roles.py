@@ -155,6 +155,7 @@ QUERIES: Final = {
     "payables": "?party=provider", "payables/periods": "?party=provider", "payables.csv": "?party=provider",
     "invoices/<int:invoice>/file": "?format=csv",
     "exports/focus": "?month=2026-03",
+    "index/definition-diff/": "?before=cpsdi-2023&after=supply-pulse",
 }
 
 
@@ -263,7 +264,7 @@ def an_index() -> dict[str, str]:
     names = {"run": str(run.pk if run else 0), "batch": str(looked_at.pk), "observation": str(value)}
     panel = open_panel(definition_named("supply-pulse"), "ours", {"ann": Decimal(1)})
     names |= {"weights": str(run.weights_id if run else 0), "panel": str(panel.pk), "expert": str(panel.experts.get().pk)}
-    return names | {"definition": "cpsdi-2023@1", "province": "310000", "indicator": "A11"}
+    return names | {"definition": "cpsdi-2023@1", "other": "supply-pulse", "province": "310000", "indicator": "A11"}
 
 
 def rated_months(version: CapabilityVersion) -> tuple[UsageRecord, PeriodCharge, ParkedPeriod]:
