@@ -13,10 +13,10 @@ from console.credit import CreditPage
 from console.disputes import Answer, Decide, DisputeList, OneDispute, OpenDispute, OpenPeriodDispute, Say, Withdraw
 from console.exports import ExportList
 from console.index.claims import IndexClaims
+from console.index.data import IndexBatch, IndexBatchCommit, IndexBatchDrop, IndexBatchRollBack, IndexData
 from console.index.definitions import IndexDefinitionDifference, IndexDefinitionPage, IndexDefinitionPublish, IndexDefinitions
 from console.index.figures import IndexFigures
 from console.index.pages import (
-    IndexData,
     IndexEditions,
     IndexHome,
     IndexIndicator,
@@ -109,6 +109,10 @@ urlpatterns = [
     path("index/panels/<int:panel>/", OnePanel.as_view(), name="index-panel"),
     path("index/panels/<int:panel>/experts/<int:expert>/", JudgePage.as_view(), name="index-judge"),
     path("index/data/", IndexData.as_view(), name="index-data"),
+    path("index/data/<int:batch>/", IndexBatch.as_view(), name="index-batch"),
+    path("index/data/<int:batch>/commit/", IndexBatchCommit.as_view(), name="index-batch-commit"),
+    path("index/data/<int:batch>/drop/", IndexBatchDrop.as_view(), name="index-batch-drop"),
+    path("index/data/<int:batch>/roll-back/", IndexBatchRollBack.as_view(), name="index-batch-roll-back"),
     path("keys/", Keys.as_view(), name="keys"),
     path("keys/<key:prefix>/revoke/", RevokeKey.as_view(), name="revoke-key"),
 ]

@@ -26,11 +26,10 @@ from console.pages import Page
 from core.errors import NotFound
 from index.analysis.explaining import effective
 from index.defining import weights_of
-from index.importing.services import counts
-from index.models import IndexRun, Observation, ObservationBatch
+from index.models import IndexRun, Observation
 from index.regions import PROVINCES
 from marketplace.permissions import Scopes
-from marketplace.scopes import OPERATOR, TASKS_READ
+from marketplace.scopes import TASKS_READ
 
 
 class IndexHome(Page):
@@ -153,14 +152,3 @@ class IndexMethod(Page):
         return self.show(
             shown.head | {"nodes": nodes, "method": shown.tree.method, "after": shown.tree.after, "digest": shown.tree.digest}
         )
-
-
-class IndexData(Page):
-    """Batches of observations for operators: what came, from where, with what was found."""
-
-    scopes: ClassVar[Scopes] = {"GET": OPERATOR}
-    template_name = "console/index/data.html"
-
-    def get(self, request: HttpRequest) -> HttpResponse:
-        found, before = newest(request, ObservationBatch.objects.defer("content").select_related("created_by"))
-        return self.show({"batches": [{"batch": batch, "counts": counts(batch)} for batch in found], "before": before})

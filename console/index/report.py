@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, ClassVar
 
-from django.contrib.staticfiles import finders
 from django.core.cache import cache
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
@@ -12,7 +12,6 @@ from django.template.loader import render_to_string
 from console.index.reading import Shown, chosen, levels, places, region_named
 from console.index.rows import coverage_of, level_of, next_of, nodes_named, parts_of, ranked_row, sentence, tile_of
 from console.pages import Page
-from core.errors import NotFound
 from index.analysis.explaining import effective
 from index.defining import weights_of
 from index.models import ObservationBatch
@@ -21,7 +20,7 @@ from marketplace.permissions import Scopes
 from marketplace.scopes import TASKS_READ
 
 TEMPLATE = "console/index/report.html"
-SHEET = "console/report.css"
+SHEET = Path(__file__).resolve().parents[1] / "static" / "console" / "report.css"
 PAINTS = ("#f1f4f6", "#dcebeb", "#b5d5d4", "#84b8b7", "#469594", "#0b6e6e")
 DARK = 3
 KEPT_S = 24 * 3600
@@ -123,8 +122,5 @@ def pdf_of(context: dict[str, Any]) -> bytes:
     def nothing(url: str, *_: Any, **__: Any) -> Any:
         raise ValueError(f"a report fetches nothing, not {url}")
 
-    sheet = finders.find(SHEET)
-    if not isinstance(sheet, str):
-        raise NotFound("report_sheet_missing", "the report's styles are not installed")
     page = render_to_string(TEMPLATE, context | {"pdf": True})
-    return bytes(HTML(string=page, url_fetcher=nothing).write_pdf(stylesheets=[CSS(filename=sheet)]))
+    return bytes(HTML(string=page, url_fetcher=nothing).write_pdf(stylesheets=[CSS(filename=str(SHEET))]))

@@ -70,15 +70,25 @@ def _head(file: File) -> dict[str, Any]:
     return told | {"digest": sha256(file.content).hexdigest(), "content": file.content, "created_at": timezone.now()}
 
 
+def looked_at(batch: ObservationBatch, most: int) -> list[Observed]:
+    """The first rows that a preview would keep; none of a batch that is no preview any more."""
+    if batch.state != ObservationBatch.State.PREVIEW:
+        return []
+    return _checked(_file_of(batch))[0][:most]
+
+
+def _file_of(batch: ObservationBatch) -> File:
+    published = date.fromisoformat(batch.source["date"]) if "date" in batch.source else None
+    return File(batch.name, bytes(batch.content or b""), Source(published=published), batch.profile, batch.origin)
+
+
 def commit(number: int, by: User | None = None) -> ObservationBatch:
     """Keep all rows of a batch that has no errors. Conflict `batch_has_errors | batch_not_open`, NotFound `batch_unknown`."""
     with transaction.atomic():
         batch = _locked(number)
         if batch.state != ObservationBatch.State.PREVIEW:
             raise Conflict("batch_not_open", f"it is {batch.state.replace('_', ' ')} already", state=batch.state)
-        published = date.fromisoformat(batch.source["date"]) if "date" in batch.source else None
-        file = File(batch.name, bytes(batch.content or b""), Source(published=published), batch.profile, batch.origin)
-        kept, found = _checked(file)
+        kept, found = _checked(_file_of(batch))
         errors = sum(one.severity == "error" for one in found)
         if errors:
             raise Conflict("batch_has_errors", f"{errors} rows cannot be kept: nothing was imported", errors=errors)

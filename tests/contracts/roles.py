@@ -130,7 +130,15 @@ POST /index/definitions/<definition>/publish/                  alice 302 302 403
 GET /index/definition-diff/                                    alice 302 302 200 200 200 200 200 200
 POST /index/definition-diff/                                   alice 405 405 405 405 405 405 405 405
 GET /index/data/                                               alice 302 302 403 403 403 403 403 200
-POST /index/data/                                              alice 405 405 405 405 405 405 405 405
+POST /index/data/                                              alice 302 302 403 403 403 403 403 422
+GET /index/data/<batch>/                                       alice 302 302 403 403 403 403 403 200
+POST /index/data/<batch>/                                      alice 405 405 405 405 405 405 405 405
+POST /index/data/<batch>/commit/                               alice 302 302 403 403 403 403 403 302
+GET /index/data/<batch>/commit/                                alice 405 405 405 405 405 405 405 405
+POST /index/data/<batch>/drop/                                 alice 302 302 403 403 403 403 403 302
+GET /index/data/<batch>/drop/                                  alice 405 405 405 405 405 405 405 405
+POST /index/data/<batch>/roll-back/                            alice 302 302 403 403 403 403 403 422
+GET /index/data/<batch>/roll-back/                             alice 405 405 405 405 405 405 405 405
 GET events                                                     alice 401 401 200 403 200 200 200 200
 GET charges/<number>/evidence                                  alice 401 401 404 403 200 200 200 200
 GET contracts                                                  alice 401 401 200 403 200 200 200 200
