@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from itertools import combinations
 from typing import Any, Final
 
+from console.charts import Bar, Chart, bars
 from console.index.weighed import group_name, over, percent, ratio_of
 from index.judging import Standing, sentences
 from index.models import Expert
@@ -159,19 +160,52 @@ def ratios(told: Sequence[Standing], groups: Mapping[str, Sequence[str]]) -> lis
     ]
 
 
-def groups_told(heard: Heard, together: Sequence[Standing], tree: Definition) -> list[dict[str, Any]]:
-    """What all together come to, by group: weights so far, and how far experts are apart on each pair."""
+def groups_told(heard: Heard, told: Mapping[str, Sequence[Standing]], tree: Definition) -> list[dict[str, Any]]:
+    """What all together come to, by group: weights so far with the least and the most of any expert, and how far they are apart."""
     names = names_of(tree)
     return [
         {
             "name": group_name(tree, one.parent),
-            "silent": one.missing,
             "heard": len(heard.experts) - one.missing,
-            "weights": [(names[code], percent(value)) for code, value in one.weights.items()],
+            "weights": [_weight(names[code], value, _of_each(heard, told, number, code)) for code, value in one.weights.items()],
             "spread": [_apart(pair, value, names) for pair, value in one.spread.items()],
         }
-        for one in together
+        for number, one in enumerate(told[""])
     ]
+
+
+def _of_each(heard: Heard, told: Mapping[str, Sequence[Standing]], group: int, code: str) -> list[Decimal]:
+    """What each expert of whom it is known would have the node weigh."""
+    weights = [told[expert.name][group].weights for expert in heard.experts]
+    return [one[code] for one in weights if code in one]
+
+
+def _weight(name: str, value: Decimal, each: Sequence[Decimal]) -> dict[str, Any]:
+    low, high = min(each, default=value), max(each, default=value)
+    return {
+        "name": name,
+        "share": percent(value),
+        "low": percent(low),
+        "high": percent(high),
+        "apart": low != high,
+        "of": (value, low, high),
+    }
+
+
+def weights_drawn(groups: Sequence[Mapping[str, Any]]) -> Chart | None:
+    """The same as bars with whiskers; None where nobody has judged enough."""
+    weights = [one for group in groups for one in group["weights"]]
+    rows = [Bar(one["name"], *_hundreds(one["of"], one["apart"])) for one in weights]
+    title = "Weights among siblings so far, with the least and the most that an expert gives"
+    if not rows:
+        return None
+    figure = bars("panel", title, rows, "per cent of the group")
+    return replace(figure, option={**figure.option, "grid": figure.option["grid"] | {"left": 28}})  # long names
+
+
+def _hundreds(of: tuple[Decimal, Decimal, Decimal], apart: bool) -> tuple[Any, ...]:
+    value, low, high = (round(100 * float(one), 2) for one in of)
+    return (value, "", low, high) if apart else (value,)
 
 
 def _apart(pair: str, value: Decimal, names: Mapping[str, str]) -> dict[str, str]:

@@ -25,9 +25,10 @@ from console.lists import newest
 from console.pages import Page
 from core.errors import NotFound
 from index.analysis.explaining import effective
-from index.defining import weights_of
+from index.defining import experts_of, weights_of
 from index.models import IndexRun, Observation
 from index.regions import PROVINCES
+from index.running.documents import drawn_among
 from marketplace.permissions import Scopes
 from marketplace.scopes import TASKS_READ
 
@@ -149,6 +150,5 @@ class IndexMethod(Page):
             }
             for node in shown.tree.nodes.values()
         ]
-        return self.show(
-            shown.head | {"nodes": nodes, "method": shown.tree.method, "after": shown.tree.after, "digest": shown.tree.digest}
-        )
+        method = {"method": shown.tree.method, "after": shown.tree.after, "digest": shown.tree.digest}
+        return self.show(shown.head | method | {"nodes": nodes, "experts": drawn_among(experts_of(shown.run.weights))})

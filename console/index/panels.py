@@ -10,7 +10,7 @@ from django.shortcuts import redirect
 from django.urls import reverse
 from rest_framework.exceptions import ValidationError
 
-from console.index.judged import blame, counted, experts_told, fill, groups_told, questionnaire, ratios, tell
+from console.index.judged import blame, counted, experts_told, fill, groups_told, questionnaire, ratios, tell, weights_drawn
 from console.index.weighed import group_name
 from console.index.weights import published
 from console.pages import Page, document_of
@@ -101,6 +101,7 @@ class OnePanel(Page):
     def _show(self, panel: Panel, problem: Mapping[str, Any] | None = None) -> HttpResponse:
         said, tree = heard(panel), tree_of(panel.definition)
         told = standings(said)
+        groups = groups_told(said, told, tree)
         columns = [(parent, group_name(tree, parent)) for parent, below in said.groups.items() if len(below) > 2]
         context = {
             "panel": panel,
@@ -109,7 +110,8 @@ class OnePanel(Page):
             "columns": columns,
             "experts": experts_told(said, told, tree),
             "together": ratios(told[""], said.groups),
-            "groups": groups_told(said, told[""], tree),
+            "groups": groups,
+            "chart": weights_drawn(groups),
             "of": sum(len(below) * (len(below) - 1) // 2 for below in said.groups.values()),
             "ready": not any(one.missing for one in told[""]),
             "given": self.request.POST.get("name", panel.name),

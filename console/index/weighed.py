@@ -36,7 +36,7 @@ def shares_drawn(rows: Sequence[Mapping[str, Any]], sets: Sequence[WeightSet], *
         for at, one in enumerate(sets)
     ]
     option = {
-        "grid": {"left": 8, "right": 24, "top": 40, "bottom": 36, "containLabel": True},
+        "grid": {"left": 28, "right": 24, "top": 40, "bottom": 36, "containLabel": True},
         "legend": {"top": 4, "type": "scroll"},
         "tooltip": {"trigger": "axis", "axisPointer": {"type": "shadow"}},
         "xAxis": {"type": "value", "name": "per cent of the index", "nameLocation": "middle", "nameGap": 26},

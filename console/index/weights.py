@@ -17,8 +17,9 @@ from console.lists import newest
 from console.pages import Page, document_of
 from core.errors import DomainError, Invalid, NotFound
 from index.api import IndexWeightsIn
-from index.defining import definition_named, read_weights, record_weights, tree_of
+from index.defining import definition_named, experts_of, read_weights, record_weights, tree_of
 from index.models import IndexDefinition, IndexRun, Panel, WeightSet
+from index.running.documents import drawn_among
 from index.weighing import MOST_CHARACTERS, read_text, text_of
 from marketplace.api.serializers import valid
 from marketplace.permissions import Scopes
@@ -98,6 +99,7 @@ class IndexWeightSet(Page):
             "nodes": nodes_weighed(tree, found),
             "runs": runs.order_by("-pk")[:RUNS],
         }
+        context |= {"drawn": drawn_among(experts_of(found))}
         if found.kind == WeightSet.Kind.PANEL:
             context |= {"ratios": ratios_recorded(tree, found.evidence), "expert": name, "judged": judged}
         return self.show(context | {"panel": getattr(found, "panel", None), "name": tree.name})

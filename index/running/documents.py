@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any, Final
 
 from index.analysis.bands import bands_of, sensitivity, world_of
-from index.analysis.draws import Voice
+from index.analysis.draws import FEWEST, Voice
 from index.analysis.explaining import left_out, needed, strengths
 from index.method.numbers import stored
 from index.method.scoring import Method, Result, Table, score
@@ -47,6 +47,11 @@ def result_document(definition: Definition, profile: str, parameters: Mapping[st
 def voices_of(experts: Sequence[Mapping[str, Any]]) -> list[Voice]:
     """Experts as a set of weights holds them and a bundle carries them: [{voice, weights: {node: decimal text}}]."""
     return [Voice({code: Decimal(value) for code, value in one["weights"].items()}, Decimal(one["voice"])) for one in experts]
+
+
+def drawn_among(experts: Sequence[Any]) -> int:
+    """Of how many experts a band's weights are drawn; 0: they are too few, and weights are drawn around the set's own."""
+    return len(experts) if len(experts) >= FEWEST else 0
 
 
 def analyse(

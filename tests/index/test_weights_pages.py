@@ -16,6 +16,7 @@ from index.defining import definition_named, ensure_shipped, tree_of
 from index.demo import fill
 from index.models import IndexRun, Judgement, Panel, WeightSet
 from index.panels import Said, judge
+from index.running.services import Wanted, run_index
 from tests import builders as build
 
 pytestmark = pytest.mark.django_db
@@ -244,3 +245,20 @@ def test_pages_ask_few_questions_however_many_experts_and_sets_there_are(olga: C
             text_of(olga, path)
         assert len(queries) <= 10, path
     assert IndexRun.objects.count() == 1
+
+
+def test_pages_tell_when_bands_are_drawn_from_experts(olga: Client) -> None:
+    fill((2022,))
+    panel, _ = opened(olga, "\n".join(f"expert {n}" for n in range(5)))
+    for number, expert in enumerate(panel.experts.order_by("pk"), 1):
+        judge(panel.pk, expert.pk, [Said(one, two, f"{number}" if one + two == "AB" else "1") for one, two in pairs()])
+    page = text_of(olga, f"/index/panels/{panel.pk}/")
+    assert 'data-chart="panel"' in page
+    assert "Resource servitisation <strong>31.9%</strong> <span" in page, "by the eigenvector in numpy"
+    assert "(25.0% to 37.8%)" in page, "the least and the most that an expert gives"
+    olga.post(f"/index/panels/{panel.pk}/", {"name": "five"})
+    made = WeightSet.objects.get(name="five")
+    assert "drawn from the 5 experts" in text_of(olga, f"/index/weights/{made.pk}/")
+    run = run_index(Wanted(made, "national", "2022", parameters={"draws": 100}))
+    assert "the mean of 5 experts of the panel" in text_of(olga, f"/index/method/?run={run.pk}")
+    assert "experts of the panel" not in text_of(olga, "/index/method/")
