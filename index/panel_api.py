@@ -21,7 +21,7 @@ from index.ahp.tables import DEFAULT, TABLES
 from index.api import MAX_BIGINT, IndexWeightsOut
 from index.defining import definition_named
 from index.models import Panel
-from index.panels import Said, document_of, judge, open_panel, panel_numbered, preview, record
+from index.panels import Said, document_of, judge, let_go, open_panel, panel_numbered, preview, record
 from marketplace.api.lists import ListView
 from marketplace.api.serializers import In, Out, valid
 from marketplace.auth import Caller, caller_of
@@ -134,6 +134,16 @@ class JudgementsView(APIView):
         return Response(PanelOut(found).data | document_of(found))
 
 
+class PanelExpertView(APIView):
+    scopes: ClassVar[Scopes] = {"DELETE": OPERATOR}
+
+    @extend_schema(operation_id="index_panels_let_go", parameters=[PANEL, EXPERT], request=None, responses={204: None})
+    def delete(self, request: Request, panel: int, expert: int) -> Response:
+        """Take an expert who said nothing off the panel."""
+        let_go(min(panel, MAX_BIGINT), min(expert, MAX_BIGINT))
+        return Response(status=204)
+
+
 class JudgementsPreviewView(APIView):
     scopes: ClassVar[Scopes] = {"POST": OPERATOR}
 
@@ -158,6 +168,7 @@ urlpatterns = [
     path("index/panels", PanelsView.as_view()),
     path("index/panels/<int:panel>", PanelView.as_view()),
     path("index/panels/<int:panel>/judgements/preview", JudgementsPreviewView.as_view()),
+    path("index/panels/<int:panel>/experts/<int:expert>", PanelExpertView.as_view()),
     path("index/panels/<int:panel>/experts/<int:expert>/judgements", JudgementsView.as_view()),
     path("index/panels/<int:panel>/record", PanelRecordView.as_view()),
 ]

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from django.db import IntegrityError, transaction
+from django.db.models import Count
 from django.utils import timezone
 
 from core.errors import Conflict, Invalid, NotFound
@@ -88,6 +89,25 @@ def judge(panel: int, expert: int, said: Sequence[Said]) -> None:
             [row for row in rows.values() if row.value],
             update_conflicts=True, unique_fields=["expert", "one", "other"], update_fields=["value", "judged_at"],
         )  # fmt: skip
+
+
+def let_go(panel: int, expert: int) -> None:
+    """Take an expert who said nothing off the panel, so that others need not wait.
+
+    NotFound `panel_unknown`, Conflict `panel_recorded`, `expert_spoke`, `expert_last`.
+    """
+    with transaction.atomic():
+        found = panel_numbered(panel, locked=True)
+        if found.state != Panel.State.OPEN:
+            raise Conflict("panel_recorded", "weights were recorded of it: open another")
+        experts = dict(found.experts.annotate(said=Count("judgements")).values_list("pk", "said"))
+        if expert not in experts:
+            raise NotFound("panel_unknown", "there is no such panel or expert")
+        if experts[expert]:
+            raise Conflict("expert_spoke", "what an expert said counts; take it back first")
+        if len(experts) == 1:
+            raise Conflict("expert_last", "a panel has one expert at least")
+        Expert.objects.filter(pk=expert).delete()
 
 
 def _take_back(expert: int, pairs: set[tuple[str, str]]) -> None:

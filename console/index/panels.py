@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -19,13 +19,14 @@ from index.ahp.tables import DEFAULT, TABLES
 from index.defining import definition_named, tree_of
 from index.models import Expert, Judgement, Panel
 from index.panel_api import PanelIn, RecordIn, voices_in
-from index.panels import Said, heard, judge, names_of, open_panel, panel_numbered, preview, record, standings
+from index.panels import Said, heard, judge, let_go, names_of, open_panel, panel_numbered, preview, record, standings
 from marketplace.api.serializers import valid
 from marketplace.permissions import Scopes
 from marketplace.scopes import OPERATOR, TASKS_READ
 
-MAX_BIGINT = 2**63 - 1
-RULES = {
+MAX_BIGINT: Final = 2**63 - 1
+_MOST_DIGITS: Final = 19
+RULES: Final = {
     "judgements": "as one: the geometric mean of judgements (AIJ)",
     "weights": "as separate voices: the geometric mean of weights (AIP)",
 }
@@ -81,7 +82,7 @@ def _at_its_field(problem: Mapping[str, Any]) -> dict[str, str]:
 
 
 class OnePanel(Page):
-    """How a panel stands: each expert, all together beside them, and the form that records its weights."""
+    """How a panel stands: each expert, all together beside them; the forms that record its weights and let a silent expert go."""
 
     scopes: ClassVar[Scopes] = {"GET": TASKS_READ, "POST": OPERATOR}
     template_name = "console/index/panel.html"
@@ -92,6 +93,9 @@ class OnePanel(Page):
     def post(self, request: HttpRequest, panel: int) -> HttpResponse:
         found = panel_numbered(min(panel, MAX_BIGINT))
         try:
+            if gone := request.POST.get("let_go", ""):
+                let_go(found.pk, int(gone) if gone.isascii() and gone.isdigit() and len(gone) < _MOST_DIGITS else 0)
+                return redirect("console:index-panel", found.pk)
             name = valid(RecordIn(data={"name": request.POST.get("name", "")}))["name"]
             made = record(found.pk, name, self.caller.user)
         except (DomainError, ValidationError) as error:

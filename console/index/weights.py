@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 from django.db.models import Count, Max, Q
@@ -10,7 +11,6 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from rest_framework.exceptions import ValidationError
 
-from console.index.drawn import marks
 from console.index.reading import Shown, chosen
 from console.index.weighed import judged_by, nodes_weighed, ratios_recorded, shares_drawn, shares_of_sets
 from console.lists import newest
@@ -20,6 +20,7 @@ from index.api import IndexWeightsIn
 from index.defining import definition_named, experts_of, read_weights, record_weights, tree_of
 from index.models import IndexDefinition, IndexRun, Panel, WeightSet
 from index.running.documents import drawn_among
+from index.trees import Definition
 from index.weighing import MOST_CHARACTERS, read_text, text_of
 from marketplace.api.serializers import valid
 from marketplace.permissions import Scopes
@@ -31,36 +32,64 @@ RUNS: Final = 20
 _MOST_DIGITS: Final = 18
 
 
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Whose weights are shown. `shown` is the run at the page's top, if it is one of this definition."""
+
+    row: IndexDefinition
+    tree: Definition
+    profile: str
+    shown: Shown | None
+
+    @property
+    def own(self) -> list[WeightSet]:
+        return [self.shown.run.weights] if self.shown else []
+
+    @property
+    def head(self) -> dict[str, Any]:
+        return self.shown.head if self.shown else {"name": self.tree.name, "title": self.tree.title}
+
+
+def _subject(request: HttpRequest) -> Subject:
+    """The definition of `?definition=`, else the shown run's. NotFound `definition_unknown`, `run_unknown`."""
+    title = request.GET.get("definition", "")
+    if not title:
+        shown = chosen(request)
+        return Subject(shown.run.definition, shown.tree, shown.run.profile, shown)
+    row = definition_named(title)
+    return Subject(row, tree := tree_of(row), tree.profiles[0], None)
+
+
 class IndexWeights(Page):
-    """Sets of weights of the shown run's definition, some of them side by side (`?sets=1&sets=2`), and panels."""
+    """Sets of weights of a definition, some of them side by side (`?sets=1&sets=2`), and its panels."""
 
     scopes: ClassVar[Scopes] = {"GET": TASKS_READ}
     template_name = "console/index/weights.html"
 
     def get(self, request: HttpRequest) -> HttpResponse:
-        shown = chosen(request)
-        rows = WeightSet.objects.defer("evidence").select_related("recorded_by").filter(definition=shown.run.definition)
+        about = _subject(request)
+        rows = WeightSet.objects.defer("evidence").select_related("recorded_by").filter(definition=about.row)
         found, before = newest(request, rows)
-        beside = _beside(request, shown, found)
-        shares = shares_of_sets(shown.tree, shown.run.profile, beside)
+        beside = _beside(request, about, found)
+        shares = shares_of_sets(about.tree, about.profile, beside)
         uses = _uses([one.pk for one in found])
         picked = {one.pk for one in beside}
         history = [{"set": one, "uses": uses.get(one.pk), "picked": one.pk in picked} for one in found]
         context = {"history": history, "before": before, "beside": beside, "shares": shares, "most": BESIDE}
-        figure = shares_drawn(shares, beside, **marks(shown) | {"synthetic": False})
-        return self.show(shown.head | context | {"chart": figure, "panels": _panels(shown)})
+        context |= {"profile": about.profile, "panels": _panels(about.row), "definitions": published(), "title": about.row.title}
+        figure = shares_drawn(shares, beside, note=f"Gridfare, weights of {about.row.title}, method after CAICT 2023")
+        return self.show(about.head | context | {"chart": figure, "given": {"definition": about.row.title}})
 
 
-def _beside(request: HttpRequest, shown: Shown, newest_ones: Sequence[WeightSet]) -> list[WeightSet]:
+def _beside(request: HttpRequest, about: Subject, newest_ones: Sequence[WeightSet]) -> list[WeightSet]:
     """Those that were asked for; else the run's own and the newest others. NotFound `weights_unknown`, Invalid `invalid_input`."""
     asked = list(dict.fromkeys(request.GET.getlist("sets")))
     if not asked:
-        others = [one for one in newest_ones if one.pk != shown.run.weights_id]
-        return [shown.run.weights, *others[: BESIDE - 1]]
+        return list({one.pk: one for one in [*about.own, *newest_ones]}.values())[:BESIDE]
     if len(asked) > BESIDE:
         raise Invalid("invalid_input", f"at most {BESIDE} sets of weights fit side by side", field="sets")
     numbers = [int(one) for one in asked if one.isascii() and one.isdigit() and len(one) <= _MOST_DIGITS]
-    rows = WeightSet.objects.defer("evidence").filter(definition=shown.run.definition, pk__in=numbers).in_bulk()
+    rows = WeightSet.objects.defer("evidence").filter(definition=about.row, pk__in=numbers).in_bulk()
     if len(rows) < len(asked):
         raise NotFound("weights_unknown", "the definition has no such weights", field="sets")
     return [rows[one] for one in numbers]
@@ -73,8 +102,8 @@ def _uses(sets: Sequence[int]) -> dict[int, dict[str, Any]]:
     return {row["weights"]: dict(row) for row in counted}
 
 
-def _panels(shown: Shown) -> list[Panel]:
-    rows = Panel.objects.filter(definition=shown.run.definition).select_related("created_by")
+def _panels(row: IndexDefinition) -> list[Panel]:
+    rows = Panel.objects.filter(definition=row).select_related("created_by")
     return list(rows.annotate(count=Count("experts")).order_by("-pk")[:PANELS])
 
 

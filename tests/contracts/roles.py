@@ -64,6 +64,7 @@ POST index/weights                                             alice 401 401 403
 GET index/panels                                               alice 401 401 200 200 200 200 200 200
 POST index/panels                                              alice 401 401 403 403 403 403 403 201
 GET index/panels/<panel>                                       alice 401 401 200 200 200 200 200 200
+DELETE index/panels/<panel>/experts/<expert>                    alice 401 401 403 403 403 403 403 409
 PUT index/panels/<panel>/experts/<expert>/judgements           alice 401 401 403 403 403 403 403 200
 POST index/panels/<panel>/judgements/preview                  alice 401 401 403 403 403 403 403 200
 POST index/panels/<panel>/record                               alice 401 401 403 403 403 403 403 422

@@ -228,3 +228,17 @@ def test_over_http_judgements_are_looked_at_before_they_are_kept(panel: Panel) -
     wrong = client.post(path, {"judgements": [{"one": "A", "other": "A1", "value": "3"}]})
     assert (wrong.status_code, wrong.json()["field"]) == (422, "judgements.0")
     assert not Judgement.objects.exists()
+
+
+def test_who_said_nothing_is_let_go_and_who_spoke_is_not(panel: Panel) -> None:
+    client, ann, ben = build.client_of(build.olga()), expert(panel, "ann"), expert(panel, "ben")
+    path = f"/api/v1/index/panels/{panel.pk}/experts"
+    judge(panel.pk, ann, every(panel))
+    assert client.delete(f"{path}/{ann}").json()["code"] == "expert_spoke"
+    assert client.delete(f"{path}/{2**70}").json()["code"] == "panel_unknown"
+    assert client.delete(f"{path}/{ben}").status_code == 204
+    judge(panel.pk, ann, [Said(one.one, one.other, "") for one in every(panel)])
+    assert client.delete(f"{path}/{ann}").json()["code"] == "expert_last"
+    judge(panel.pk, ann, every(panel))
+    record(panel.pk, "alone")
+    assert client.delete(f"{path}/{ann}").json()["code"] == "panel_recorded"

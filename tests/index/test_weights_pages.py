@@ -217,6 +217,10 @@ def test_sets_are_chosen_to_stand_side_by_side(olga: Client) -> None:
     other = WeightSet.objects.get(definition__code="supply-pulse").pk
     for bad in ("x", "9" * 30, str(other), "-1"):
         assert "no such weights" in text_of(alice, f"/index/weights/?sets={bad}", 404)
+    pulse = text_of(alice, "/index/weights/?definition=supply-pulse")
+    assert 'data-label="equal"' in pulse
+    text_of(alice, f"/index/weights/?definition=supply-pulse&sets={other}")
+    text_of(alice, "/index/weights/?definition=nobody", 404)
     assert "at most 4" in text_of(alice, "/index/weights/?sets=1&sets=2&sets=3&sets=4&sets=5", 422)
     for path in (f"/index/weights/{2**70}/", f"/index/weights/{run.weights_id}/?expert=ann", f"/index/panels/{2**70}/"):
         text_of(alice, path, 404)
@@ -262,3 +266,18 @@ def test_pages_tell_when_bands_are_drawn_from_experts(olga: Client) -> None:
     run = run_index(Wanted(made, "national", "2022", parameters={"draws": 100}))
     assert "the mean of 5 experts of the panel" in text_of(olga, f"/index/method/?run={run.pk}")
     assert "experts of the panel" not in text_of(olga, "/index/method/")
+
+
+def test_who_said_nothing_is_let_go_on_the_page(olga: Client) -> None:
+    panel, (ann, _) = opened(olga)
+    path = f"/index/panels/{panel.pk}/"
+    keep(olga, ann, A_B="3")
+    page = text_of(olga, path)
+    assert "Let ben go" in page
+    assert "Let ann go" not in page
+    silent = panel.experts.get(name="ben").pk
+    assert olga.post(path, {"let_go": f"{silent}"}).status_code == 302
+    assert [one.name for one in panel.experts.all()] == ["ann"]
+    for gone in (f"{silent}", "x", "9" * 30):
+        assert olga.post(path, {"let_go": gone}).status_code == 404
+    assert "what an expert said counts" in olga.post(path, {"let_go": f"{panel.experts.get().pk}"}).content.decode()
