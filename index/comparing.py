@@ -25,7 +25,7 @@ _WORDS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What is not the same. `before` and `after` as JSON text or text, empty: not there.
+    """What is not the same. `before` and `after` as text for people, empty: not there.
 
     effect  scores: they may come out otherwise; weights: nodes that are weighed against each other are others;
             words: nothing that is computed
@@ -94,7 +94,7 @@ def _aspect(place: str) -> str:
 
 
 def _became(old: Any, new: Any) -> str:
-    return "is new" if old is None else "is gone" if new is None else "is another"
+    return "is new" if old is None else "is gone" if new is None else "changed"
 
 
 def _effect(place: str, old: Any, new: Any) -> Effect:
@@ -118,4 +118,4 @@ def _text(value: Any) -> str:
         return value or ""
     if isinstance(value, Mapping):
         return "\n".join(f"{name}: {_text(below)}" for name, below in value.items())
-    return json.dumps(value, ensure_ascii=False)
+    return ", ".join(map(_text, value)) if isinstance(value, list) else json.dumps(value, ensure_ascii=False)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from core.spreadsheets import safe_cell
-from index.analysis.whatif import Place, Question, answer, read_question
+from index.analysis.whatif import Answer, Place, Question, answer, read_question
 from index.defining import tree_of, weights_of
 from index.models import IndexRun
 from index.regions import PROVINCES
@@ -25,7 +25,11 @@ class WhatIf:
 
     run: IndexRun
     question: Question
-    places: list[Place]
+    answer: Answer
+
+    @property
+    def places(self) -> list[Place]:
+        return self.answer.places
 
 
 def what_if(run: IndexRun, given: Mapping[str, str]) -> WhatIf:
@@ -33,8 +37,7 @@ def what_if(run: IndexRun, given: Mapping[str, str]) -> WhatIf:
     tree = tree_of(run.definition)
     question = read_question(tree, given)
     values, method = read_seen(run.read("inputs")).values, method_of(tree, run.parameters)
-    places = answer(tree, run.profile, weights_of(run.weights), values, method, question, run.read("result"))
-    return WhatIf(run, question, places)
+    return WhatIf(run, question, answer(tree, run.profile, weights_of(run.weights), values, method, question, run.read("result")))
 
 
 def file_name(found: WhatIf) -> str:

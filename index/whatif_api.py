@@ -23,11 +23,12 @@ from marketplace.scopes import TASKS_READ
 MAX_BIGINT: Final = 2**63 - 1
 ASKED: Final = [
     OpenApiParameter("run", OpenApiTypes.INT, OpenApiParameter.PATH),
-    OpenApiParameter("weights", OpenApiTypes.STR, description="`own`: nodes without a rating count 3; else the run's weights"),
+    OpenApiParameter("weights", OpenApiTypes.STR, enum=("own", "run"), description="default: own where a node is rated"),
     OpenApiParameter("normalise", OpenApiTypes.STR, enum=NORMALISERS),
     OpenApiParameter("aggregate", OpenApiTypes.STR, enum=AGGREGATES),
     OpenApiParameter("winsorise", OpenApiTypes.INT, description="the most values of an indicator that are winsorised, 0 to 10"),
     OpenApiParameter("min_coverage", OpenApiTypes.STR, description="0 to 1"),
+    OpenApiParameter("per", OpenApiTypes.STR, enum=("eflops",), description="scores by the capacity of FP32: an intensity"),
 ]
 
 

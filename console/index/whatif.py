@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from decimal import Decimal
 from typing import Any, ClassVar
 from urllib.parse import urlencode
 
@@ -14,8 +13,7 @@ from console.charts import Chart
 from console.index.drawn import marks
 from console.index.reading import Shown, chosen, places, region_named
 from console.pages import Page
-from index.analysis.whatif import AGGREGATES, MIDDLE, MOST, NORMALISERS, rated, swaps
-from index.defining import weights_of
+from index.analysis.whatif import AGGREGATES, MIDDLE, MOST, NORMALISERS, rated, shares, swaps
 from index.regions import PROVINCES
 from index.trees import ROOT
 from index.whatif import WhatIf, what_if
@@ -37,22 +35,29 @@ class IndexWhatIf(Page):
 
     def get(self, request: HttpRequest) -> HttpResponse:
         shown = chosen(request)
-        found = what_if(shown.run, request.GET.dict())
+        asked = {name: text for name, text in request.GET.dict().items() if name not in ("run", "left", "right")}
+        found = what_if(shown.run, asked)
         query = urlencode({"run": shown.run.pk} | found.question.asked)
         context: dict[str, Any] = {"groups": _groups(shown, found), "switches": _switches(shown, found), "most": MOST}
-        context |= {"rows": _rows(found), "chart": _slope(shown, found), "pair": _pair(shown, request.GET.dict())}
+        context |= {"rows": _rows(found), "chart": _slope(shown, found), "pair": _pair(shown, found, request.GET.dict())}
         context |= {
             "link": request.build_absolute_uri(f"{reverse('console:index-what-if')}?{query}"),
             "asked": found.question.asked,
         }
-        context |= {"query": urlencode(found.question.asked), "own": bool(found.question.ratings), "provinces": PROVINCES.values()}
+        context |= {"query": urlencode(found.question.asked), "provinces": PROVINCES.values(), "linear": found.answer.linear}
+        context |= {"rated": bool(found.question.ratings), "own": bool(found.question.ratings) or not found.question.changes}
+        context |= {"own_coverage": {**shown.tree.method, **shown.run.parameters}["min_coverage"]}
+        context |= {"coverage": found.question.changes.get("min_coverage", ""), "per": found.question.changes.get("per", "")}
         return self.show(shown.head | context)
 
 
 def _groups(shown: Shown, found: WhatIf) -> list[dict[str, Any]]:
     """Sliders: a first level each, with those of its own level below it."""
-    ratings, nodes = found.question.ratings, rated(shown.tree)
-    row = {node.code: {"node": node, "rating": ratings.get(node.code, MIDDLE)} for node in nodes}
+    ratings, nodes, part = found.question.ratings, rated(shown.tree), shares(shown.tree, found.answer.weights)
+    row = {
+        node.code: {"node": node, "rating": ratings.get(node.code, MIDDLE), "share": f"{float(part[node.code]):.1%}"}
+        for node in nodes
+    }
     tops = [node.code for node in nodes if node.parent == ROOT]
     return [{"top": row[top], "below": [row[node.code] for node in nodes if node.parent == top]} for top in tops]
 
@@ -106,22 +111,18 @@ def _slope(shown: Shown, found: WhatIf) -> Chart:
     return Chart("what-if-unofficial", "Ranks in the run, and what if", option, 22 * len(series) + 60, **told)
 
 
-def _pair(shown: Shown, given: dict[str, str]) -> dict[str, Any] | None:
-    """For two provinces: at which share of each first level they would stand level."""
+def _pair(shown: Shown, found: WhatIf, given: dict[str, str]) -> dict[str, Any] | None:
+    """For two provinces: at which share of each first level they would stand level, by the weights that are asked for."""
     if not (given.get("left") and given.get("right")):
         return None
     left, right = region_named(given["left"]), region_named(given["right"])
-    scores = _scores(shown)
-    weights = weights_of(shown.run.weights)
-    found = swaps(shown.tree, shown.run.profile, weights, scores, left.code, right.code) if left != right else {}
-    total = sum(weights[node.code] for node in shown.tree.children(ROOT))
-    shares = [
-        {"node": shown.tree.nodes[code], "share": f"{float(share):.1%}", "now": f"{float(weights[code] / total):.1%}"}
-        for code, share in found.items()
+    if left == right or not found.answer.linear:
+        return {"left": left, "right": right, "rows": []}
+    weights, tree = found.answer.weights, shown.tree
+    shares_now = shares(tree, weights)
+    at = swaps(tree, shown.run.profile, weights, found.answer.scores, left.code, right.code)
+    rows = [
+        {"node": tree.nodes[code], "share": f"{float(share):.1%}", "now": f"{float(shares_now[code]):.1%}"}
+        for code, share in at.items()
     ]
-    return {"left": left, "right": right, "shares": shares}
-
-
-def _scores(shown: Shown) -> dict[str, dict[str, Decimal]]:
-    """The run's scores as decimals."""
-    return {node: {region: Decimal(value) for region, value in row.items()} for node, row in shown.result["scores"].items()}
+    return {"left": left, "right": right, "rows": rows}

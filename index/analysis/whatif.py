@@ -9,21 +9,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal, InvalidOperation, localcontext
 from typing import Any, Final
 
 from core.errors import Invalid
 from index.analysis.explaining import swapping_weight
+from index.method.numbers import CONTEXT, ZERO, ranks
 from index.method.scoring import Method, Table, score
 from index.schema import AGGREGATORS
 from index.trees import ROOT, Definition, Node
+from index.units import UNITS
 
 MOST: Final = 5
 MIDDLE: Final = 3
 NORMALISERS: Final = ("minmax", "efficacy", "zscore", "rank", "prank")
 AGGREGATES: Final = AGGREGATORS
 TREATED: Final = 10  # the most values of an indicator that may be winsorised
-CHANGES: Final = ("normalise", "aggregate", "winsorise", "min_coverage")
+PER: Final = "per"  # eflops: the score by the region's capacity, an intensity
+CHANGES: Final = ("normalise", "aggregate", "winsorise", "min_coverage", PER)
+CAPACITY: Final = {
+    "national": ("dc_general", "private_general", "dc_ai", "private_ai", "dc_super"),
+    "platform": ("live_fp32_general", "live_fp32_ai", "live_fp32_super"),
+}
 OWN: Final = "weights"
 
 
@@ -58,23 +65,42 @@ class Place:
         return None if self.rank is None or self.rank_before is None else self.rank_before - self.rank
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Where regions would stand, with the weights and the scores of all nodes that it comes from."""
+
+    places: list[Place]
+    weights: Mapping[str, Decimal]
+    scores: Table
+    linear: bool  # whether the index is a weighted mean of the first level's scores
+
+
 def rated(definition: Definition) -> list[Node]:
-    """What may be rated: the first level, and of each its own level where it has more than one, and has children itself."""
-    tops = definition.children(ROOT)
-    return [one for top in tops for one in (top, *(node for node in definition.children(top.code) if _weighs(definition, node)))]
+    """What may be rated: the first level, and below each of it the next one where that has more than one member."""
+    below = {top.code: definition.children(top.code) for top in definition.children(ROOT)}
+    return [one for top, nodes in below.items() for one in (definition.nodes[top], *(nodes if len(nodes) > 1 else ()))]
 
 
-def _weighs(definition: Definition, node: Node) -> bool:
-    return not node.is_leaf and len(definition.children(node.parent)) > 1
+def shares(definition: Definition, weights: Mapping[str, Decimal]) -> dict[str, Decimal]:
+    """Of everything that may be rated: its share among its siblings, of 1."""
+    nodes = rated(definition)
+    total = {parent: sum(weights[one.code] for one in nodes if one.parent == parent) for parent in {one.parent for one in nodes}}
+    return {one.code: weights[one.code] / total[one.parent] if total[one.parent] else Decimal(0) for one in nodes}
 
 
 def read_question(definition: Definition, given: Mapping[str, str]) -> Question:
     """Invalid `rating_invalid`, `ratings_zero`, `parameters_invalid`, each with its field. What is left out stays as it is."""
     known = [node.code for node in rated(definition)]
+    for name in given:
+        if name not in {*known, *CHANGES, OWN}:
+            raise Invalid("parameters_invalid", f"{name[:40]} is neither rated nor of the method", field=name[:100])
+    whose = _one_of(OWN, given.get(OWN) or "own", ("own", "run"))
     ratings = {code: _rating(code, given[code]) for code in known if given.get(code)}
-    if ratings or given.get(OWN) == "own":
+    if whose == "run":
+        ratings = {}
+    elif ratings or given.get(OWN):
         ratings = {code: ratings.get(code, MIDDLE) for code in known}
-    for group in {definition.nodes[code].parent for code in ratings}:
+    for group in dict.fromkeys(definition.nodes[code].parent for code in ratings):
         siblings = [code for code in ratings if definition.nodes[code].parent == group]
         if not any(ratings[code] for code in siblings):
             raise Invalid("ratings_zero", f"of {', '.join(siblings)} one must count", field=siblings[0])
@@ -117,7 +143,13 @@ def _coverage(text: str) -> Decimal:
     return round(share, 4)
 
 
-_READERS: Final = {"normalise": _normaliser, "aggregate": _aggregate, "winsorise": _treated, "min_coverage": _coverage}
+def _per(text: str) -> str:
+    return _one_of("per", text, ("eflops",))
+
+
+_READERS: Final = {
+    "normalise": _normaliser, "aggregate": _aggregate, "winsorise": _treated, "min_coverage": _coverage, "per": _per,
+}  # fmt: skip
 
 
 def weights_by(weights: Mapping[str, Decimal], question: Question) -> dict[str, Decimal]:
@@ -128,31 +160,58 @@ def weights_by(weights: Mapping[str, Decimal], question: Question) -> dict[str, 
 def answer(
     definition: Definition, profile: str, weights: Mapping[str, Decimal], values: Table, method: Method, question: Question,
     before: Mapping[str, Any],
-) -> list[Place]:  # fmt: skip
+) -> Answer:  # fmt: skip
     """Every region that has a score in either, the best first.
 
     before  {scores: {node: {region: text}}, ranks: {region: rank}} of the run
     """
-    other = replace(method, **question.changes)
-    if "normalise" in question.changes:
+    changes = {name: value for name, value in question.changes.items() if name != PER}
+    other = replace(method, **changes)
+    if "normalise" in changes:
         other = replace(other, goalposts={})  # of the base's scale
-    found = score(definition, profile, weights_by(weights, question), values, other)
-    scores, was = found.scores.get(ROOT, {}), before["scores"].get(ROOT, {})
+    own = weights_by(weights, question)
+    found = score(definition, profile, own, values, other)
+    scores, told = found.scores.get(ROOT, {}), found.ranks
+    if PER in question.changes:
+        scores = _by_capacity(scores, capacity(definition, profile, values))
+        told = ranks(scores)
+    linear = other.aggregate == "arithmetic" and PER not in question.changes
+    return Answer(_places(scores, told, before), own, found.scores, linear)
+
+
+def _places(scores: Mapping[str, Decimal], told: Mapping[str, int], before: Mapping[str, Any]) -> list[Place]:
+    was = before["scores"].get(ROOT, {})
     places = [
         Place(
-            region, found.ranks.get(region), scores.get(region), before["ranks"].get(region),
+            region, told.get(region), scores.get(region), before["ranks"].get(region),
             Decimal(was[region]) if region in was else None,
         )
-        for region in sorted(found.ranks.keys() | before["ranks"].keys())
+        for region in sorted(told.keys() | before["ranks"].keys())
     ]  # fmt: skip
     return sorted(places, key=lambda place: (place.rank is None, place.rank or 0, place.region))
+
+
+def capacity(definition: Definition, profile: str, values: Table) -> dict[str, Decimal]:
+    """EFLOPS (FP32) by region, of all kinds, where every kind is known. Invalid `parameters_invalid` if a kind was never seen."""
+    names = CAPACITY[profile]
+    if any(not values.get(name) for name in names):
+        raise Invalid("parameters_invalid", "the run has not seen the capacity of all kinds", field=PER)
+    regions = sorted(set.intersection(*(set(values[name]) for name in names)))
+    with localcontext(CONTEXT):
+        parts = {name: definition.variables[name].unit.factor / UNITS["EFLOPS_FP32"].factor for name in names}
+        return {region: sum((values[name][region] * part for name, part in parts.items()), ZERO) for region in regions}
+
+
+def _by_capacity(scores: Mapping[str, Decimal], capacities: Mapping[str, Decimal]) -> dict[str, Decimal]:
+    with localcontext(CONTEXT):
+        return {region: one / capacities[region] for region, one in scores.items() if capacities.get(region)}
 
 
 def swaps(
     definition: Definition, profile: str, weights: Mapping[str, Decimal], scores: Table, one: str, other: str
 ) -> dict[str, Decimal]:
     """By first level: at which share of the whole two regions change places, the others keeping their proportions."""
-    tops = definition.tree(profile)[ROOT]
+    tops = [top for top in definition.tree(profile)[ROOT] if scores.get(top)]
     if any(region not in scores[top] for top in tops for region in (one, other)):
         return {}
     found = {top: swapping_weight(weights, tops, scores, top, one, other) for top in tops}

@@ -90,11 +90,11 @@ def test_a_comparison_says_in_words_what_each_change_does() -> None:
     after["nodes"][2] |= {"note": "as before", "direction": "down"}
     found = compare(definition_of(before), definition_of(after))
     told = {one.place: (one.words, one.effect) for one in found.changes}
-    assert told["nodes.L0.formula.national"] == ("indicator L0 name: the formula of the national profile is another", "scores")
-    assert told["nodes.L1.direction"] == ("indicator L1 name: whether more is better is another", "scores")
+    assert told["nodes.L0.formula.national"] == ("indicator L0 name: the formula of the national profile changed", "scores")
+    assert told["nodes.L1.direction"] == ("indicator L1 name: whether more is better changed", "scores")
     assert told["nodes.L1.note"] == ("indicator L1 name: the note is new", "words")
     assert told["nodes.L2"] == ("indicator L2 name is new", "weights")
-    assert told["version"] == ("the version is another", "words")
+    assert told["version"] == ("the version changed", "words")
     assert [(one.parent, one.came, one.gone) for one in found.unweighed] == [("G0", ("L2",), ())]
 
 

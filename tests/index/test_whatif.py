@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import Invalid
-from index.analysis.whatif import Question, answer, rated, read_question, swaps, weights_by
+from index.analysis.whatif import CAPACITY, Question, answer, capacity, rated, read_question, shares, swaps, weights_by
 from index.defining import tree_of, weights_of
 from index.demo import fill
 from index.method.scoring import Method, score
@@ -54,7 +54,7 @@ def test_only_the_proportions_of_ratings_count(columns: list[list[int]], rating:
     base = score(definition, "national", equal(definition), values, Method())
     before = {"scores": base.scores, "ranks": base.ranks}
     asked = [Question({"G0": rating * n, "G1": rating * n}, {}) for n in (1, 2)]
-    one, double = (answer(definition, "national", equal(definition), values, Method(), each, before) for each in asked)
+    one, double = (answer(definition, "national", equal(definition), values, Method(), each, before).places for each in asked)
     for place, other in zip(one, double, strict=True):
         assert (place.region, place.rank) == (other.region, other.rank)
         assert place.rank == place.rank_before
@@ -69,6 +69,8 @@ def test_only_the_proportions_of_ratings_count(columns: list[list[int]], rating:
         ({"A1": "0", "A2": "0", "A3": "0"}, "ratings_zero", "A1"), ({"normalise": "guess"}, "parameters_invalid", "normalise"),
         ({"aggregate": "mode"}, "parameters_invalid", "aggregate"),
         ({"winsorise": "11"}, "parameters_invalid", "winsorise"),
+        ({"Z": "3"}, "parameters_invalid", "Z"), ({"A11": "3"}, "parameters_invalid", "A11"),
+        ({"weights": "mine"}, "parameters_invalid", "weights"), ({"per": "head"}, "parameters_invalid", "per"),
         ({"min_coverage": "nan"}, "parameters_invalid", "min_coverage"),
         ({"min_coverage": "1.1"}, "parameters_invalid", "min_coverage"),
     ],
@@ -77,6 +79,24 @@ def test_what_cannot_be_asked_is_refused_with_its_field(given: dict[str, str], c
     with pytest.raises(Invalid) as refused:
         read_question(TREE, given)
     assert (refused.value.code, refused.value.field) == (code, field)
+
+
+def test_ratings_are_of_whole_groups_of_siblings_and_the_runs_own_weights_can_be_kept_beside_them() -> None:
+    pulse = shipped("supply-pulse@1")
+    assert [node.code for node in rated(pulse)] == ["S", "S1", "S2", "R"]
+    assert read_question(pulse, {"weights": "run", "S": "5", "aggregate": "harmonic"}) == Question({}, {"aggregate": "harmonic"})
+    weights = weights_by(equal(pulse), read_question(pulse, {"S": "1", "S2": "0"}))
+    assert shares(pulse, weights) == {"S": Decimal("0.25"), "S1": 1, "S2": 0, "R": Decimal("0.75")}
+
+
+def test_an_intensity_is_the_score_by_the_capacity_of_all_kinds() -> None:
+    values = {name: {"r0": Decimal(2), "r1": Decimal(1)} for name in CAPACITY["national"]} | {"dc_ai": {"r0": Decimal(2)}}
+    assert capacity(TREE, "national", values) == {"r0": Decimal(10)}, "where a kind is not known there is none"
+    pulse = shipped("supply-pulse@1")
+    live = {name: {"r0": Decimal(10) ** 18} for name in CAPACITY["platform"]}
+    assert capacity(pulse, "platform", live) == {"r0": Decimal(3)}
+    with pytest.raises(Invalid, match="capacity"):
+        capacity(TREE, "national", {})
 
 
 def test_at_the_weight_of_a_swap_two_regions_stand_level() -> None:
@@ -105,7 +125,7 @@ def get(path: str, status: int = 200) -> Any:
 
 def test_as_the_run_is_the_run_itself(run: IndexRun) -> None:
     tree, parsed = tree_of(run.definition), read_seen(run.read("inputs")).values
-    places = answer(tree, "national", weights_of(run.weights), parsed, Method.of(tree), Question({}, {}), run.read("result"))
+    places = answer(tree, "national", weights_of(run.weights), parsed, Method.of(tree), Question({}, {}), run.read("result")).places
     assert len(places) == 31
     for place in places:
         assert (place.rank, round(place.score or Decimal(0), 12)) == (place.rank_before, place.score_before)
@@ -119,6 +139,8 @@ def test_the_page_shows_who_would_stand_where_and_says_that_it_is_unofficial(run
     assert f"/index/what-if/?run={run.pk}&amp;A=5&amp;D=0&amp;normalise=zscore" in text, "a link to share"
     assert text.count('data-label="Gained"') == 31
     assert IndexRun.objects.count() == before, "nothing is kept"
+    assert "the index per EFLOPS" in get("/index/what-if/?per=eflops").content.decode()
+    get("/index/what-if/?Z=5", 422)
     assert "One must count" in get("/index/what-if/?A=0&B=0&C=0&D=0", 422).content.decode().replace("one must", "One must")
 
 
@@ -140,4 +162,7 @@ def test_the_door_gives_the_same_as_json_and_as_marked_csv(run: IndexRun) -> Non
 def test_a_pair_is_told_at_which_weight_it_would_change_places(run: IndexRun) -> None:
     text = get("/index/what-if/?left=440000&right=110000").content.decode()
     assert "Where Guangdong and Beijing would change places" in text
+    other = get("/index/what-if/?A=5&aggregate=geometric&left=440000&right=110000").content.decode()
+    assert "of arithmetic means of the index alone" in other
+    assert '<input type="hidden" name="A" value="5">' in other, "the pair is asked for beside the ratings"
     get("/index/what-if/?left=440000&right=nowhere", 404)
