@@ -11,7 +11,7 @@ from index.expressions import Expression, Name, evaluate, names_in
 from index.method.aggregating import aggregate
 from index.method.normalising import normalise
 from index.method.numbers import CONTEXT, HUNDRED, ZERO, plain, ranks
-from index.method.treating import Treated, treat
+from index.method.treating import Done, Treated, treat, treat_alike
 from index.trees import ROOT, Definition, Node
 
 Table = Mapping[str, Mapping[str, Decimal]]  # variable or node -> region -> value
@@ -22,7 +22,8 @@ FLAGS: Final = ("no_variation", "one_region", "winsorised", "logged", "above", "
 class Method:
     """How a run is made: the definition's own method, with what a run changes.
 
-    goalposts  of a base edition, by leaf: (least, greatest) of its treated values
+    goalposts  of a base's run, by leaf: (least, greatest) of its treated values
+    treatment  of a base's run, by leaf with goalposts: what was done to its values, and is done again
     left_out   leaves that are not there
     """
 
@@ -32,6 +33,7 @@ class Method:
     winsorise: int = 3
     restandardise: bool = False
     goalposts: Mapping[str, tuple[Decimal, Decimal]] = field(default_factory=dict)
+    treatment: Mapping[str, Done] = field(default_factory=dict)
     left_out: frozenset[str] = frozenset()
 
     @classmethod
@@ -68,7 +70,7 @@ def score(definition: Definition, profile: str, weights: Mapping[str, Decimal], 
     with localcontext(CONTEXT):
         raw = raw_of(definition, profile, observed)
         leaves = [node for node in definition.leaves(profile) if node.code not in method.left_out]
-        treated = {node.code: treat(raw[node.code], _most(node, method)) for node in leaves}
+        treated = {node.code: _treated(node, raw[node.code], method) for node in leaves}
         scored = {node.code: _normalised(node, treated[node.code], method) for node in leaves}
         normalised = {code: found or {} for code, found in scored.items()}
         tree = pruned(definition.tree(profile), {code for code, found in scored.items() if found is not None})
@@ -182,8 +184,10 @@ def without(method: Method, leaf: str) -> Method:
     return replace(method, left_out=method.left_out | {leaf})
 
 
-def _most(node: Node, method: Method) -> int:
-    return method.winsorise if node.winsorise is None else node.winsorise
+def _treated(node: Node, values: Mapping[str, Decimal], method: Method) -> Treated:
+    if (done := method.treatment.get(node.code)) is not None:
+        return treat_alike(values, done)
+    return treat(values, method.winsorise if node.winsorise is None else node.winsorise)
 
 
 def _normalised(node: Node, treated: Treated, method: Method) -> dict[str, Decimal] | None:

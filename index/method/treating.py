@@ -2,7 +2,7 @@
 
 Thresholds and order as in COINr: while the sample's skewness is above 2 and its kurtosis above 3.5 the most extreme values on the
 side of the skew become the next one, at most k of them (ties together); where that is not enough, x becomes
-ln(x - min + 0.01 (max - min)) of the untouched values.
+ln(x - min + 0.01 (max - min)) of the untouched values. A run on the goalposts of a base does what the base's run did, and no more.
 """
 
 from __future__ import annotations
@@ -28,6 +28,29 @@ class Treated:
     logged: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a base's run did to an indicator: the ends at which winsorised values stood, what was added below its logarithm."""
+
+    least: Decimal | None = None
+    most: Decimal | None = None
+    shift: Decimal | None = None
+
+
+def treat_alike(values: Mapping[str, Decimal], done: Done) -> Treated:
+    """The same done again: values beyond its ends stand at them. Where nothing was done nothing is, however skewed they are now."""
+    cut = {name: _within(value, done) for name, value in values.items()}
+    moved = {name: values[name] for name, value in cut.items() if value != values[name]}
+    if done.shift is None:
+        return Treated(cut, moved)
+    return Treated({name: logarithm(value + done.shift) for name, value in cut.items()}, moved, logged=True)
+
+
+def _within(value: Decimal, done: Done) -> Decimal:
+    value = value if done.least is None else max(value, done.least)
+    return value if done.most is None else min(value, done.most)
+
+
 def treat(values: Mapping[str, Decimal], most: int) -> Treated:
     """Treat the values of the regions present. most  how many may be winsorised; 0: nothing is treated."""
     if most == 0:
@@ -46,5 +69,10 @@ def treat(values: Mapping[str, Decimal], most: int) -> Treated:
 
 def _logged(values: Mapping[str, Decimal]) -> dict[str, Decimal]:
     least, most = min(values.values()), max(values.values())
-    shift = _OFFSET * (most - least) - least
+    shift = shift_of(least, most)
     return {name: logarithm(value + shift) for name, value in values.items()}
+
+
+def shift_of(least: Decimal, most: Decimal) -> Decimal:
+    """What is added to values before their logarithm is taken, of which these are the ends."""
+    return _OFFSET * (most - least) - least

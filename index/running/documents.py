@@ -13,6 +13,7 @@ from index.analysis.draws import FEWEST, Voice
 from index.analysis.explaining import left_out, needed, strengths
 from index.method.numbers import stored
 from index.method.scoring import Method, Result, Table, score
+from index.method.treating import Done
 from index.trees import ROOT, Definition
 
 FORMAT: Final = 1
@@ -22,10 +23,14 @@ CHANGES: Final = ("normalise", "aggregate", "min_coverage", "winsorise", "restan
 
 
 def method_of(definition: Definition, parameters: Mapping[str, Any]) -> Method:
-    """The definition's method with the run's changes and the goalposts of its base."""
+    """The definition's method with the run's changes, and the goalposts and the treatment of its base."""
     changes = {name: parameters[name] for name in CHANGES if name in parameters}
     posts = {leaf: (Decimal(low), Decimal(high)) for leaf, (low, high) in parameters.get("goalposts", {}).items()}
-    return replace(Method.of(definition, changes), goalposts=posts)
+    treatment = {
+        leaf: Done(**{part: Decimal(value) for part, value in done.items()})
+        for leaf, done in parameters.get("treatment", {}).items()
+    }
+    return replace(Method.of(definition, changes), goalposts=posts, treatment=treatment)
 
 
 def compute(

@@ -16,6 +16,7 @@ from django.utils import timezone
 from jsonschema import Draft202012Validator
 
 from core.errors import Conflict, Invalid, NotFound
+from index.analysis.scales import lent
 from index.defining import canonical, experts_of, tree_of, weights_of
 from index.models import IndexRun, WeightSet
 from index.running.documents import analyse, compute, voices_of
@@ -89,7 +90,7 @@ def _made(wanted: Wanted, parameters: Mapping[str, Any], inputs: bytes) -> Index
 
 
 def _parameters(wanted: Wanted) -> dict[str, Any]:
-    """What was asked for, with the goalposts of the base written out."""
+    """What was asked for, with the goalposts and the treatment of the base written out."""
     given = dict(wanted.parameters)
     for error in Draft202012Validator(_PARAMETERS).iter_errors(given):
         place = ".".join(map(str, error.absolute_path))
@@ -97,18 +98,11 @@ def _parameters(wanted: Wanted) -> dict[str, Any]:
     base = given.get("base")
     if base is None:
         return given
-    run = IndexRun.objects.filter(pk=base, definition=wanted.weights.definition, profile=wanted.profile).first()
+    row = wanted.weights.definition
+    run = IndexRun.objects.filter(pk=base, definition=row, profile=wanted.profile).first()
     if run is None:
         raise Invalid("base_unfit", "goalposts are those of a run of the same definition and profile", field="parameters.base")
-    return given | {"goalposts": goalposts_of(run)}
-
-
-def goalposts_of(run: IndexRun) -> dict[str, list[str]]:
-    """The least and the greatest of each leaf's values, as the run treated them. Leaves of logarithms have none."""
-    document = run.read("result")
-    logged = {leaf for leaf, _, flag, _ in document["flags"] if flag in {"logged", "no_variation", "one_region", "no_data"}}
-    ends = {leaf: sorted(values.values(), key=float) for leaf, values in document["treated"].items() if leaf not in logged}
-    return {leaf: [values[0], values[-1]] for leaf, values in ends.items() if values and float(values[0]) < float(values[-1])}
+    return given | lent(tree_of(row), run.read("result"))
 
 
 def publish_edition(number: int, note: str) -> IndexRun:
