@@ -11,14 +11,15 @@ from typing import Final
 
 from core.errors import Conflict
 from index.defining import ensure_shipped, tree_of
-from index.generating import generated
+from index.generating import KNOWN, generated
 from index.importing.services import File, Source, commit, preview
 from index.models import IndexDefinition, IndexRun, ObservationBatch, WeightSet
+from index.running.series import Series, run_series
 from index.running.services import Wanted, publish_edition, run_index
 
 SAMPLE: Final = Path(__file__).parent / "data" / "provinces_2022.csv"
 YEARS: Final = range(2013, 2023)
-KNOWN: Final = ("gdp",)
+DRAWS: Final = 100
 
 
 def fill(years: Sequence[int] = YEARS) -> IndexRun | None:
@@ -27,15 +28,25 @@ def fill(years: Sequence[int] = YEARS) -> IndexRun | None:
     content = SAMPLE.read_bytes()
     source = Source("Public statistics of the 31 provinces, 2022", "as each row says", published=date(2023, 6, 30))
     _import(File(SAMPLE.name, content, source))
-    values = generated(tree_of(definition), years, sizes_of(content), KNOWN)
+    sizes = sizes_of(content)
+    values = generated(tree_of(definition), years, sizes, {"gdp": sizes})
     _import(
         File("generated.csv", values, Source("Generated from a seed", "Gridfare", published=date(2023, 6, 30)), origin="synthetic")
     )
     return _edition(definition)
 
 
+def fill_series(years: Sequence[int] = YEARS) -> list[IndexRun]:
+    """A run of every year on the goalposts of the first edition's, so that there is a history. Done again, nothing is added.
+
+    All but the last year is generated.
+    """
+    weights = WeightSet.objects.get(definition__code="cpsdi-2023", definition__version=1, kind="placeholder")
+    return run_series(Series(weights, "national", [str(year) for year in years], str(KNOWN), draws=DRAWS))
+
+
 def sizes_of(content: bytes) -> dict[str, float]:
-    """The regions' gross product of the sample."""
+    """The regions' gross product of the sample, in 100 million yuan."""
     rows = csv.DictReader(io.StringIO(content.decode("utf-8-sig")))
     return {row["region_code"]: float(row["value"]) for row in rows if row["indicator"] == "gdp_revised"}
 

@@ -16,6 +16,7 @@ from index.trees import Definition
 from index.units import Unit
 
 SEED: Final = 2023
+KNOWN: Final = 2022  # the year of the sample statistics
 SOURCE: Final = "generated from a seed: no statistics"
 # Between what the least and the greatest region have, where a value does not grow with size.
 _RATES: Final = {"percent": (30.0, 75.0), "points_0_100": (60.0, 95.0), "ms": (8.0, 60.0), "count_0_20": (8.0, 20.0)}
@@ -23,18 +24,23 @@ _PER_SIZE: Final = {"EFLOPS_FP32": 12.0, "CNY_100M": 3_000.0, "count": 6_000.0, 
 
 
 def generated(
-    definition: Definition, years: Iterable[int], sizes: Mapping[str, float], known: Iterable[str], seed: int = SEED
-) -> bytes:
-    """CSV by the contract of imports: of every national variable that is not `known`.
+    definition: Definition, years: Iterable[int], sizes: Mapping[str, float], known: Mapping[str, Mapping[str, float]],
+    seed: int = SEED,
+) -> bytes:  # fmt: skip
+    """CSV by the contract of imports: of every national variable.
 
     sizes  how large each region is, of any scale
+    known  by variable: what there is of it in the year KNOWN, in its unit; other years are generated from it
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["region_code", "indicator", "year", "value", "unit", "source"])
-    largest, there = max(sizes.values()), set(known)
+    largest = max(sizes.values())
     for code, variable in definition.variables.items():
-        if variable.profile != "national" or code in there:
+        if variable.profile != "national":
+            continue
+        if code in known:
+            writer.writerows(_around(code, variable.unit, known[code], years, seed))
             continue
         for region in PROVINCES:
             same = code.removesuffix("_before")  # the year before of the same
@@ -43,9 +49,21 @@ def generated(
             growth = draw.uniform(1.04, 1.16)
             for year in years:
                 past = year if same == code else year - 1
-                value = _value(code, variable.unit, level, growth, past - 2022, Random(f"{seed}/{same}/{region}/{past}"))
+                value = _value(code, variable.unit, level, growth, past - KNOWN, Random(f"{seed}/{same}/{region}/{past}"))
                 writer.writerow([region, code, year, value, variable.unit.code, SOURCE])
     return out.getvalue().encode()
+
+
+def _around(code: str, unit: Unit, known: Mapping[str, float], years: Iterable[int], seed: int) -> list[list[object]]:
+    """Rows of the years before and after one that is known."""
+    found: list[list[object]] = []
+    for region, value in known.items():
+        growth = Random(f"{seed}/{code}/{region}").uniform(1.04, 1.09)
+        for year in years:
+            noise = Random(f"{seed}/{code}/{region}/{year}").uniform(0.99, 1.01)
+            then = value * growth ** (year - KNOWN) * noise
+            found += [[region, code, year, f"{then:.3f}", unit.code, SOURCE]] if year != KNOWN else []
+    return found
 
 
 def _value(code: str, unit: Unit, level: float, growth: float, years: int, draw: Random) -> str:

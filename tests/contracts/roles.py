@@ -78,6 +78,9 @@ GET index/runs/<run>/what-if                                   alice 401 401 200
 GET index/runs/<run>/what-if/scores                            alice 401 401 200 200 200 200 200 200
 GET index/runs/<run>/quality                                   alice 401 401 200 200 200 200 200 200
 POST index/runs/<run>/publish                                  alice 401 401 403 403 403 403 403 409
+GET index/compare                                              alice 401 401 422 422 422 422 422 422
+GET index/history                                              alice 401 401 422 422 422 422 422 422
+POST index/series                                              alice 401 401 403 403 403 403 403 409
 GET index/batches                                              alice 401 401 403 403 403 403 403 200
 POST index/batches                                             alice 401 401 403 403 403 403 403 201
 POST index/batches/<batch>/commit                              alice 401 401 403 403 403 403 403 200

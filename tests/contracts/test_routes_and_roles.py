@@ -104,6 +104,7 @@ BODIES: Final[dict[str, Any]] = {
     "POST index/weights": {"definition": "supply-pulse", "name": "ours", "weights": dict.fromkeys(("S", "R", "S1", "R1"), "1")},
     "POST index/runs": {"definition": "cpsdi-2023", "period": "2022"},
     "POST index/runs/<run>/publish": {"change_note": "nothing"},
+    "POST index/series": {"definition": "cpsdi-2023", "periods": ["2021"], "base": "2022"},
     "POST index/batches": {"name": "a.csv", "content": f"{COLUMNS}\n310000,gdp,2021,1,亿元,a yearbook\n"},
     "POST index/batches/<batch>/roll-back": {"reason": "wrong"},
     "POST tax-rates": {"tax": "vat", "percent": "6"},

@@ -13,7 +13,7 @@ from django.db import transaction
 
 from config.demo_month import seed_month
 from demo.market import OPERATOR, PARTIES, PASSWORD, POOLS, DemoPool, Party
-from index.demo import fill
+from index.demo import fill, fill_series
 from marketplace.models import Agent, Membership, Organization, Pool, Region, User
 from marketplace.services.offers import Terms, publish_offer
 from marketplace.services.providers import create_join_token, register_pool
@@ -47,6 +47,7 @@ class Command(BaseCommand):
             seed_month()
         if index:
             fill()
+            fill_series()
         self.stdout.write(json.dumps({"agents": agents}))
 
 

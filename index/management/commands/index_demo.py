@@ -1,4 +1,4 @@
-"""`manage.py index_demo`: the shipped definitions, the sample statistics, generated values for what they lack, a first edition."""
+"""`manage.py index_demo`: the shipped definitions, the sample statistics, generated values for what they lack, ten yearly runs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from index.demo import fill
+from index.demo import fill, fill_series
 
 
 class Command(BaseCommand):
@@ -14,4 +14,5 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         run = fill()
+        fill_series()
         self.stdout.write("there already" if run is None else f"edition {run.edition}: run {run.pk}, {run.digest}")
