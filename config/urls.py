@@ -50,6 +50,8 @@ urlpatterns = [
     path("api/v1/", include("billing.exports.api")),
     path("api/v1/", include("billing.exports.files_api")),
     path("api/v1/", include("index.api")),
+    path("api/v1/", include("index.observed_api")),
+    path("api/v1/", include("index.exports_api")),
     path("api/v1/", include("index.panel_api")),
     path("api/v1/", include("index.claims_api")),
     path("api/v1/", include("index.quality_api")),

@@ -1,14 +1,8 @@
-"""The index' doors: everybody reads definitions, weights, runs and observations; operators import, run and publish."""
+"""The index' doors: everybody reads definitions, weights and runs; operators run and publish."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-import csv
-import io
-from decimal import Decimal
 from typing import Any, ClassVar, Final
-from uuid import UUID
 
 import orjson
 from django.db.models import QuerySet
@@ -21,29 +15,23 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from core.errors import Invalid, NotFound
+from core.errors import NotFound
 from core.http import KeysetPages
-from core.spreadsheets import safe_cell
 from index.defining import definition_named, publish, read_draft, read_weights, record_weights
-from index.importing.services import File, Source, commit, drop, preview, roll_back
-from index.models import IndexDefinition, IndexRun, Observation, ObservationBatch, WeightSet
-from index.rating import rate_task
-from index.regions import PROVINCES
+from index.exports.files import scores_csv
+from index.models import IndexDefinition, IndexRun, WeightSet
 from index.running.services import Wanted, bundle_of, publish_edition, run_index, run_numbered
-from index.trees import ROOT
 from marketplace.api.lists import ListView
 from marketplace.api.serializers import In, Out, valid
 from marketplace.auth import Caller, caller_of
 from marketplace.permissions import Scopes
-from marketplace.scopes import OPERATOR, TASKS_READ, TASKS_WRITE
+from marketplace.scopes import OPERATOR, TASKS_READ
 
 MAX_BIGINT: Final = 2**63 - 1
 TITLE: Final = OpenApiParameter(
     "definition", OpenApiTypes.STR, OpenApiParameter.PATH, description="code@version, or code: the newest"
 )
 RUN: Final = OpenApiParameter("run", OpenApiTypes.INT, OpenApiParameter.PATH)
-BATCH: Final = OpenApiParameter("batch", OpenApiTypes.INT, OpenApiParameter.PATH)
-OBSERVATION: Final = OpenApiParameter("observation", OpenApiTypes.INT, OpenApiParameter.PATH)
 
 
 class IndexDefinitionOut(Out):
@@ -230,53 +218,6 @@ class ScoresView(APIView):
         return answer
 
 
-def scores_csv(run: IndexRun) -> str:
-    """A line per province and node."""
-    result, bands = run.read("result"), run.read("analysis")["bands"]
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\r\n")
-    head = (
-        "region_code",
-        "region",
-        "node",
-        "raw",
-        "score",
-        "contribution",
-        "rank",
-        "band_low",
-        "band_high",
-        "definition",
-        "run",
-        "digest",
-        "synthetic",
-    )
-    writer.writerow(head)
-    for node, values in result["scores"].items():
-        for region, score in values.items():
-            rank = result["ranks"].get(region) if node == ROOT else None
-            band = bands.get(region, {}) if node == ROOT else {}
-            raw, part = (
-                result[name].get(one, {}).get(other, "")
-                for name, one, other in (("raw", node, region), ("contributions", region, node))
-            )
-            row = [region, PROVINCES[region].zh, node, raw, score, part, rank, band.get("low"), band.get("high")]
-            writer.writerow(
-                [
-                    safe_cell(one) if isinstance(one, str) and not _is_number(one) else one
-                    for one in [*row, result["definition"], run.pk, run.digest, run.synthetic]
-                ]
-            )
-    return out.getvalue()
-
-
-def _is_number(text: str) -> bool:
-    try:
-        Decimal(text)
-    except ArithmeticError:
-        return False
-    return True
-
-
 class IndexPublishIn(In):
     change_note = serializers.CharField(max_length=500)
 
@@ -292,155 +233,7 @@ class RunPublishView(APIView):
         )
 
 
-class ObservationBatchOut(Out):
-    id = serializers.IntegerField()
-    name = serializers.CharField()
-    profile = serializers.CharField()
-    origin = serializers.CharField()
-    state = serializers.ChoiceField(ObservationBatch.State.choices)
-    rows = serializers.IntegerField()
-    digest = serializers.CharField()
-    cited = serializers.JSONField(source="source", help_text="title, publisher, url, licence and date of the whole file")
-    report = serializers.JSONField(help_text="[{severity, code, row, field, detail}]; errors stop a commit")
-    created_at = serializers.DateTimeField()
-    committed_at = serializers.DateTimeField(allow_null=True)
-    rolled_back_at = serializers.DateTimeField(allow_null=True)
-    reason = serializers.CharField()
-
-
-class ObservationBatchIn(In):
-    name = serializers.CharField(max_length=200)
-    content = serializers.CharField(max_length=15 * 2**20, trim_whitespace=False, help_text="the file: text, or base64 if `base64`")
-    base64 = serializers.BooleanField(default=False)
-    profile = serializers.ChoiceField(["national", "platform"], default="national")
-    title = serializers.CharField(max_length=300, default="")
-    publisher = serializers.CharField(max_length=200, default="")
-    url = serializers.CharField(max_length=500, default="")
-    licence = serializers.CharField(max_length=100, default="")
-    published = serializers.DateField(
-        required=False, allow_null=True, default=None, help_text="when; the vintage of rows without one"
-    )
-
-
-class BatchesView(ListView):
-    scopes: ClassVar[Scopes] = {"GET": OPERATOR, "POST": OPERATOR}
-    serializer_class = ObservationBatchOut
-    pagination_class = KeysetPages
-
-    def rows(self, caller: Caller) -> QuerySet[Any]:
-        return ObservationBatch.objects.defer("content")
-
-    @extend_schema(operation_id="index_batches_list")
-    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """Batches of observations, newest first."""
-        return super().get(request, *args, **kwargs)
-
-    @extend_schema(operation_id="index_batches_create", request=ObservationBatchIn, responses={201: ObservationBatchOut})
-    def post(self, request: Request) -> Response:
-        """Look at a file (CSV or XLSX): what is wrong or strange, with its row. Nothing is kept of it before it is committed."""
-        given = valid(ObservationBatchIn(data=request.data))
-        source = Source(given["title"], given["publisher"], given["url"], given["licence"], given["published"])
-        file = File(given["name"], _content(given), source, given["profile"])
-        return Response(ObservationBatchOut(preview(file, caller_of(request).user)).data, status=201)
-
-
-def _content(given: dict[str, Any]) -> bytes:
-    if not given["base64"]:
-        return str(given["content"]).encode("utf-8", "surrogatepass")
-    try:
-        return base64.b64decode(given["content"], validate=True)
-    except (binascii.Error, ValueError):
-        raise Invalid("file_invalid", "it is no base64", field="content") from None
-
-
-class IndexReasonIn(In):
-    reason = serializers.CharField(max_length=300)
-
-
-class BatchCommitView(APIView):
-    scopes: ClassVar[Scopes] = {"POST": OPERATOR}
-
-    @extend_schema(operation_id="index_batches_commit", parameters=[BATCH], request=None, responses=ObservationBatchOut)
-    def post(self, request: Request, batch: int) -> Response:
-        """Keep all rows of a batch, or none if one is wrong."""
-        return Response(ObservationBatchOut(commit(min(batch, MAX_BIGINT))).data)
-
-
-class BatchDropView(APIView):
-    scopes: ClassVar[Scopes] = {"POST": OPERATOR}
-
-    @extend_schema(operation_id="index_batches_drop", parameters=[BATCH], request=None, responses=ObservationBatchOut)
-    def post(self, request: Request, batch: int) -> Response:
-        """Forget a file that was looked at."""
-        return Response(ObservationBatchOut(drop(min(batch, MAX_BIGINT))).data)
-
-
-class BatchRollBackView(APIView):
-    scopes: ClassVar[Scopes] = {"POST": OPERATOR}
-
-    @extend_schema(operation_id="index_batches_roll_back", parameters=[BATCH], request=IndexReasonIn, responses=ObservationBatchOut)
-    def post(self, request: Request, batch: int) -> Response:
-        """No later run sees the batch. Runs that did stay as they are."""
-        return Response(
-            ObservationBatchOut(roll_back(min(batch, MAX_BIGINT), valid(IndexReasonIn(data=request.data))["reason"])).data
-        )
-
-
-class ObservationOut(Out):
-    id = serializers.IntegerField()
-    region = serializers.CharField()
-    variable = serializers.CharField()
-    period = serializers.CharField()
-    value = serializers.DecimalField(max_digits=38, decimal_places=12)
-    unit = serializers.CharField()
-    vintage = serializers.DateField()
-    precision = serializers.CharField()
-    origin = serializers.CharField(source="batch.origin")
-    cited = serializers.CharField(source="source", help_text="as the row says")
-    url = serializers.CharField()
-    note = serializers.CharField()
-    row = serializers.IntegerField()
-    batch = serializers.IntegerField(source="batch_id")
-    file = serializers.CharField(source="batch.name")
-    file_digest = serializers.CharField(source="batch.digest")
-
-
-class ObservationView(APIView):
-    scopes: ClassVar[Scopes] = {"GET": TASKS_READ}
-
-    @extend_schema(operation_id="index_observations_get", parameters=[OBSERVATION], responses=ObservationOut)
-    def get(self, request: Request, observation: int) -> Response:
-        """One value, with the file and the row that it comes from."""
-        found = Observation.objects.select_related("batch").filter(pk=min(observation, MAX_BIGINT)).first()
-        if found is None:
-            raise NotFound("observation_unknown", "there is no such observation")
-        return Response(ObservationOut(found).data)
-
-
-class RatingIn(In):
-    stars = serializers.IntegerField(min_value=1, max_value=5)
-    comment = serializers.CharField(max_length=500, default="", allow_blank=True)
-
-
-class RatingOut(Out):
-    task = serializers.UUIDField(source="task_id")
-    stars = serializers.IntegerField()
-    comment = serializers.CharField()
-    rated_at = serializers.DateTimeField()
-
-
-class RatingView(APIView):
-    scopes: ClassVar[Scopes] = {"PUT": TASKS_WRITE}
-
-    @extend_schema(operation_id="tasks_rate", request=RatingIn, responses=RatingOut)
-    def put(self, request: Request, task_id: UUID) -> Response:
-        """Rate a task that was delivered to you, with 1 to 5 stars. Said again, the last word stands."""
-        caller, given = caller_of(request), valid(RatingIn(data=request.data))
-        return Response(RatingOut(rate_task(caller.acting_for(), task_id, given["stars"], given["comment"], caller.user)).data)
-
-
 urlpatterns = [
-    path("tasks/<uuid:task_id>/rating", RatingView.as_view()),
     path("index/definitions", DefinitionsView.as_view()),
     path("index/definitions/<str:definition>", DefinitionView.as_view()),
     path("index/definitions/<str:definition>/publish", DefinitionPublishView.as_view()),
@@ -450,9 +243,4 @@ urlpatterns = [
     path("index/runs/<int:run>/bundle", BundleView.as_view()),
     path("index/runs/<int:run>/scores", ScoresView.as_view()),
     path("index/runs/<int:run>/publish", RunPublishView.as_view()),
-    path("index/batches", BatchesView.as_view()),
-    path("index/batches/<int:batch>/commit", BatchCommitView.as_view()),
-    path("index/batches/<int:batch>/drop", BatchDropView.as_view()),
-    path("index/batches/<int:batch>/roll-back", BatchRollBackView.as_view()),
-    path("index/observations/<int:observation>", ObservationView.as_view()),
 ]

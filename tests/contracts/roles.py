@@ -77,6 +77,11 @@ GET index/runs/<run>/claims                                    alice 401 401 200
 GET index/runs/<run>/what-if                                   alice 401 401 200 200 200 200 200 200
 GET index/runs/<run>/what-if/scores                            alice 401 401 200 200 200 200 200 200
 GET index/runs/<run>/quality                                   alice 401 401 200 200 200 200 200 200
+GET index/runs/<run>/export.xlsx                               alice 401 401 200 200 200 200 200 200
+GET index/runs/<run>/export.json                               alice 401 401 200 200 200 200 200 200
+GET index/runs/<run>/tables/<table>                            alice 401 401 200 200 200 200 200 200
+GET index/runs/<run>/provinces/<province>                      alice 401 401 200 200 200 200 200 200
+GET index/runs/<run>/indicators/<indicator>                    alice 401 401 200 200 200 200 200 200
 POST index/runs/<run>/publish                                  alice 401 401 403 403 403 403 403 409
 GET index/compare                                              alice 401 401 422 422 422 422 422 422
 GET index/history                                              alice 401 401 422 422 422 422 422 422

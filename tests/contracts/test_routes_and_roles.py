@@ -265,6 +265,7 @@ def an_index() -> dict[str, str]:
     names = {"run": str(run.pk if run else 0), "batch": str(looked_at.pk), "observation": str(value)}
     panel = open_panel(definition_named("supply-pulse"), "ours", {"ann": Decimal(1)})
     names |= {"weights": str(run.weights_id if run else 0), "panel": str(panel.pk), "expert": str(panel.experts.get().pk)}
+    names |= {"table": "ranks"}
     return names | {"definition": "cpsdi-2023@1", "other": "supply-pulse", "province": "310000", "indicator": "A11"}
 
 
