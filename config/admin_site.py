@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, Final
 
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils.functional import SimpleLazyObject
+from unfold.sites import UnfoldAdminSite
 
 # A group of the navigation: its name, then title, model and icon of each of its pages.
 GROUPS: Final = (
@@ -208,6 +211,14 @@ GROUPS: Final = (
 )
 
 
+class OperatorsSite(UnfoldAdminSite):
+    """The admin. Every page's context holds the list of apps and models, which no page shows: it is made when it is asked for."""
+
+    def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> Any:
+        made = super().get_app_list
+        return made(request, app_label) if app_label else SimpleLazyObject(lambda: made(request))
+
+
 def navigation(request: HttpRequest) -> list[dict[str, Any]]:
     """Unfold's SIDEBAR navigation. The two groups that are needed daily are open, the others collapse."""
     now = {"title": "Now", "items": [{"title": "The river", "icon": "water", "link": reverse("admin:index")}]}
@@ -215,7 +226,10 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
 
 
 def _group(title: str, items: tuple[tuple[str, str, str], ...], index: int) -> dict[str, Any]:
-    links = [
-        {"title": name, "icon": icon, "link": reverse(f"admin:{model}_changelist")} for name, model, icon in items
-    ]
+    links = [{"title": name, "icon": icon, "link": _list_of(model)} for name, model, icon in items]
     return {"title": title, "items": links, "collapsible": index > 1}
+
+
+@cache
+def _list_of(model: str) -> str:
+    return reverse(f"admin:{model}_changelist")

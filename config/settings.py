@@ -92,7 +92,7 @@ ALLOWED_HOSTS = env("GRIDFARE_ALLOWED_HOSTS", "127.0.0.1,localhost,[::1],testser
 CSRF_TRUSTED_ORIGINS = [BASE_URL]
 
 INSTALLED_APPS = [
-    "unfold",
+    "config.admin_app.OperatorsConfig",
     "unfold.contrib.filters",
     "django.contrib.admin",
     "django.contrib.auth",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from django.apps import apps
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from unfold.sites import UnfoldAdminSite
 
 from billing.models import Charge, FreedPeriod, JournalEntry, Leg, PaymentReversal, ReserveTerms, Tax, TaxAssignment, TaxRate
 from config.admin_site import GROUPS
@@ -48,6 +51,16 @@ def test_every_model_of_ours_has_a_page_and_a_place_in_the_sidebar() -> None:
     assert ours <= set(models())
     listed = {name for _, items in GROUPS for _, name, _ in items}
     assert {f"{model._meta.app_label}_{model._meta.model_name}" for model in models()} == listed
+
+
+def test_every_page_has_the_sidebar_and_makes_no_list_of_all_models_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = operator()
+    assert "/admin/marketplace/task/" in client.get("/admin/marketplace/").content.decode()  # the page that shows the list
+    monkeypatch.setattr(UnfoldAdminSite, "get_app_list", lambda *_: pytest.fail("the list is made"))
+    page = client.get(list_of(Pool)).content.decode()
+    links = dict(re.findall(r'<li><a href="(/admin/\w+/\w+/)" class="([^"]+)">', page))
+    assert set(links) >= {list_of(model) for model in models()}
+    assert [link for link, style in links.items() if style.endswith(" active")] == [list_of(Pool)]
 
 
 def test_every_page_calls_its_object_by_a_name_that_people_read() -> None:
