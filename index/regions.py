@@ -64,3 +64,18 @@ PROVINCES: Final = _read("""
 640000 宁夏 宁夏回族自治区 Ningxia 3 4
 650000 新疆 新疆维吾尔自治区 Xinjiang 2 1
 """)
+
+EAST, NORTHEAST, CENTRE, WEST = "east", "northeast", "centre", "west"
+# 国家统计局 东西中部和东北地区划分方法 (2011): how statistics divide the provinces.
+_ZONES: Final = {
+    EAST: "北京 天津 河北 上海 江苏 浙江 福建 山东 广东 海南",
+    NORTHEAST: "辽宁 吉林 黑龙江",
+    CENTRE: "山西 安徽 江西 河南 湖北 湖南",
+    WEST: "内蒙古 广西 重庆 四川 贵州 云南 西藏 陕西 甘肃 青海 宁夏 新疆",
+}
+_ZONE_OF: Final = {short: zone for zone, names in _ZONES.items() for short in names.split()}
+
+
+def zone_of(code: str) -> str:
+    """east, northeast, centre or west; empty of what is no province."""
+    return _ZONE_OF[PROVINCES[code].short] if code in PROVINCES else ""

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 NORMALISERS: Final = ("minmax", "efficacy", "zscore", "rank", "prank", "target", "goalposts")
 AGGREGATORS: Final = ("arithmetic", "geometric", "harmonic", "copeland")
+IMPUTERS: Final = ("none", "mean", "median", "group_mean")
 _CODE: Final = {
     "type": "string",
     "pattern": "^[A-Za-z_][A-Za-z0-9_]{0,39}$",
@@ -39,6 +40,7 @@ METHOD: Final = _object(
     },
     winsorise=_MOST_POINTS,
     restandardise={"type": "boolean"},
+    impute={"enum": list(IMPUTERS)},
 )  # fmt: skip
 _VARIABLE: Final = _object(["profile", "unit", "name"], profile=_CODE, unit=_TEXT, name=_NAME)
 _NODE: Final = _object(

@@ -13,7 +13,7 @@ import numpy as np
 from index.analysis.draws import Array, Leaves, Ranks, Voice, drawn_weights, ranks_of
 from index.method.normalising import normalise
 from index.method.numbers import CONTEXT
-from index.method.scoring import Method, Table, pruned, raw_of
+from index.method.scoring import Method, Table, pruned, values_of
 from index.method.treating import treat
 from index.trees import Definition
 
@@ -56,7 +56,7 @@ def world_of(
 ) -> World | None:  # fmt: skip
     """None where nothing has a value."""
     with localcontext(CONTEXT):
-        raw = raw_of(definition, profile, observed)
+        raw, _ = values_of(definition, profile, observed, method)
         leaves = {
             (how, limit): Leaves.of(_normalised(definition, profile, raw, replace(method, normalise=how, winsorise=limit)))
             for how, limit in product(NORMALISERS, LIMITS)

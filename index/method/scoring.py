@@ -9,13 +9,14 @@ from typing import Any, Final
 
 from index.expressions import Expression, Name, evaluate, names_in
 from index.method.aggregating import aggregate
+from index.method.imputing import filled, impute, known
 from index.method.normalising import normalise
 from index.method.numbers import CONTEXT, HUNDRED, ZERO, plain, ranks
 from index.method.treating import Done, Treated, treat, treat_alike
 from index.trees import ROOT, Definition, Node
 
 Table = Mapping[str, Mapping[str, Decimal]]  # variable or node -> region -> value
-FLAGS: Final = ("no_variation", "one_region", "winsorised", "logged", "above", "beyond_goalposts", "no_data")
+FLAGS: Final = ("imputed", "no_variation", "one_region", "winsorised", "logged", "above", "beyond_goalposts", "no_data")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class Method:
     min_coverage: Decimal = Decimal("0.65")
     winsorise: int = 3
     restandardise: bool = False
+    impute: str = "none"
     goalposts: Mapping[str, tuple[Decimal, Decimal]] = field(default_factory=dict)
     treatment: Mapping[str, Done] = field(default_factory=dict)
     left_out: frozenset[str] = frozenset()
@@ -41,7 +43,7 @@ class Method:
         """Of a definition, with a run's own changes by name."""
         method = {**definition.method, **(changes or {})}
         plain = {name: method[name] for name in ("normalise", "aggregate", "winsorise", "restandardise")}
-        return cls(**plain, min_coverage=Decimal(method["min_coverage"]))
+        return cls(**plain, min_coverage=Decimal(method["min_coverage"]), impute=method.get("impute", "none"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,7 @@ class Result:
 def score(definition: Definition, profile: str, weights: Mapping[str, Decimal], observed: Table, method: Method) -> Result:
     """Run. weights  by node, of any sum among siblings; observed  by variable, in its unit."""
     with localcontext(CONTEXT):
-        raw = raw_of(definition, profile, observed)
+        raw, made_up = values_of(definition, profile, observed, method)
         leaves = [node for node in definition.leaves(profile) if node.code not in method.left_out]
         treated = {node.code: _treated(node, raw[node.code], method) for node in leaves}
         scored = {node.code: _normalised(node, treated[node.code], method) for node in leaves}
@@ -80,9 +82,20 @@ def score(definition: Definition, profile: str, weights: Mapping[str, Decimal], 
             {node.code: raw[node.code] for node in leaves}, {code: one.values for code, one in treated.items()}, normalised, scores,
             ranks(dict(index)), {code: weights[code] for below in tree.values() for code in below},
             contributions_of(tree, weights, scores, index) if method.aggregate == "arithmetic" and not method.restandardise else {},
-            coverage_of(tree, weights, normalised),
-            [flag for node in leaves for flag in _flags(node, raw, treated, scored, method)],
+            coverage_of(tree, weights, known(normalised, made_up)),
+            [flag for node in leaves for flag in [*_imputed(node, made_up), *_flags(node, raw, treated, scored, method)]],
         )  # fmt: skip
+
+
+def values_of(definition: Definition, profile: str, observed: Table, method: Method) -> tuple[Table, Table]:
+    """(raw values of every leaf, with what a run's rule fills; what was filled). Leaves that are left out fill nothing."""
+    raw = {code: values for code, values in raw_of(definition, profile, observed).items() if code not in method.left_out}
+    more = impute(raw, method.impute, method.min_coverage)
+    return (filled(raw, more) if more else raw), more
+
+
+def _imputed(node: Node, made_up: Table) -> list[tuple[str, str, str, str]]:
+    return [(node.code, region, "imputed", plain(value)) for region, value in sorted(made_up.get(node.code, {}).items())]
 
 
 def raw_of(definition: Definition, profile: str, observed: Table) -> dict[str, dict[str, Decimal]]:

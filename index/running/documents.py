@@ -19,7 +19,7 @@ from index.trees import ROOT, Definition
 FORMAT: Final = 1
 SEED: Final = 20_230_701
 DRAWS: Final = 2_000
-CHANGES: Final = ("normalise", "aggregate", "min_coverage", "winsorise", "restandardise")
+CHANGES: Final = ("normalise", "aggregate", "min_coverage", "winsorise", "restandardise", "impute")
 
 
 def method_of(definition: Definition, parameters: Mapping[str, Any]) -> Method:
