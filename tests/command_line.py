@@ -6,10 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-from gridfare.cli import app
 from tests.builders import Person, a_key, alice
+from tests.typed import typed
 
 Say = Callable[..., Any]
 
@@ -21,6 +20,6 @@ def speaker(server: Any, monkeypatch: pytest.MonkeyPatch, *subject: str) -> Say:
 
     def run(*words: str, by: Person | None = None) -> Any:
         monkeypatch.setenv("GRIDFARE_KEY", a_key(by or alice()))
-        return CliRunner().invoke(app, [*subject, *words])
+        return typed([*subject, *words])
 
     return run

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-from gridfare.cli import app
 from gridfare.client import Client, Retry
 from tests.client import routes_market, routes_money
 from tests.client.platform import KEY, Platform, serving
+from tests.typed import typed
 
 ROUTES = (routes_market, routes_money)  # importing them adds what they answer
 QUICK = Retry(tries=4, first_s=0.001, most_s=0.01, patience_s=0.5)
@@ -70,7 +69,7 @@ def run(url: str, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.setenv("GRIDFARE_KEY", KEY)
 
     def run_command(*words: str, given: str | None = None) -> Ran:
-        done = CliRunner().invoke(app, list(words), input=given)
+        done = typed(words, given)
         if done.exception is not None and not isinstance(done.exception, SystemExit):
             raise done.exception
         return Ran(done.exit_code, done.stdout, done.stderr)
