@@ -13,9 +13,11 @@ from console.credit import CreditPage
 from console.disputes import Answer, Decide, DisputeList, OneDispute, OpenDispute, OpenPeriodDispute, Say, Withdraw
 from console.exports import ExportList
 from console.index.claims import IndexClaims
+from console.index.comparing import IndexCompare
 from console.index.data import IndexBatch, IndexBatchCommit, IndexBatchDrop, IndexBatchRollBack, IndexData
 from console.index.definitions import IndexDefinitionDifference, IndexDefinitionPage, IndexDefinitionPublish, IndexDefinitions
 from console.index.figures import IndexFigures
+from console.index.history import IndexHistory
 from console.index.pages import (
     IndexEditions,
     IndexHome,
@@ -89,6 +91,8 @@ urlpatterns = [
     path("index/provinces/<str:province>/", IndexProvince.as_view(), name="index-province"),
     path("index/indicators/<str:indicator>/", IndexIndicator.as_view(), name="index-indicator"),
     path("index/observations/<int:observation>/", IndexObservation.as_view(), name="index-observation"),
+    path("index/compare/", IndexCompare.as_view(), name="index-compare"),
+    path("index/history/", IndexHistory.as_view(), name="index-history"),
     path("index/editions/", IndexEditions.as_view(), name="index-editions"),
     path("index/method/", IndexMethod.as_view(), name="index-method"),
     path("index/relationship/", IndexRelationship.as_view(), name="index-relationship"),

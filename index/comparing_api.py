@@ -119,7 +119,8 @@ class HistoryView(APIView):
 
 def _year(year: Year) -> dict[str, Any]:
     regions = {region: {"value": _text(value), "rank": year.ranks[region]} for region, value in sorted(year.values.items())}
-    head = {"run": year.run.pk, "period": year.run.period, "synthetic": year.run.synthetic, "digest": year.run.digest}
+    head = {"run": year.run.pk, "period": year.run.period, "digest": year.run.digest}
+    head |= {"synthetic": year.run.synthetic, "generated": round(year.generated, 4)}
     return head | {"comparable": year.comparable, "reasons": told_reasons(year.reasons), "regions": regions}
 
 

@@ -47,7 +47,11 @@ class Shown:
 
 def chosen(request: HttpRequest) -> Shown:
     """The run of `?run=`, or the newest edition of the national profile. NotFound `run_unknown`."""
-    text = request.GET.get("run", "")
+    return named(request.GET.get("run", ""))
+
+
+def named(text: str) -> Shown:
+    """The run of a number, or of nothing the newest edition of the national profile. NotFound `run_unknown`."""
     rows = IndexRun.objects.select_related("definition", "weights").defer("inputs", "result", "analysis", "weights__evidence")
     if text:
         run = rows.filter(pk=int(text)).first() if text.isascii() and text.isdigit() and len(text) < 19 else None

@@ -24,12 +24,14 @@ class Year:
 
     values  by region: an indicator in its unit, of all other nodes scores
     ranks   by region, 1 is the best
+    generated  which share of the values that the run saw was generated, 0 to 1
     """
 
     run: IndexRun
     reasons: Sequence[Reason]
     values: Mapping[str, Decimal]
     ranks: Mapping[str, int]
+    generated: float = 0.0
 
     @property
     def comparable(self) -> bool:
@@ -63,7 +65,12 @@ def _year(first: Side, run: IndexRun, other: IndexRun, node: str) -> Year:
     values = {region: Decimal(value) for region, value in side.document["raw" if leaf else "scores"].get(node, {}).items()}
     with localcontext(CONTEXT):
         places = ranks({region: value * (found.direction if leaf and found else 1) for region, value in values.items()})
-    return Year(other, _apart(first, side, run, other, leaf), values, places)
+    return Year(other, _apart(first, side, run, other, leaf), values, places, _generated(other))
+
+
+def _generated(run: IndexRun) -> float:
+    seen = [one for each in run.read("inputs").values() for one in each.values()] if run.synthetic else []
+    return sum(1 for _, _, synthetic in seen if synthetic) / len(seen) if seen else 0.0
 
 
 def _apart(first: Side, side: Side, run: IndexRun, other: IndexRun, leaf: bool) -> list[Reason]:

@@ -70,16 +70,16 @@ def base_of(run: IndexRun) -> int:
 
 def on_one_base(run: IndexRun) -> list[IndexRun]:
     """Runs of the definition, profile and weights on the goalposts that `run` stands on, the earliest period first: of each
-    period the newest. Without inputs and analysis. One statement.
+    period the newest. Without analysis. One statement.
     """
     base = base_of(run)
     rows = IndexRun.objects.filter(Q(parameters__base=base) | Q(pk=base), definition=run.definition, profile=run.profile)
-    rows = rows.filter(weights=run.weights).select_related("definition", "weights").defer("inputs", "analysis")
+    rows = rows.filter(weights=run.weights).select_related("definition", "weights").defer("analysis")
     return list(rows.order_by("period", "-pk").distinct("period"))
 
 
 def not_on_it(run: IndexRun, periods: Sequence[str], most: int) -> list[IndexRun]:
     """Newest runs of the definition's other periods, of any version and weights, the earliest first. One statement."""
     rows = IndexRun.objects.filter(definition__code=run.definition.code, profile=run.profile).exclude(period__in=periods)
-    rows = rows.select_related("definition", "weights").defer("inputs", "analysis")
+    rows = rows.select_related("definition", "weights").defer("analysis")
     return list(rows.order_by("period", "-pk").distinct("period")[:most])

@@ -100,6 +100,10 @@ GET /index/indicators/<indicator>/                             alice 302 302 200
 POST /index/indicators/<indicator>/                            alice 405 405 405 405 405 405 405 405
 GET /index/observations/<observation>/                         alice 302 302 200 200 200 200 200 200
 POST /index/observations/<observation>/                        alice 405 405 405 405 405 405 405 405
+GET /index/compare/                                            alice 302 302 200 200 200 200 200 200
+POST /index/compare/                                           alice 405 405 405 405 405 405 405 405
+GET /index/history/                                            alice 302 302 200 200 200 200 200 200
+POST /index/history/                                           alice 405 405 405 405 405 405 405 405
 GET /index/editions/                                           alice 302 302 200 200 200 200 200 200
 POST /index/editions/                                          alice 405 405 405 405 405 405 405 405
 GET /index/method/                                             alice 302 302 200 200 200 200 200 200
