@@ -11,7 +11,7 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from statistics import median
@@ -19,8 +19,9 @@ from typing import Any, Final
 
 from core.errors import Invalid
 from index.importing.reading import Line
+from index.precisions import BASE, conversion_of, in_fp32
 from index.regions import NATION, PROVINCES
-from index.units import Unit, unit_of
+from index.units import UNITS, Unit, unit_of
 
 JUMP: Final = 5.0  # times the value of the period before
 APART: Final = 4.0  # robust standard deviations of logarithms
@@ -29,6 +30,8 @@ _NUMBER: Final = re.compile(r"[+-]?\d{1,24}(?:\.\d{1,12})?").fullmatch
 _PERIOD: Final = re.compile(r"(19|20)\d\d(-(0[1-9]|1[0-2]))?").fullmatch
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,59}").fullmatch
 _ENDINGS: Final = ("特别行政区", "壮族自治区", "回族自治区", "维吾尔自治区", "自治区", "省", "市")
+FLOPS: Final = UNITS["FLOPS_FP32"].dimension
+UNSTATED: Final = UNITS["FLOPS_unstated"].dimension
 # A variable that must come near another of the same region and period, within so much.
 NEAR: Final = {"population_year_end": ("population_annual_avg_derived", Decimal("0.1"))}
 # Series of one variable, in the order in which they are published, and by when.
@@ -61,6 +64,7 @@ class Observed:
     unit: Unit
     vintage: date
     cells: Mapping[str, str]
+    evidence: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def place(self) -> tuple[str, str, str, date]:
@@ -84,6 +88,7 @@ def check_lines(
             found.append(Finding("error", error.code, line.row, error.field or "", error.detail))
             continue
         kept += [one] if one else []
+    found += _converted(kept)
     found += _twice(kept)
     found += _strange(kept, before)
     return kept, sorted(found, key=lambda one: (one.row, one.severity, one.code))
@@ -108,12 +113,19 @@ def _observed(line: Line, variables: Mapping[str, Unit], published: date) -> Obs
         raise Invalid("value_invalid", f"{text[:40]!r} is no number", field="value")
     unit = unit_of(cells.get("unit", ""))
     variable, vintage = SERIES.get(indicator, (indicator, published))
-    wanted = variables.get(variable)
+    wanted, value = variables.get(variable), Decimal(text)
+    if wanted and wanted.dimension == FLOPS and unit.dimension == UNSTATED:
+        conversion = conversion_of(cells.get("precision", ""))
+        stated = UNITS["EFLOPS_FP32" if unit.code == "EFLOPS" else "FLOPS_FP32"]
+        told = conversion.document(value, unit.code)
+        return Observed(
+            line.row, region, variable, period, in_fp32(value, conversion), stated, _vintage(cells, vintage), cells, told
+        )  # fmt: skip
     if wanted and wanted.dimension != unit.dimension:
         raise Invalid(
             "unit_mismatch", f"{variable} is counted in {wanted.code}, which {unit.code} does not convert to", field="unit"
         )
-    return Observed(line.row, region, variable, period, Decimal(text), unit, _vintage(cells, vintage), cells)
+    return Observed(line.row, region, variable, period, value, unit, _vintage(cells, vintage), cells)
 
 
 def _known_region(region: str, cells: Mapping[str, str]) -> None:
@@ -144,6 +156,15 @@ def _vintage(cells: Mapping[str, str], otherwise: date) -> date:
         return date.fromisoformat(text[:10])
     except ValueError:
         raise Invalid("vintage_invalid", f"{text[:20]!r} is no date such as 2023-02-28", field="vintage") from None
+
+
+def _converted(kept: Sequence[Observed]) -> Iterator[Finding]:
+    """Whoever commits sees what was made of what the file says."""
+    for one in kept:
+        if one.evidence and one.evidence["precision"] != BASE:
+            told = one.evidence
+            detail = f"{told['quoted']} of {told['precision']} on {told['device']} count as {one.value:f} {one.unit.code}"
+            yield Finding("warning", "fp32_converted", one.row, "precision", f"{detail} (factor {told['factor']}, {told['table']})")
 
 
 def _twice(kept: Sequence[Observed]) -> Iterator[Finding]:

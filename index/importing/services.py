@@ -104,6 +104,7 @@ def keep(batch: ObservationBatch, kept: Sequence[Observed]) -> None:
             batch=batch, region=one.region, variable=one.variable, period=one.period, value=one.value, unit=one.unit.code,
             vintage=one.vintage, precision=one.cells.get("precision", "")[:40], source=one.cells.get("source", "")[:500],
             url=one.cells.get("url", "")[:500], note=one.cells.get("row_note", "")[:500], row=one.row,
+            evidence=dict(one.evidence),
         )
         for one in kept
     ]  # fmt: skip
