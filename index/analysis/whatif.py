@@ -165,10 +165,7 @@ def answer(
 
     before  {scores: {node: {region: text}}, ranks: {region: rank}} of the run
     """
-    changes = {name: value for name, value in question.changes.items() if name != PER}
-    other = replace(method, **changes)
-    if "normalise" in changes:
-        other = replace(other, goalposts={})  # of the base's scale
+    other = _method(method, question)
     own = weights_by(weights, question)
     found = score(definition, profile, own, values, other)
     scores, told = found.scores.get(ROOT, {}), found.ranks
@@ -177,6 +174,14 @@ def answer(
         told = ranks(scores)
     linear = other.aggregate == "arithmetic" and PER not in question.changes
     return Answer(_places(scores, told, before), own, found.scores, linear)
+
+
+def _method(method: Method, question: Question) -> Method:
+    """The run's with what is asked. Another scale or limit is of the run's own values: what its base did ends there."""
+    other = replace(method, **{name: value for name, value in question.changes.items() if name != PER})
+    if {"normalise", "winsorise"} & question.changes.keys():
+        return replace(other, goalposts={}, treatment={})
+    return other
 
 
 def _places(scores: Mapping[str, Decimal], told: Mapping[str, int], before: Mapping[str, Any]) -> list[Place]:

@@ -17,6 +17,7 @@ from index.analysis.whatif import CAPACITY, Question, answer, capacity, rated, r
 from index.defining import tree_of, weights_of
 from index.demo import fill
 from index.method.scoring import Method, score
+from index.method.treating import Done
 from index.models import IndexRun
 from index.running.observed import read_seen
 from index.trees import ROOT
@@ -87,6 +88,20 @@ def test_ratings_are_of_whole_groups_of_siblings_and_the_runs_own_weights_can_be
     assert read_question(pulse, {"weights": "run", "S": "5", "aggregate": "harmonic"}) == Question({}, {"aggregate": "harmonic"})
     weights = weights_by(equal(pulse), read_question(pulse, {"S": "1", "S2": "0"}))
     assert shares(pulse, weights) == {"S": Decimal("0.25"), "S1": 1, "S2": 0, "R": Decimal("0.75")}
+
+
+def test_another_limit_or_scale_is_of_the_runs_own_values_and_not_of_its_bases() -> None:
+    definition, values = plain(2, groups=2), table([1, 2, 3], [6, 4, 5])
+    base = Method(goalposts={"L0": (Decimal(0), Decimal(100))}, treatment={"L0": Done(least=Decimal(2))})
+    before = {"scores": {}, "ranks": {}}
+    for changes in ({"winsorise": 0}, {"normalise": "prank"}):
+        found, own = (
+            answer(definition, "national", equal(definition), values, method, Question({}, changes), before).scores
+            for method in (base, Method())
+        )
+        assert found == own
+    kept = answer(definition, "national", equal(definition), values, base, Question({}, {"aggregate": "geometric"}), before)
+    assert kept.scores["L0"] == {"r0": 2, "r1": 2, "r2": 3}
 
 
 def test_an_intensity_is_the_score_by_the_capacity_of_all_kinds() -> None:
