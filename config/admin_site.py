@@ -219,6 +219,9 @@ class OperatorsSite(UnfoldAdminSite):
         return made(request, app_label) if app_label else SimpleLazyObject(lambda: made(request))
 
 
+DASHBOARDS: Final = {"Index": "console:index"}  # pages outside the admin that belong to a group
+
+
 def navigation(request: HttpRequest) -> list[dict[str, Any]]:
     """Unfold's SIDEBAR navigation. The two groups that are needed daily are open, the others collapse."""
     now = {"title": "Now", "items": [{"title": "The river", "icon": "water", "link": reverse("admin:index")}]}
@@ -227,6 +230,8 @@ def navigation(request: HttpRequest) -> list[dict[str, Any]]:
 
 def _group(title: str, items: tuple[tuple[str, str, str], ...], index: int) -> dict[str, Any]:
     links = [{"title": name, "icon": icon, "link": _list_of(model)} for name, model, icon in items]
+    if title in DASHBOARDS:
+        links.insert(0, {"title": "Dashboards", "icon": "monitoring", "link": reverse(DASHBOARDS[title])})
     return {"title": title, "items": links, "collapsible": index > 1}
 
 

@@ -30,6 +30,7 @@ from console.index.panels import JudgePage, NewPanel, OnePanel
 from console.index.quality import IndexQuality
 from console.index.relation import IndexRelationship
 from console.index.report import IndexReport, IndexReportPdf
+from console.index.robust import IndexRobustness
 from console.index.weights import ImportWeights, IndexWeights, IndexWeightSet
 from console.index.whatif import IndexWhatIf
 from console.invoices import InvoiceList, OneInvoice, OneLine
@@ -105,6 +106,7 @@ urlpatterns = [
     path("index/definitions/<str:definition>/", IndexDefinitionPage.as_view(), name="index-definition"),
     path("index/definitions/<str:definition>/publish/", IndexDefinitionPublish.as_view(), name="index-definition-publish"),
     path("index/definition-diff/", IndexDefinitionDifference.as_view(), name="index-definition-diff"),
+    path("index/robustness/", IndexRobustness.as_view(), name="index-robustness"),
     path("index/claims/", IndexClaims.as_view(), name="index-claims"),
     path("index/weights/", IndexWeights.as_view(), name="index-weights"),
     path("index/weights/import/", ImportWeights.as_view(), name="index-weights-import"),

@@ -8,6 +8,7 @@ from django.http import HttpRequest, HttpResponse
 
 from console.index.drawn import contributions, profile_of, ranked, values
 from console.index.reading import Shown, chosen, levels, places, region_named
+from console.index.robust import peers_of, without_one
 from console.index.rows import (
     coverage_of,
     leaves_of,
@@ -69,6 +70,7 @@ class IndexProvince(Page):
             context |= {"row": ranked_row(shown, region), "parts": parts_of(shown, region), "of": len(shown.result["ranks"])}
             context |= {name: nodes_named(shown, shown.analysis["strengths"][region][name]) for name in ("strong", "weak")}
             context |= {"next": next_of(shown, region), "sentence": sentence(shown, region)}
+            context |= {"peers": [ranked_row(shown, one) for one in peers_of(shown, region)], "without": without_one(shown, region)}
             context |= {"profile": profile_of(shown, region), "chart": contributions(shown, region)}
         return self.show(shown.head | context)
 

@@ -132,6 +132,8 @@ GET /index/panels/<panel>/                                     alice 302 302 200
 POST /index/panels/<panel>/                                    alice 302 302 403 403 403 403 403 422
 GET /index/panels/<panel>/experts/<expert>/                    alice 302 302 403 403 403 403 403 200
 POST /index/panels/<panel>/experts/<expert>/                   alice 302 302 403 403 403 403 403 302
+GET /index/robustness/                                         alice 302 302 200 200 200 200 200 200
+POST /index/robustness/                                        alice 405 405 405 405 405 405 405 405
 GET /index/quality/                                            alice 302 302 200 200 200 200 200 200
 POST /index/quality/                                           alice 405 405 405 405 405 405 405 405
 GET /index/definitions/                                        alice 302 302 200 200 200 200 200 200
