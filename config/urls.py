@@ -55,6 +55,7 @@ urlpatterns = [
     path("api/v1/", include("index.panel_api")),
     path("api/v1/", include("index.claims_api")),
     path("api/v1/", include("index.quality_api")),
+    path("api/v1/", include("index.beside_api")),
     path("api/v1/", include("index.whatif_api")),
     path("api/v1/", include("index.definitions_api")),
     path("api/v1/", include("index.comparing_api")),

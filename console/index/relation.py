@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import math
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from django.http import HttpRequest, HttpResponse
 
 from console.charts import Chart, Point, scatter
 from console.index.drawn import marks, province_link
 from console.index.reading import Shown, chosen, places
+from console.index.tables import csv_of, wants_csv
 from console.pages import Page
-from core.errors import Invalid, NotFound
-from index.analysis.relating import KINDS, USUAL, WIDEST, Relation, relate, used_in
-from index.analysis.types import BALANCED
+from index.analysis.relating import KINDS, Relation
+from index.beside import Beside, beside
 from index.regions import PROVINCES
-from index.trees import ROOT
 from marketplace.permissions import Scopes
 from marketplace.scopes import TASKS_READ
 
-WORDS = {"supply_driven": "supply-driven", "balanced": "balanced", "demand_pulled": "demand-pulled", "": "all provinces"}
+WORDS: Final = {"supply_driven": "supply-driven", "balanced": "balanced", "demand_pulled": "demand-pulled", "": "all provinces"}
+COLUMNS: Final = ("region_code", "region", "index", "variable", "value", "unit", "apart", "type", "observation", "generated")
 
 
 class IndexRelationship(Page):
@@ -30,57 +29,47 @@ class IndexRelationship(Page):
 
     def get(self, request: HttpRequest) -> HttpResponse:
         shown = chosen(request)
-        variable, zone = _variable(shown, request.GET.get("with", "")), _zone(request.GET.get("zone", ""))
-        index = {region: float(score) for region, score in shown.result["scores"].get(ROOT, {}).items()}
-        found = relate(index, {region: float(one[0]) for region, one in shown.inputs.get(variable, {}).items()}, zone)
-        part = variable in used_in(shown.tree, shown.run.profile)
+        found = beside(shown.run, shown.tree, (shown.inputs, shown.result), request.GET.dict())
+        if wants_csv(request):
+            return csv_of(shown, "relationship", COLUMNS, _lines(found))
+        relation, quantity = found.relation, found.quantity
         context: dict[str, Any] = {
-            "variable": shown.tree.variables.get(variable),
-            "choices": _choices(shown),
-            "zone": f"{zone:g}",
-            "part": part,
+            "variable": quantity and quantity.variable,
+            "part": quantity and quantity.part,
+            "choices": found.choices,
+            "zone": f"{found.zone:g}",
+            "rows": _rows(found),
+            "alone": [PROVINCES[one] for one in relation.alone],
+            "box": _box(relation),
+            "kinds": _counts(relation),
+            "chart": _chart(shown, found),
         }
-        context |= {"rows": _rows(shown, variable, found), "alone": [PROVINCES[one] for one in found.alone], "box": _box(found)}
-        return self.show(shown.head | context | {"chart": _chart(shown, variable, found), "kinds": _counts(found)})
+        return self.show(shown.head | context)
 
 
-def _variable(shown: Shown, asked: str) -> str:
-    if asked and asked not in shown.inputs:
-        raise NotFound("variable_unknown", "the run has seen no such variable", field="with")
-    usual = USUAL if USUAL in shown.inputs else min(shown.inputs, default="")
-    return asked or usual
-
-
-def _zone(text: str) -> float:
-    try:
-        zone = float(text) if text else BALANCED
-    except ValueError:
-        zone = math.nan
-    if not 0 <= zone <= WIDEST:
-        raise Invalid("invalid_parameter", f"a zone is a number of standard deviations from 0 to {WIDEST:g}", field="zone")
-    return zone
-
-
-def _choices(shown: Shown) -> list[dict[str, Any]]:
-    """Quantities to set beside the index, those that are no part of it first."""
-    used = used_in(shown.tree, shown.run.profile)
-    rows = [{"variable": shown.tree.variables[code], "part": code in used} for code in shown.inputs]
-    return sorted(rows, key=lambda row: (row["part"], row["variable"].name["en"]))
-
-
-def _rows(shown: Shown, variable: str, found: Relation) -> list[dict[str, Any]]:
-    seen = shown.inputs.get(variable, {})
+def _rows(found: Beside) -> list[dict[str, Any]]:
     return [
         {
             "region": PROVINCES[one.region],
             "x": places(one.x),
             "y": places(one.y),
             "apart": f"{one.apart:+.2f}" if one.kind else "",
-            "kind": WORDS[one.kind],
-            "number": seen[one.region][1],
-            "synthetic": seen[one.region][2],
+            "kind": WORDS[one.kind] if one.kind else "",
+            "number": found.seen[one.region][1],
+            "synthetic": found.seen[one.region][2],
         }
-        for one in found.standing
+        for one in found.relation.standing
+    ]
+
+
+def _lines(found: Beside) -> list[list[Any]]:
+    if found.quantity is None:
+        return []
+    code, unit = found.quantity.variable.code, found.quantity.variable.unit.code
+    rows = [(one, *found.seen[one.region]) for one in found.relation.standing]
+    return [
+        [one.region, PROVINCES[one.region].zh, one.x, code, value, unit, one.apart if one.kind else "", one.kind, number, synthetic]
+        for one, value, number, synthetic in rows
     ]
 
 
@@ -98,13 +87,14 @@ def _counts(found: Relation) -> list[tuple[str, list[Any]]]:
     return [(WORDS[kind], [PROVINCES[one.region] for one in found.standing if one.kind == kind]) for kind in KINDS]
 
 
-def _chart(shown: Shown, variable: str, found: Relation) -> Chart | None:
-    if not found.standing:
+def _chart(shown: Shown, found: Beside) -> Chart | None:
+    if not found.relation.standing or found.quantity is None:
         return None
-    other = shown.tree.variables[variable]
-    order = sorted(found.standing, key=lambda one: (*KINDS, "").index(one.kind))
+    other = found.quantity.variable
+    order = sorted(found.relation.standing, key=lambda one: (*KINDS, "").index(one.kind))
     points = [
         Point(PROVINCES[one.region].en, round(one.x, 2), one.y, WORDS[one.kind], province_link(shown, one.region)) for one in order
     ]
     title = f"{shown.tree.name['en']} and {other.name['en']}, by province"
-    return scatter("relationship", title, points, "points of the index", other.unit.code, found.ends(), **marks(shown))
+    generated = marks(shown) | {"synthetic": shown.run.synthetic or any(row[2] for row in found.seen.values())}
+    return scatter("relationship", title, points, "points of the index", other.unit.code, found.relation.ends(), **generated)

@@ -46,14 +46,15 @@ def parts_of(shown: Shown, region: str) -> list[dict[str, Any]]:
     found = []
     contributions = shown.result["contributions"].get(region, {})
     for code in levels(shown):
-        points = sum(float(value) for leaf, value in contributions.items() if _is_below(shown, leaf, code))
+        points = sum(float(value) for leaf, value in contributions.items() if is_below(shown, leaf, code))
         found.append(
             {"node": shown.tree.nodes[code], "score": shown.score(code, region), "points": places(points), "bar": share(points)}
         )
     return found
 
 
-def _is_below(shown: Shown, code: str, above: str) -> bool:
+def is_below(shown: Shown, code: str, above: str) -> bool:
+    """Whether `code` is `above` or stands somewhere under it."""
     while code != ROOT:
         if code == above:
             return True

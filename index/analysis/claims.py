@@ -31,10 +31,10 @@ AGREES: Final = "agrees"
 DIFFERS: Final = "differs"
 UNKNOWN: Final = "unknown"
 PERIOD: Final = "2022"
+TREE: Final = "cpsdi-2023"
 Values = Mapping[str, float]
 Claim = Mapping[str, Any]
 _CODES: Final = {one.short: one.code for one in PROVINCES.values()}
-_OF_THE_TEXT: Final = ("structure", "arithmetic")  # nothing of a run is in them
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +78,14 @@ def judge(claim: Claim, facts: Facts) -> Finding:
 
 
 def _reasons(claim: Claim, facts: Facts) -> list[str]:
-    if claim["kind"] in _OF_THE_TEXT:
+    if claim["kind"] == "arithmetic":  # nothing of a run is in it
         return []
+    code = facts.definition.code
+    other = [] if code == TREE else [f"another tree: the statement is of {TREE}, the run of {code}"]
+    return other if claim["kind"] == "structure" else other + _of_numbers(claim, facts)
+
+
+def _of_numbers(claim: Claim, facts: Facts) -> list[str]:
     reasons = [] if facts.profile == "national" else ["another profile: what this platform counts is no statistic of a province"]
     if facts.period != PERIOD:
         reasons.append(f"another period: the statement is of {PERIOD}, the run of {facts.period}")

@@ -10,18 +10,24 @@ from typing import Any, Final
 
 from django.db import connection
 
-from index.trees import Definition
+from index.trees import Definition, Variable
 from index.units import UNITS, convert
 
-# The newest vintage as of the date; of equal ones the batch that was committed last.
-_SEEN: Final = """
-SELECT DISTINCT ON (seen.variable, seen.region) seen.variable, seen.region, seen.value, seen.unit, seen.id, batch.origin
+# What stood at a run's moment.
+STOOD: Final = """
   FROM index_observation seen JOIN index_observationbatch batch ON batch.id = seen.batch_id
- WHERE batch.profile = %(profile)s AND seen.variable = ANY(%(variables)s::text[]) AND seen.period = %(period)s
+ WHERE batch.profile = %(profile)s AND seen.period = %(period)s
    AND seen.vintage <= %(as_of)s AND seen.region <> '100000' AND batch.committed_at <= %(known_at)s
    AND (batch.rolled_back_at IS NULL OR batch.rolled_back_at > %(known_at)s)
+"""
+# The newest vintage as of the date; of equal ones the batch that was committed last.
+_SEEN: Final = (
+    "SELECT DISTINCT ON (seen.variable, seen.region) seen.variable, seen.region, seen.value, seen.unit, seen.id, batch.origin"
+    + STOOD
+    + """ AND seen.variable = ANY(%(variables)s::text[])
  ORDER BY seen.variable, seen.region, batch.origin = 'synthetic', seen.vintage DESC, batch.committed_at DESC, seen.id DESC
 """
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +38,10 @@ class Asked:
     period: str
     as_of: date
     known_at: datetime
+
+    def given(self) -> dict[str, Any]:
+        """As the statements name them."""
+        return {"profile": self.profile, "period": self.period, "as_of": self.as_of, "known_at": self.known_at}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,23 +64,20 @@ class Seen:
 
 
 def see(definition: Definition, asked: Asked) -> Seen:
-    """Generated values stand only where nothing else is."""
-    wanted = [code for code, one in definition.variables.items() if one.profile == asked.profile]
-    given: dict[str, Any] = {
-        "profile": asked.profile,
-        "variables": wanted,
-        "period": asked.period,
-        "as_of": asked.as_of,
-        "known_at": asked.known_at,
-    }
+    """Of the definition's variables. Generated values stand only where nothing else is."""
+    return see_variables({code: one for code, one in definition.variables.items() if one.profile == asked.profile}, asked)
+
+
+def see_variables(variables: Mapping[str, Variable], asked: Asked) -> Seen:
+    """Of these variables. Invalid `unit_mismatch` where a value does not convert; imports see to that for what definitions know."""
     with connection.cursor() as cursor:
-        cursor.execute(_SEEN, given)
+        cursor.execute(_SEEN, asked.given() | {"variables": list(variables)})
         rows = cursor.fetchall()
     values: dict[str, dict[str, Decimal]] = {}
     numbers: dict[str, dict[str, int]] = {}
     synthetic: dict[str, set[str]] = {}
     for variable, region, value, unit, number, origin in rows:
-        values.setdefault(variable, {})[region] = convert(value, UNITS[unit], definition.variables[variable].unit)
+        values.setdefault(variable, {})[region] = convert(value, UNITS[unit], variables[variable].unit)
         numbers.setdefault(variable, {})[region] = number
         if origin == "synthetic":
             synthetic.setdefault(variable, set()).add(region)

@@ -74,6 +74,7 @@ GET index/runs/<run>                                           alice 401 401 200
 GET index/runs/<run>/bundle                                    alice 401 401 200 200 200 200 200 200
 GET index/runs/<run>/scores                                    alice 401 401 200 200 200 200 200 200
 GET index/runs/<run>/claims                                    alice 401 401 200 200 200 200 200 200
+GET index/runs/<run>/relationship                              alice 401 401 200 200 200 200 200 200
 GET index/runs/<run>/what-if                                   alice 401 401 200 200 200 200 200 200
 GET index/runs/<run>/what-if/scores                            alice 401 401 200 200 200 200 200 200
 GET index/runs/<run>/quality                                   alice 401 401 200 200 200 200 200 200

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -132,6 +133,32 @@ def test_every_statement_is_judged_whatever_is_known(code: str, values: dict[str
     found = judge(CLAIMS[code], facts(scores=tables, raw=tables, variables=dict.fromkeys(TREE.variables, values)))
     assert found.verdict in {"agrees", "differs", "unknown"}
     assert found.found
+
+
+def test_another_tree_cannot_be_compared_not_even_where_its_codes_are_the_same() -> None:
+    other = replace(
+        facts(scores=dict.fromkeys((*TREE.nodes, ROOT), descending([GUANGDONG]))), definition=replace(TREE, code="other")
+    )
+    for claim in CLAIMS.values():
+        found = judge(claim, other)
+        assert found.comparable == (claim["kind"] == "arithmetic"), claim["id"]
+    assert judge(CLAIMS["S1"], other).reasons == ("another tree: the statement is of cpsdi-2023, the run of other",)
+
+
+@given(st.permutations(range(31)), st.integers(1, 1000))
+def test_statements_of_order_and_share_do_not_depend_on_the_unit(order: list[int], times: int) -> None:
+    values = {region: float(place + 1) for region, place in zip(PROVINCES, order, strict=True)}
+    for claim in CLAIMS.values():
+        if claim["kind"] in {"ranks", "first", "share", "groups", "above_mean", "below_mean"}:
+            before, after = (
+                judge(claim, _everywhere(table)) for table in (values, {one: times * at for one, at in values.items()})
+            )
+            assert before.verdict == after.verdict != "unknown", claim["id"]
+
+
+def _everywhere(values: Mapping[str, float]) -> Facts:
+    tables = dict.fromkeys((*TREE.nodes, ROOT), values)
+    return facts(scores=tables, raw=tables, variables=dict.fromkeys(TREE.variables, values))
 
 
 @pytest.mark.django_db

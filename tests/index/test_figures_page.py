@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import re
 from typing import Any
@@ -81,5 +83,32 @@ def test_a_small_definition_has_the_figures_it_can_have_and_tells_who_has_no_sco
     run = run_index(Wanted(weights, "platform", "2022"))
     text = page(f"/index/figures/?run={run.pk}")
     assert re.findall(r"The numbers of figure (\d)", text) == ["4", "5", "6", "7"]
+    beside = page(f"/index/relationship/?run={run.pk}")
+    assert "No line: fewer than five provinces" in beside
+    assert "Left out" in beside or "n/a" not in beside
+    claims = page(f"/index/claims/?run={run.pk}")
+    assert "Another tree: the statement is of cpsdi-2023, the run of supply-pulse." in claims
+    assert claims.count('<span class="badge good">agrees</span>') == 1, "of its own arithmetic one"
     ningxia = text[text.index("Ningxia</strong>") :]
     assert "n/a (" in ningxia[: ningxia.index("</tr>")]
+
+
+def test_a_figure_comes_as_csv_with_the_exact_numbers_of_its_table(run: IndexRun) -> None:
+    client = Client()
+    client.force_login(build.alice().user)
+    rows = list(csv.DictReader(io.StringIO(client.get("/index/figures/?as=csv&figure=4").content.decode())))
+    result, bands = run.read("result"), run.read("analysis")["bands"]
+    assert {row["region_code"]: row["Score"] for row in rows} == result["scores"]["INDEX"]
+    assert [row["Rank"] for row in rows] == [str(place) for place in range(1, 32)]
+    assert all(row["Lowest rank of the band"] == str(bands[row["region_code"]]["low"]) for row in rows)
+    ratios = client.get("/index/figures/?as=csv&figure=6").content.decode()
+    assert f",{run.read('inputs')['service_ratio_super']['110000'][0]}," in ratios
+    for asked in ("as=csv", "as=csv&figure=3", "as=csv&figure=x", "as=html"):
+        assert client.get(f"/index/figures/?{asked}").status_code == 422, asked
+
+
+def test_every_number_of_a_figure_has_its_columns_name_on_a_phone(run: IndexRun) -> None:
+    text = page("/index/figures/")
+    tables = text[text.index('id="figure-4"') :]
+    assert '<td class="number">' not in tables
+    assert tables.count('data-label="Rank"') == 31

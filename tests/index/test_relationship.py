@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 
 import pytest
@@ -10,8 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from index.analysis.relating import KINDS, relate, used_in
+from index.beside import words_of
 from index.demo import fill
+from index.importing.services import File, Source, commit, preview, roll_back
 from index.models import IndexRun
+from index.regions import PROVINCES
+from index.running.services import Wanted, run_index
 from tests import builders as build
 from tests.index.builders_index import shipped
 
@@ -78,6 +84,48 @@ def test_the_page_has_a_point_a_row_and_a_source_for_every_province(run: IndexRu
 
 
 def test_what_cannot_be_asked_is_said(run: IndexRun) -> None:
-    assert "no such variable" in page("/index/relationship/?with=happiness", 404)
+    assert "nothing of that name" in page("/index/relationship/?with=happiness", 404).lower()
     for zone in ("x", "-1", "4", "nan", "inf"):
         assert "standard deviations" in page(f"/index/relationship/?zone={zone}", 422)
+    assert "given as csv" in page("/index/relationship/?as=pdf", 422)
+    client = Client()
+    client.force_login(build.alice().user)
+    for asked, code in (("zone=9", "invalid_parameter"), ("with=happiness", "variable_unknown")):
+        assert client.get(f"/api/v1/index/runs/{run.pk}/relationship?{asked}").json()["code"] == code
+
+
+def test_what_no_definition_names_stands_beside_the_index_too(run: IndexRun) -> None:
+    shown = page("/index/relationship/?with=gdp_per_capita")
+    assert "GDP per capita (beside the definition)" in shown
+    assert len(re.findall(r'href="/index/observations/\d+/', shown)) == 31
+    assert "A part of the index" not in shown
+    assert "above_10000_flag" not in shown, "a yes or no is no quantity"
+    assert "cloud_and_bigdata" not in shown, "of the country alone"
+    assert words_of("pct_applications") == "PCT applications"
+
+
+def test_what_came_after_the_run_or_in_two_kinds_of_units_does_not(run: IndexRun) -> None:
+    lines = [f"{region},late,2022,{at},件,x" for at, region in enumerate(PROVINCES)]
+    later = File("late.csv", "\n".join(["region_code,indicator,year,value,unit,source", *lines]).encode(), Source("late", "x"))
+    batch = commit(preview(later).pk)
+    page("/index/relationship/?with=late", 404)
+    weights = run.weights
+    again = run_index(Wanted(weights, "national", "2022", parameters={"seed": 5, "draws": 100}))
+    assert "Late" in page(f"/index/relationship/?with=late&run={again.pk}")
+    roll_back(batch.pk, "x")
+    assert "Late" in page(f"/index/relationship/?with=late&run={again.pk}"), "the run's moment was before"
+
+
+def test_the_numbers_come_as_csv_and_as_json_as_exact_as_they_are(run: IndexRun) -> None:
+    client = Client()
+    client.force_login(build.alice().user)
+    told = client.get(f"/api/v1/index/runs/{run.pk}/relationship?with=gdp&zone=1").json()
+    assert (told["quantity"]["variable"], told["quantity"]["part"], told["zone"]) == ("gdp", True, 1)
+    assert told["line"]["n"] == len(told["places"]) == 31
+    assert told["line"]["low"] < told["line"]["slope"] < told["line"]["high"]
+    assert {one["type"] for one in told["places"]} <= set(KINDS)
+    rows = list(csv.DictReader(io.StringIO(client.get("/index/relationship/?with=gdp&zone=1&as=csv").content.decode())))
+    assert [(row["region_code"], row["value"], row["type"]) for row in rows] == [
+        (one["region"], one["value"], one["type"]) for one in told["places"]
+    ]
+    assert {(row["run"], row["synthetic"]) for row in rows} == {(str(run.pk), "True")}
