@@ -137,7 +137,7 @@ def scatter(
     if fit:
         series.append({"type": "line", "name": "fit", "data": [list(one) for one in fit], "symbol": "none", "silent": True})
     option = {
-        "grid": _grid(left=16, right=72, top=40, bottom=40),
+        "grid": _grid(left=16, right=72, top=64, bottom=40),
         "legend": {"top": 4, "type": "scroll"},
         "tooltip": {"trigger": "item"},
         "xAxis": _value(x) | {"scale": True},

@@ -186,7 +186,7 @@ def _tree(shown: Shown) -> Chart:
     data = {"name": "Index", "children": [_branch(shown, node) for node in shown.tree.children(ROOT)]}
     leaves = len(shown.tree.leaves(shown.run.profile))
     series = {
-        "type": "tree", "data": [data], "left": 8, "right": 190, "top": 8, "bottom": 8, "symbolSize": 8, "initialTreeDepth": -1,
+        "type": "tree", "data": [data], "left": 32, "right": 190, "top": 8, "bottom": 8, "symbolSize": 8, "initialTreeDepth": -1,
         "expandAndCollapse": False, "label": {"position": "top", "fontSize": 10, "distance": 3},
         "leaves": {"label": {"position": "right", "align": "left"}}, "roam": False,
     }  # fmt: skip
