@@ -50,6 +50,8 @@
   function dressed(given, color, paper) {
     const option = structuredClone(given);
     for (const name of ["xAxis", "yAxis"]) if (option[name]) option[name] = axis(option[name], color);
+    const room = ({ containLabel, ...grid }) => (containLabel ? { outerBoundsMode: "same", outerBoundsContain: "axisLabel", ...grid } : grid);
+    if (option.grid) option.grid = Array.isArray(option.grid) ? option.grid.map(room) : room(option.grid);
     for (const series of option.series || []) {
       if (series.type === "custom") {
         series.renderItem = drawers[series.renderItem];
