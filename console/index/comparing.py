@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, ClassVar, Final
 
 from django.http import HttpRequest, HttpResponse
 
-from console.charts import ROOM, ROW, Bar, Chart, bars
+from console.charts import ROOM, ROW, Chart
 from console.index.drawn import indicator_link, marks, number
 from console.index.reading import Shown, chosen, named, places, region_named
 from console.pages import Page
@@ -16,7 +16,7 @@ from index.analysis.comparing import Comparison, Effect, Moved, Pair, Side, abov
 from index.defining import weights_of
 from index.models import IndexRun
 from index.regions import PROVINCES
-from index.trees import ROOT, Definition
+from index.trees import ROOT, Definition, Node
 from marketplace.permissions import Scopes
 from marketplace.scopes import TASKS_READ
 
@@ -33,9 +33,10 @@ class IndexCompare(Page):
     def get(self, request: HttpRequest) -> HttpResponse:
         shown = chosen(request)
         context = shown.head | {"runs": _runs(shown), "provinces": PROVINCES.values()}
-        if request.GET.get("other"):
-            return self.show(context | _two_runs(shown, named(request.GET["other"]), request.GET.get("province", "")))
         first, second = [*shown.order, *PROVINCES][:2]
+        if request.GET.get("other"):
+            context |= {"left": PROVINCES[first], "right": PROVINCES[second]}  # of the form for provinces
+            return self.show(context | _two_runs(shown, named(request.GET["other"]), request.GET.get("province", "")))
         left, right = request.GET.get("left") or first, request.GET.get("right") or second
         return self.show(context | _two_provinces(shown, region_named(left), region_named(right)))
 
@@ -57,6 +58,7 @@ def _two_runs(before: Shown, after: Shown, province: str) -> dict[str, Any]:
         "other": after.run,
         "found": found,
         "rows": [_row(one) for one in found.regions],
+        "gaps": any(effect.coverage for one in found.regions for effect in one.effects.values()),
         "synthetic": before.run.synthetic or after.run.synthetic,
     }
     if not found.comparable:
@@ -145,7 +147,7 @@ def changes(shown: Shown, region: str, effects: Mapping[str, Effect]) -> Chart:
     """What each indicator's change gave to or took from the index, by what it comes of."""
     leaves = [node for node in shown.tree.leaves(shown.run.profile) if node.code in effects]
     parts = [name for name in ("data", "weights", "coverage") if any(getattr(effects[leaf.code], name) for leaf in leaves)]
-    option = _diverging([f"{leaf.code} {leaf.name['en']}" for leaf in leaves]) | {
+    option = _diverging(leaves) | {
         "legend": {"top": 4},
         "series": [
             {"type": "bar", "stack": "all", "name": part, "barMaxWidth": 16, "data": [
@@ -158,10 +160,12 @@ def changes(shown: Shown, region: str, effects: Mapping[str, Effect]) -> Chart:
     return Chart("changes", title, option, ROW * len(leaves) + ROOM + 24, **marks(shown))
 
 
-def _diverging(names: list[str]) -> dict[str, Any]:
+def _diverging(leaves: Sequence[Node]) -> dict[str, Any]:
+    """Bars to both sides, with the names at the left of all."""
+    names = [f"{leaf.code} {leaf.name['en']}" for leaf in leaves]
     axis = {"type": "category", "data": names, "inverse": True, "axisTick": {"show": False}, "axisLabel": {"interval": 0}}
     return {
-        "grid": {"left": 16, "right": 24, "top": 40, "bottom": 36, "containLabel": True},
+        "grid": {"left": 40, "right": 24, "top": 40, "bottom": 36, "containLabel": True},
         "tooltip": {"trigger": "axis", "axisPointer": {"type": "shadow"}},
         "xAxis": {"type": "value", "name": "points of the index", "nameLocation": "middle", "nameGap": 26},
         "yAxis": axis | {"axisLine": {"onZero": False}},
@@ -173,15 +177,13 @@ def _two_provinces(shown: Shown, left: Any, right: Any) -> dict[str, Any]:
     nodes = [{"name": _name(shown.tree, code), **_named_pair(found[code])} for code in found]
     context = {"left": left, "right": right, "pairs": nodes, "additive": bool(shown.result["contributions"])}
     leaves = [node for node in shown.tree.leaves(shown.run.profile) if node.code in found]
-    rows = [
-        Bar(f"{leaf.code} {leaf.name['en']}", number(found[leaf.code].difference), indicator_link(shown, leaf.code))
-        for leaf in leaves
-        if found[leaf.code].difference is not None
-    ]
+    rows = [leaf for leaf in leaves if found[leaf.code].difference is not None]
     if not rows:
         return context
     title = f"Where {left.en} is before {right.en} (to the right) and behind (to the left)"
-    return context | {"chart": bars("beside", title, rows, "points of the index", **marks(shown))}
+    bar = [{"value": number(found[leaf.code].difference), "link": indicator_link(shown, leaf.code)} for leaf in rows]
+    option = _diverging(rows) | {"series": [{"type": "bar", "name": f"{left.en} less {right.en}", "barMaxWidth": 16, "data": bar}]}
+    return context | {"chart": Chart("beside", title, option, ROW * len(rows) + ROOM, **marks(shown))}
 
 
 def _named_pair(pair: Pair) -> dict[str, str]:
