@@ -18,7 +18,7 @@ NAMES = {
     "s7": "a billing run: months of 10,000 accounts closed and finalised, beside COPY of the same rows",
     "s3": "the planner: a round of 200 classes over 1,000 pools, beside HiGHS on the whole program",
     "s8": "every peak policy over 4.3 million samples, beside DuckDB and pandas",
-    "s9": "the index: ranks under 10,000 drawn weights, and a run over 5,000 regions and 200 indicators",
+    "s9": "the index: ranks under 10,000 drawn weights, a run over 5,000 regions and 200 indicators, pages over ten years",
     "crowded": "the planner: a market at 85 % and 95 % load, beside a cheapest-first greedy",
 }
 

@@ -1,4 +1,4 @@
-"""S9: the index. Ranks under 10,000 drawn weights, and one run over 5,000 regions and 200 indicators.
+"""S9: the index. Ranks under 10,000 drawn weights, one run over 5,000 regions and 200 indicators, and pages over ten years.
 
     python -m bench s9 [DRAWS ...]          default 10000, at x 1, x 10 and x 100 of a hundredth of them
 
@@ -19,6 +19,7 @@ import numpy as np
 
 import index
 from bench.figures import save, say
+from bench.s9_pages import figures_of_pages
 from index.analysis.draws import Leaves, drawn_weights, ranks_of
 from index.method.numbers import ranks
 from index.method.scoring import Method, blend, score
@@ -32,7 +33,8 @@ NAME = {"zh": "x", "en": "x"}
 
 def main(sizes: list[int]) -> None:
     draws = sizes[0] if sizes else 10_000
-    save("s9", {"draws": [figures_of(max(draws // part, 1)) for part in (100, 10, 1)], "run": figures_of_run()})
+    drawn = [figures_of(max(draws // part, 1)) for part in (100, 10, 1)]
+    save("s9", {"draws": drawn, "run": figures_of_run(), "pages": figures_of_pages()})
 
 
 def figures_of(draws: int) -> dict[str, Any]:

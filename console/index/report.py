@@ -65,7 +65,10 @@ def report_of(shown: Shown) -> dict[str, Any]:
         "sheets": [_sheet(shown, region) for region in order],
         "without": [(region_named(code), coverage_of(shown, code)) for code in PROVINCES if code not in known],
         "nodes": _nodes(shown),
-        "method": {**shown.tree.method, **{name: value for name, value in shown.run.parameters.items() if name != "goalposts"}},
+        "method": {
+            **shown.tree.method,
+            **{name: value for name, value in shown.run.parameters.items() if not isinstance(value, dict)},
+        },
         "after": shown.tree.after,
         "flags": [
             (shown.tree.nodes[leaf], flag, PROVINCES[where].en if where else "all", places(detail) if detail else "")

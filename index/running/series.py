@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Final
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from core.errors import Invalid
 from index.defining import tree_of
 from index.models import IndexRun, WeightSet
+from index.running.documents import CHANGES
 from index.running.services import Wanted, run_index
 from marketplace.models import User
 
@@ -69,17 +70,24 @@ def base_of(run: IndexRun) -> int:
 
 
 def on_one_base(run: IndexRun) -> list[IndexRun]:
-    """Runs of the definition, profile and weights on the goalposts that `run` stands on, the earliest period first: of each
-    period the newest. Without analysis. One statement.
+    """Runs of the definition, profile, weights and method on the goalposts that `run` stands on, the earliest period first: of
+    each period the newest. Without analysis. One statement.
     """
     base = base_of(run)
-    rows = IndexRun.objects.filter(Q(parameters__base=base) | Q(pk=base), definition=run.definition, profile=run.profile)
-    rows = rows.filter(weights=run.weights).select_related("definition", "weights").defer("analysis")
-    return list(rows.order_by("period", "-pk").distinct("period"))
+    given = {f"parameters__{name}": run.parameters[name] for name in CHANGES if name in run.parameters}
+    rows = IndexRun.objects.filter(Q(parameters__base=base) | Q(pk=base), definition=run.definition, profile=run.profile, **given)
+    if others := [name for name in CHANGES if name not in run.parameters]:
+        rows = rows.exclude(parameters__has_any_keys=others)
+    return _newest(rows.filter(weights=run.weights))
 
 
 def not_on_it(run: IndexRun, periods: Sequence[str], most: int) -> list[IndexRun]:
-    """Newest runs of the definition's other periods, of any version and weights, the earliest first. One statement."""
+    """Newest runs of the last of the definition's other periods, of any version, weights and method. One statement."""
     rows = IndexRun.objects.filter(definition__code=run.definition.code, profile=run.profile).exclude(period__in=periods)
-    rows = rows.select_related("definition", "weights").defer("analysis")
-    return list(rows.order_by("period", "-pk").distinct("period")[:most])
+    return _newest(rows, most)
+
+
+def _newest(rows: QuerySet[IndexRun], most: int = MOST) -> list[IndexRun]:
+    """One run of each of the last periods, the earliest first."""
+    rows = rows.select_related("definition", "weights").defer("analysis", "weights__evidence")
+    return list(rows.order_by("-period", "-pk").distinct("period")[:most])[::-1]

@@ -16,7 +16,7 @@ from index.demo import fill, fill_series
 from index.models import IndexRun, WeightSet
 from index.running.history import history_of, side_of
 from index.running.series import Series, run_series
-from index.running.services import Wanted, run_index
+from index.running.services import Wanted, bundle_of, replay, run_index
 from index.trees import ROOT
 from tests import builders as build
 
@@ -40,6 +40,7 @@ def test_a_series_is_made_once_and_its_runs_compare_whatever_the_method_is(runs:
     assert runs[-1].edition == 1, "the base is the edition itself"
     assert fill_series(YEARS) == runs
     assert IndexRun.objects.count() == 2
+    assert all(before == now for before, now in replay(bundle_of(runs[0])).values()), "without its base, from its bundle"
     for before, after in (runs, runs[::-1]):
         found = compare(side_of(before), side_of(after))
         assert found.comparable
@@ -70,7 +71,9 @@ def test_what_does_not_compare_comes_last_with_the_reason(runs: list[IndexRun]) 
     tree = read_weights(row, equal().weights | {"A": "3"})
     ours = record_weights(row, "ours", WeightSet.Kind.IMPORTED, tree, {})
     run_index(Wanted(ours, "national", "2018", parameters={"base": runs[-1].pk, "draws": 100}))
+    run_index(Wanted(equal(), "national", "2021", parameters={"base": runs[-1].pk, "aggregate": "geometric", "draws": 100}))
     found = history_of(runs[0])
+    assert found[0].run == runs[0], "a newer run of the period by another method takes nobody's place"
     assert [year.run.period for year in found] == [*PERIODS, "2018", "2019"]
     assert [[reason.code for reason in year.reasons] for year in found] == [[], [], ["weights"], ["scale"]]
     run = IndexRun.objects.select_related("definition", "weights").get(pk=runs[0].pk)
