@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from random import Random
 from typing import Final
 
@@ -35,7 +36,7 @@ def generated(
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["region_code", "indicator", "year", "value", "unit", "source"])
-    largest = max(sizes.values())
+    shares = {region: sizes.get(region, 0.0) / max(sizes.values()) for region in PROVINCES}
     for code, variable in definition.variables.items():
         if variable.profile != "national":
             continue
@@ -43,15 +44,44 @@ def generated(
             writer.writerows(_around(code, variable.unit, known[code], years, seed))
             continue
         for region in PROVINCES:
-            same = code.removesuffix("_before")  # the year before of the same
-            draw = Random(f"{seed}/{same}/{region}")
-            level = (sizes.get(region, 0.0) / largest) ** 0.8 * draw.uniform(0.6, 1.4) + 0.01
-            growth = draw.uniform(1.04, 1.16)
             for year in years:
-                past = year if same == code else year - 1
-                value = _value(code, variable.unit, level, growth, past - KNOWN, Random(f"{seed}/{same}/{region}/{past}"))
-                writer.writerow([region, code, year, value, variable.unit.code, SOURCE])
+                drawn = _Drawn(definition, region, shares[region], year, seed)
+                writer.writerow([region, code, year, drawn.used(code) or drawn.value(code), variable.unit.code, SOURCE])
     return out.getvalue().encode()
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """A region's values of a year; `share` of what the largest region has."""
+
+    definition: Definition
+    region: str
+    share: float
+    year: int
+    seed: int
+
+    def value(self, code: str) -> str:
+        """Of its own, by the region's share."""
+        same = code.removesuffix("_before")  # the year before of the same
+        place = f"{self.seed}/{same}/{self.region}"
+        draw = Random(place)
+        level = self.share**0.8 * draw.uniform(0.6, 1.4) + 0.01
+        growth = draw.uniform(1.04, 1.16)
+        past = self.year if same == code else self.year - 1
+        return _value(code, self.definition.variables[code].unit, level, growth, past - KNOWN, Random(f"{place}/{past}"))
+
+    def used(self, code: str) -> str:
+        """A part of the capacity that is offered, which cannot be used twice; empty where it is no capacity in use."""
+        kind = code.removeprefix("used_")
+        offered = sum(self._known(f"{owner}_{kind}") for owner in ("dc", "private")) * self._known(f"service_ratio_{kind}") / 100
+        if kind == code or not offered:
+            return ""
+        part = Random(f"{self.seed}/{code}/{self.region}").uniform(0.3, 0.8)
+        noise = Random(f"{self.seed}/{code}/{self.region}/{self.year}").uniform(0.95, 1.05)
+        return f"{max(offered * part * noise, 0.001):.3f}"
+
+    def _known(self, code: str) -> float:
+        return float(self.value(code)) if code in self.definition.variables else 0.0
 
 
 def _around(code: str, unit: Unit, known: Mapping[str, float], years: Iterable[int], seed: int) -> list[list[object]]:
@@ -73,6 +103,6 @@ def _value(code: str, unit: Unit, level: float, growth: float, years: int, draw:
         share = min(max(level * noise + 0.02 * years, 0.0), 1.0)
         found = high - (high - low) * share if unit.code == "ms" else low + (high - low) * share
         return f"{found:.0f}" if unit.code == "count_0_20" else f"{found:.2f}"
-    part = 0.45 if code.startswith(("used_", "users_")) else 1.0
+    part = 0.45 if code.startswith("users_") else 1.0
     found = _PER_SIZE[unit.code] * level * part * growth**years * noise
     return f"{max(found, 1):.0f}" if unit.code in {"count", "firms"} else f"{max(found, 0.001):.3f}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -174,6 +176,9 @@ def test_a_run_is_held_beside_the_report_on_a_page_and_by_the_api() -> None:
     assert "Quoted, never used." in page
     assert facts_of(run).synthetic
     assert {one.claim["id"] for one in findings(run)} == CLAIMS.keys()
+
+    rows = list(csv.DictReader(io.StringIO(client.get("/index/claims/?as=csv").content.decode())))
+    assert [(row["id"], row["outcome"]) for row in rows] == [(one.claim["id"], one.verdict) for one in findings(run)]
 
     answer = client.get(f"/api/v1/index/runs/{run.pk}/claims").json()
     assert [one["id"] for one in answer["claims"]] == list(CLAIMS)

@@ -13,10 +13,13 @@ from django.test import Client
 
 from index.defining import ensure_shipped
 from index.demo import fill
+from index.generating import generated
 from index.importing.services import File, Source, commit, preview
 from index.models import IndexRun, WeightSet
+from index.regions import PROVINCES
 from index.running.services import Wanted, run_index
 from tests import builders as build
+from tests.index.builders_index import shipped
 
 pytestmark = pytest.mark.django_db
 
@@ -112,3 +115,15 @@ def test_every_number_of_a_figure_has_its_columns_name_on_a_phone(run: IndexRun)
     tables = text[text.index('id="figure-4"') :]
     assert '<td class="number">' not in tables
     assert tables.count('data-label="Rank"') == 31
+
+
+def test_no_more_is_generated_as_used_than_is_offered() -> None:
+    tree = shipped()
+    for year in (2013, 2022):
+        text = generated(tree, [year], {region: 1.0 + at for at, region in enumerate(PROVINCES)}, {}).decode()
+        values = {(row["indicator"], row["region_code"]): float(row["value"]) for row in csv.DictReader(io.StringIO(text))}
+        for region in PROVINCES:
+            for kind in ("general", "ai", "super"):
+                capacity = values[f"dc_{kind}", region] + values.get((f"private_{kind}", region), 0)
+                offered = capacity * values[f"service_ratio_{kind}", region] / 100
+                assert 0.2 < values[f"used_{kind}", region] / offered < 0.9, (kind, region, year)
