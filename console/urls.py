@@ -14,7 +14,7 @@ from console.disputes import Answer, Decide, DisputeList, OneDispute, OpenDisput
 from console.exports import ExportList
 from console.index.claims import IndexClaims
 from console.index.comparing import IndexCompare
-from console.index.data import IndexBatch, IndexBatchCommit, IndexBatchDrop, IndexBatchRollBack, IndexData
+from console.index.data import IndexBatch, IndexBatchCommit, IndexBatchDrop, IndexBatchRollBack, IndexCount, IndexData
 from console.index.definitions import IndexDefinitionDifference, IndexDefinitionPage, IndexDefinitionPublish, IndexDefinitions
 from console.index.figures import IndexFigures
 from console.index.history import IndexHistory
@@ -115,6 +115,7 @@ urlpatterns = [
     path("index/panels/<int:panel>/", OnePanel.as_view(), name="index-panel"),
     path("index/panels/<int:panel>/experts/<int:expert>/", JudgePage.as_view(), name="index-judge"),
     path("index/data/", IndexData.as_view(), name="index-data"),
+    path("index/data/count/", IndexCount.as_view(), name="index-count"),
     path("index/data/<int:batch>/", IndexBatch.as_view(), name="index-batch"),
     path("index/data/<int:batch>/commit/", IndexBatchCommit.as_view(), name="index-batch-commit"),
     path("index/data/<int:batch>/drop/", IndexBatchDrop.as_view(), name="index-batch-drop"),

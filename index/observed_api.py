@@ -19,6 +19,7 @@ from rest_framework.views import APIView
 from core.errors import Invalid, NotFound
 from core.http import KeysetPages
 from index.importing.services import File, Source, commit, drop, preview, roll_back
+from index.live.services import count_months
 from index.models import Observation, ObservationBatch
 from index.rating import rate_task
 from marketplace.api.lists import ListView
@@ -126,6 +127,15 @@ class BatchRollBackView(APIView):
         )
 
 
+class CountsView(APIView):
+    scopes: ClassVar[Scopes] = {"POST": OPERATOR}
+
+    @extend_schema(operation_id="index_counts_create", request=None, responses={200: ObservationBatchOut(many=True)})
+    def post(self, request: Request) -> Response:
+        """Count the platform's own month now, as every night. A month of which nothing changed since then is not there."""
+        return Response(ObservationBatchOut(count_months(), many=True).data)
+
+
 class ObservationOut(Out):
     id = serializers.IntegerField()
     region = serializers.CharField()
@@ -185,5 +195,6 @@ urlpatterns = [
     path("index/batches/<int:batch>/commit", BatchCommitView.as_view()),
     path("index/batches/<int:batch>/drop", BatchDropView.as_view()),
     path("index/batches/<int:batch>/roll-back", BatchRollBackView.as_view()),
+    path("index/counts", CountsView.as_view()),
     path("index/observations/<int:observation>", ObservationView.as_view()),
 ]

@@ -14,6 +14,7 @@ from console.pages import Page, document_of
 from core.errors import Conflict, DomainError, Invalid, NotFound, TooLarge
 from index.importing.reading import MOST_BYTES, OPTIONAL, REQUIRED
 from index.importing.services import File, Source, commit, counts, drop, looked_at, preview, roll_back
+from index.live.services import count_months
 from index.models import Observation, ObservationBatch
 from index.regions import NATION, PROVINCES
 from marketplace.permissions import Scopes
@@ -75,6 +76,16 @@ def _day(text: str) -> date | None:
         return date.fromisoformat(text) if text else None
     except ValueError:
         raise Invalid("invalid_input", "a date is written as 2023-06-30", field="published") from None
+
+
+class IndexCount(Page):
+    """Count the platform's own month now."""
+
+    scopes: ClassVar[Scopes] = {"POST": OPERATOR}
+
+    def post(self, request: HttpRequest) -> HttpResponse:
+        count_months()
+        return redirect("console:index-data")
 
 
 class IndexBatch(Page):

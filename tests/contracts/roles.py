@@ -88,6 +88,7 @@ GET index/compare                                              alice 401 401 422
 GET index/history                                              alice 401 401 422 422 422 422 422 422
 POST index/series                                              alice 401 401 403 403 403 403 403 409
 GET index/batches                                              alice 401 401 403 403 403 403 403 200
+POST index/counts                                              alice 401 401 403 403 403 403 403 200
 POST index/batches                                             alice 401 401 403 403 403 403 403 201
 POST index/batches/<batch>/commit                              alice 401 401 403 403 403 403 403 200
 POST index/batches/<batch>/drop                                alice 401 401 403 403 403 403 403 200
@@ -147,6 +148,8 @@ GET /index/definition-diff/                                    alice 302 302 200
 POST /index/definition-diff/                                   alice 405 405 405 405 405 405 405 405
 GET /index/data/                                               alice 302 302 403 403 403 403 403 200
 POST /index/data/                                              alice 302 302 403 403 403 403 403 422
+POST /index/data/count/                                        alice 302 302 403 403 403 403 403 302
+GET /index/data/count/                                         alice 405 405 405 405 405 405 405 405
 GET /index/data/<batch>/                                       alice 302 302 403 403 403 403 403 200
 POST /index/data/<batch>/                                      alice 405 405 405 405 405 405 405 405
 POST /index/data/<batch>/commit/                               alice 302 302 403 403 403 403 403 302

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 from django.db import DatabaseError, transaction
+from django.test import Client
 
 from billing.services import charge_tasks
 from index.defining import ensure_shipped
@@ -167,3 +168,16 @@ def test_a_delivered_task_is_rated_by_who_asked_for_it(market: Market) -> None:
     assert client.put(f"/api/v1/tasks/{running.pk}/rating", {"stars": 4}).json()["code"] == "task_not_delivered"
     assert build.client_of(mallory).put(path, {"stars": 1}).status_code == 404
     assert build.client_of(build.alice("viewer")).put(path, {"stars": 1}).status_code == 403
+
+
+def test_operators_count_on_demand_by_the_door_and_by_a_button(market: Market) -> None:
+    client = Client()
+    client.force_login(build.olga().user)
+    (batch,) = [one for one in client.post("/api/v1/index/counts").json() if one["rows"]]
+    assert (batch["origin"], batch["profile"]) == ("live", "platform")
+    Pool.objects.filter(pk=market.pool.pk).update(fp32_mflops=6_000_000)
+    assert client.post("/index/data/count/").status_code == 302
+    assert ObservationBatch.objects.filter(origin="live").count() == 2
+    alice = Client()
+    alice.force_login(build.alice().user)
+    assert alice.post("/api/v1/index/counts").status_code == 403
