@@ -37,7 +37,8 @@ class IndexCompare(Page):
         if request.GET.get("other"):
             context |= {"left": PROVINCES[first], "right": PROVINCES[second]}  # of the form for provinces
             return self.show(context | _two_runs(shown, named(request.GET["other"]), request.GET.get("province", "")))
-        left, right = request.GET.get("left") or first, request.GET.get("right") or second
+        left = request.GET.get("left") or first
+        right = request.GET.get("right") or (second if left == first else first)
         return self.show(context | _two_provinces(shown, region_named(left), region_named(right)))
 
 

@@ -61,6 +61,10 @@ def test_two_provinces_stand_side_by_side_and_bad_questions_are_answered(runs: l
     shown = page("/index/compare/?left=440000&right=110000")
     assert "Guangdong" in shown
     assert shown.count('data-label="Difference"') == 1 + 4 + 11 + 22
+    assert f"/index/compare/?run={runs[1].pk}&amp;left=110000" in page("/index/provinces/110000/")
+    assert f"/index/history/?run={runs[1].pk}&amp;indicator=A12" in page("/index/indicators/A12/")
+    assert f"/index/compare/?run={runs[1].pk}&amp;other={runs[0].pk}" in page("/index/editions/")
+    assert "Jiangsu, score" in page("/index/compare/?left=440000"), "nobody is set beside themselves"
     assert page("/index/compare/"), "the first two, where nobody was asked for"
     run = runs[0].pk
     for query in (
