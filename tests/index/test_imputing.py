@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from index.defining import tree_of, weights_of
@@ -57,12 +57,13 @@ def test_every_province_is_in_one_of_four_zones() -> None:
 @given(
     st.lists(st.lists(st.none() | st.integers(0, 50), min_size=6, max_size=6), min_size=3, max_size=3), st.sampled_from(RULES),
 )  # fmt: skip
+@example([[None] * 5 + [0], [None] * 5 + [0], [None, 0, 0, 0, 1, None]], "median")
 def test_what_is_known_is_never_touched_and_what_is_filled_is_flagged_and_not_known(
     columns: list[list[int | None]], rule: str
 ) -> None:
     definition, values = plain(3), table(*columns)
-    plainly = score(definition, "national", equal(definition), values, Method(min_coverage=HALF))
-    found = score(definition, "national", equal(definition), values, Method(min_coverage=HALF, impute=rule))
+    plainly = score(definition, "national", equal(definition), values, Method(min_coverage=HALF, winsorise=0))
+    found = score(definition, "national", equal(definition), values, Method(min_coverage=HALF, winsorise=0, impute=rule))
     flagged = {(leaf, region) for leaf, region, flag, _ in found.flags if flag == "imputed"}
     for leaf, row in found.raw.items():
         assert {region: value for region, value in row.items() if (leaf, region) not in flagged} == plainly.raw[leaf]
