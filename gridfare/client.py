@@ -25,6 +25,7 @@ from gridfare.sdk.disputes import DisputeCalls
 from gridfare.sdk.errors import NotLoggedIn
 from gridfare.sdk.exports import ExportCalls
 from gridfare.sdk.http import Http, Retry
+from gridfare.sdk.index import IndexCalls, IndexWork
 from gridfare.sdk.invoices import InvoiceCalls
 from gridfare.sdk.ledger import LedgerCalls
 from gridfare.sdk.network import NetworkCalls
@@ -51,6 +52,8 @@ class Client(
     CreditCalls,
     DisputeCalls,
     ExportCalls,
+    IndexCalls,
+    IndexWork,
     InvoiceCalls,
     LedgerCalls,
     SettlementCalls,

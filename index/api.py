@@ -28,6 +28,7 @@ from marketplace.permissions import Scopes
 from marketplace.scopes import OPERATOR, TASKS_READ
 
 MAX_BIGINT: Final = 2**63 - 1
+PERIOD: Final = r"^[0-9]{4}(-(0[1-9]|1[0-2]))?$"
 TITLE: Final = OpenApiParameter(
     "definition", OpenApiTypes.STR, OpenApiParameter.PATH, description="code@version, or code: the newest"
 )
@@ -156,9 +157,16 @@ class IndexRunIn(In):
     definition = serializers.CharField(max_length=60)
     weights = serializers.CharField(max_length=80, default="equal")
     profile = serializers.ChoiceField(["national", "platform"], default="national")
-    period = serializers.RegexField(r"^[0-9]{4}(-(0[1-9]|1[0-2]))?$", max_length=7)
+    period = serializers.RegexField(PERIOD, max_length=7)
     as_of = serializers.DateField(required=False, allow_null=True, default=None, help_text="default: today")
     parameters = serializers.DictField(required=False, default=dict, help_text="what differs from the definition's method")
+
+
+class IndexRunsIn(In):
+    definition = serializers.CharField(max_length=60, required=False, help_text="code@version, or code: all its versions")
+    profile = serializers.ChoiceField(["national", "platform"], required=False)
+    period = serializers.RegexField(PERIOD, max_length=7, required=False)
+    published = serializers.BooleanField(required=False, help_text="true: editions only; false: what is none")
 
 
 class RunsView(ListView):
@@ -167,11 +175,14 @@ class RunsView(ListView):
     pagination_class = KeysetPages
 
     def rows(self, caller: Caller) -> QuerySet[Any]:
-        return IndexRun.objects.select_related("definition", "weights").defer("inputs", "result", "analysis")
+        given = self.request.query_params.dict()
+        asked = valid(IndexRunsIn(data={name: text for name, text in given.items() if name in IndexRunsIn().fields}))
+        rows = IndexRun.objects.select_related("definition", "weights").defer("inputs", "result", "analysis")
+        return rows.filter(**_wanted(asked))
 
-    @extend_schema(operation_id="index_runs_list")
+    @extend_schema(operation_id="index_runs_list", parameters=[IndexRunsIn])
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """Runs, newest first."""
+        """Runs, newest first; of a definition, profile or period, or editions only."""
         return super().get(request, *args, **kwargs)
 
     @extend_schema(operation_id="index_runs_create", request=IndexRunIn, responses={201: IndexRunOut})
@@ -184,6 +195,15 @@ class RunsView(ListView):
             raise NotFound("weights_unknown", "the definition has no weights of this name", field="weights")
         wanted = Wanted(weights, given["profile"], given["period"], given["as_of"], parameters=given["parameters"])
         return Response(IndexRunOut(run_index(wanted, caller_of(request).user)).data, status=201)
+
+
+def _wanted(asked: dict[str, Any]) -> dict[str, Any]:
+    """What is asked of a list of runs, as conditions. A version that is no number is none that there is."""
+    code, at, version = asked.get("definition", "").partition("@")
+    number = int(version) if version.isascii() and version.isdigit() and len(version) < 6 else 0
+    named = ({"definition__code": code} if code else {}) | ({"definition__version": number} if at else {})
+    plain = {name: asked[name] for name in ("profile", "period") if name in asked}
+    return named | plain | ({"edition__isnull": not asked["published"]} if "published" in asked else {})
 
 
 class RunView(APIView):

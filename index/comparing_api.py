@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 from django.urls import path
 from drf_spectacular.types import OpenApiTypes
@@ -16,7 +16,7 @@ from rest_framework.views import APIView
 
 from core.errors import Invalid, NotFound
 from index.analysis.comparing import Comparison, Effect, Moved, Pair, Reason, beside, compare
-from index.api import MAX_BIGINT, IndexRunOut
+from index.api import MAX_BIGINT, PERIOD, IndexRunOut
 from index.defining import definition_named
 from index.method.numbers import stored
 from index.models import IndexRun, WeightSet
@@ -29,8 +29,6 @@ from marketplace.api.serializers import In, valid
 from marketplace.auth import caller_of
 from marketplace.permissions import Scopes
 from marketplace.scopes import OPERATOR, TASKS_READ
-
-PERIOD: Final = r"^[0-9]{4}(-(0[1-9]|1[0-2]))?$"
 
 
 class IndexCompareIn(In):

@@ -20,6 +20,8 @@ from gridfare.cli.credit import credit_app
 from gridfare.cli.dispute import dispute_app
 from gridfare.cli.export import export_app
 from gridfare.cli.group import Doors
+from gridfare.cli.index import index_app
+from gridfare.cli.index_work import batch_app, panel_app, weights_app
 from gridfare.cli.network import network_app
 from gridfare.cli.output import AsJson
 from gridfare.cli.payment import payment_app
@@ -48,9 +50,9 @@ app = typer.Typer(
 )
 PANELS: dict[str, list[Callable[..., None]]] = {
     "Work": [submitting.quote, submitting.submit, submitting.run, submitting.wait, tasks.tasks, tasks.show,
-             units.units, tasks.logs, tasks.events, tasks.results, tasks.cancel],
+             units.units, tasks.logs, tasks.events, tasks.results, tasks.rate, tasks.cancel],
     "Market": [market.capabilities, market.market, market.scarcity, market.regions, market.pools],
-    "Account": [account.login, account.logout, account.whoami, account.bill],
+    "Account": [account.login, account.logout, account.whoami, account.industry, account.bill],
 }  # fmt: skip
 
 
@@ -92,6 +94,10 @@ app.add_typer(statement_app, name="statement", rich_help_panel="Account")
 app.add_typer(webhook_app, name="webhook", rich_help_panel="Account")
 app.add_typer(export_app, name="export", rich_help_panel="Account")
 app.add_typer(capability_app, name="capability", rich_help_panel="Market")
+index_app.add_typer(batch_app, name="batch")
+index_app.add_typer(weights_app, name="weights")
+index_app.add_typer(panel_app, name="panel")
+app.add_typer(index_app, name="index", rich_help_panel="Market")
 app.add_typer(artifact_app, name="artifact", rich_help_panel="Work")
 app.add_typer(network_app, name="network", rich_help_panel="Market")
 app.add_typer(usage_app, name="usage", rich_help_panel="Provider")

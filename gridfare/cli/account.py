@@ -98,6 +98,17 @@ def whoami(ctx: typer.Context, as_json: AsJson = False) -> None:
     out.show(who | {"url": client.url}, _who_line(who, client.url), f"scopes: {clean(' '.join(who['scopes']))}")
 
 
+def industry(
+    ctx: typer.Context,
+    section: Annotated[str | None, typer.Argument(help="A to T of GB/T 4754-2017; an empty text takes it off.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what your organization does, which the index counts by; without a section, what is said now."""
+    client = open_client(ctx)
+    told = client.organization() if section is None else client.set_industry(section.upper())
+    Output(as_json).show(told, clean(f"{told['name']}: {told['industry'] or 'no industry said'}"))
+
+
 @keys_app.command("list")
 def list_keys(ctx: typer.Context, as_json: AsJson = False) -> None:
     """All keys, without their secrets."""

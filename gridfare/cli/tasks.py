@@ -72,6 +72,18 @@ def results(
     out.show({"task": task_id, "downloaded": fetched}, *[Text(path) for path in fetched])
 
 
+def rate(
+    ctx: typer.Context,
+    task_id: TaskId,
+    stars: Annotated[int, typer.Argument(min=1, max=5, help="1 to 5.")],
+    comment: Annotated[str, typer.Option(help="Why, in a few words.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Rate a task that was delivered to you. Said again, the last word stands."""
+    rated = open_client(ctx).rate_task(task_id, stars, comment)
+    Output(as_json).show(rated, f"{rated['stars']} of 5 stars for {task_id}")
+
+
 def cancel(ctx: typer.Context, task_id: TaskId, as_json: AsJson = False) -> None:
     """Ask that a task be cancelled."""
     out, task = Output(as_json), open_client(ctx).cancel(task_id)

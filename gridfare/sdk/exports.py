@@ -9,10 +9,8 @@ from collections.abc import Iterator
 from typing import IO, Any
 from urllib.parse import urlencode
 
-import httpx
-
 from gridfare.sdk.errors import Corrupt, Refused
-from gridfare.sdk.http import Calls, checked
+from gridfare.sdk.http import Calls
 from gridfare.sdk.money_answers import Export
 
 POLL_FIRST_S, POLL_MOST_S = 0.5, 10.0
@@ -75,7 +73,7 @@ class ExportCalls(Calls):
     def download_export(self, target: IO[bytes], export: Export) -> int:
         """Write a ready export's file into an open file. Returns its bytes; raises Corrupt if its digest is another."""
         digest = hashlib.sha256()
-        written = self._fetch_file(f"/exports/{export['id']}/file", target, digest)
+        written = self.http.fetch(f"/exports/{export['id']}/file", target, digest=digest)
         if digest.hexdigest() != export["sha256"]:
             raise Corrupt("hash_mismatch", "what arrived is not the file that was exported; fetch it again")
         return written
@@ -97,16 +95,4 @@ class ExportCalls(Calls):
         format   csv or parquet
         """
         asked = {"month": month, "format": format} | ({"currency": currency} if currency else {})
-        return self._fetch_file(f"/exports/focus?{urlencode(asked)}", target)
-
-    def _fetch_file(self, path: str, target: IO[bytes], digest: Any = None) -> int:
-        written = 0
-        try:
-            with self.http.stream(path, headers={}, timeout_s=300) as answer:
-                for chunk in checked(answer).iter_bytes():
-                    written += target.write(chunk)
-                    if digest is not None:
-                        digest.update(chunk)
-        except httpx.TransportError as error:
-            raise self.http.unreachable(error) from error
-        return written
+        return self.http.fetch(f"/exports/focus?{urlencode(asked)}", target)

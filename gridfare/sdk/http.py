@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
@@ -145,6 +145,19 @@ class Http:
             if not answer.is_success and answer.status_code != 416:
                 answer.read()
             yield answer
+
+    def fetch(self, path: str, target: IO[bytes], *, timeout_s: float = 300, digest: Any = None) -> int:
+        """Write what is at `path` into an open file as it comes. Returns how many bytes it has; `digest` learns them, too."""
+        written = 0
+        try:
+            with self.stream(path, headers={}, timeout_s=timeout_s) as answer:
+                for chunk in checked(answer).iter_bytes():
+                    written += target.write(chunk)
+                    if digest is not None:
+                        digest.update(chunk)
+        except httpx.TransportError as error:
+            raise self.unreachable(error) from error
+        return written
 
     def unreachable(self, error: Exception) -> GridfareError:
         reason = str(error) or type(error).__name__

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import IO, Any
 
-import httpx
-
-from gridfare.sdk.http import Calls, checked
+from gridfare.sdk.http import Calls
 
 Json = dict[str, Any]
 
@@ -30,16 +28,7 @@ class InvoiceCalls(Calls):
 
     def invoice_file(self, invoice: int, target: IO[bytes], format: str = "pdf", language: str = "en") -> int:  # noqa: A002
         """Write an invoice as `pdf` (in `en` or `zh`) or `csv` into an open file. Returns how many bytes it has."""
-        written = 0
-        try:
-            with self.http.stream(
-                f"/invoices/{invoice}/file?format={format}&language={language}", headers={}, timeout_s=120
-            ) as answer:
-                for chunk in checked(answer).iter_bytes():
-                    written += target.write(chunk)
-        except httpx.TransportError as error:
-            raise self.http.unreachable(error) from error
-        return written
+        return self.http.fetch(f"/invoices/{invoice}/file?format={format}&language={language}", target, timeout_s=120)
 
     def void_invoice(self, invoice: int, reason: str) -> Json:
         """Operators: take back an invoice of which nothing was paid. Returns the one that takes its place."""

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import IO, Any
 
-import httpx
-
-from gridfare.sdk.http import Calls, checked
+from gridfare.sdk.http import Calls
 from gridfare.sdk.money_answers import LedgerSeal
 
 
@@ -27,11 +25,4 @@ class LedgerCalls(Calls):
 
         format   `ndjson` for `gridfare verify-ledger`, or what a program of accountants reads
         """
-        written = 0
-        try:
-            with self.http.stream(f"/ledger/export?format={format}", headers={}, timeout_s=300) as answer:
-                for chunk in checked(answer).iter_bytes():
-                    written += target.write(chunk)
-        except httpx.TransportError as error:
-            raise self.http.unreachable(error) from error
-        return written
+        return self.http.fetch(f"/ledger/export?format={format}", target)
