@@ -29,6 +29,7 @@ from marketplace.services.credit import push_limits
 SECONDS = 60  # a sweep gives its place back after this long; the next one goes on
 EXPORT_SECONDS = 4 * 3600  # that writing one file may take
 GATHER_SECONDS = 5  # so long a seal waits for more entries
+PREVIEW_SECONDS = 10  # so long a recount of the index waits for more charges
 
 
 @shared_task(name="billing.charge")
@@ -37,6 +38,7 @@ def charge_job(task: str) -> None:
     awake("billing.charge", task)
     if charge_task(UUID(task)):
         wake("billing.seal", delay_s=GATHER_SECONDS)
+        wake("index.preview", delay_s=PREVIEW_SECONDS)
 
 
 @shared_task(name="billing.sweep")
@@ -46,7 +48,8 @@ def sweep_job() -> None:
     until = time.monotonic() + SECONDS
     tasks = unsettled_tasks()
     while tasks and time.monotonic() < until:
-        charge_tasks(tasks)
+        if charge_tasks(tasks):
+            wake("index.preview", delay_s=PREVIEW_SECONDS)
         tasks = unsettled_tasks(after=tasks[-1])
     refresh_costs()
     watch_credit()

@@ -72,6 +72,8 @@ GROUPS: Final = (
             ("Observations", "index_observation", "dataset"),
             ("Batches of observations", "index_observationbatch", "upload_file"),
             ("Ratings", "index_taskrating", "star"),
+            ("Previews", "index_indexpreview", "visibility"),
+            ("Changes of previews", "index_previewchange", "trending_up"),
         ),
     ),
     (

@@ -263,6 +263,7 @@ CELERY_BEAT_SCHEDULE = {
     "prove": {"task": "billing.prove", "schedule": crontab(hour=3, minute=0), "options": {"expires": 3600}},
     "export": {"task": "billing.export", "schedule": timedelta(seconds=10), "options": {"expires": 10}},
     "preview": {"task": "billing.preview", "schedule": crontab(hour=2, minute=0), "options": {"expires": 3600}},
+    "index_preview": {"task": "index.preview", "schedule": timedelta(minutes=1), "options": {"expires": 60}},
     "count": {"task": "index.count", "schedule": crontab(hour=1, minute=30), "options": {"expires": 3600}},
     "housekeep": {"task": "marketplace.housekeep", "schedule": timedelta(minutes=10), "options": {"expires": 600}},
     "replicate": {"task": "marketplace.replicate", "schedule": timedelta(seconds=5), "options": {"expires": 5}},

@@ -27,6 +27,7 @@ from console.index.pages import (
     IndexProvince,
 )
 from console.index.panels import JudgePage, NewPanel, OnePanel
+from console.index.preview import ObservationCharges, Preview, PreviewChangePage
 from console.index.quality import IndexQuality
 from console.index.relation import IndexRelationship
 from console.index.report import IndexReport, IndexReportPdf
@@ -94,6 +95,9 @@ urlpatterns = [
     path("index/observations/<int:observation>/", IndexObservation.as_view(), name="index-observation"),
     path("index/compare/", IndexCompare.as_view(), name="index-compare"),
     path("index/history/", IndexHistory.as_view(), name="index-history"),
+    path("index/observations/<int:counted>/charges/", ObservationCharges.as_view(), name="index-observation-charges"),
+    path("index/preview/", Preview.as_view(), name="index-preview"),
+    path("index/preview/changes/<int:change>/", PreviewChangePage.as_view(), name="index-preview-change"),
     path("index/editions/", IndexEditions.as_view(), name="index-editions"),
     path("index/method/", IndexMethod.as_view(), name="index-method"),
     path("index/relationship/", IndexRelationship.as_view(), name="index-relationship"),

@@ -8,7 +8,19 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from core.admin import Page, exact, one_of
-from index.models import Expert, IndexDefinition, IndexRun, Judgement, Observation, ObservationBatch, Panel, TaskRating, WeightSet
+from index.models import (
+    Expert,
+    IndexDefinition,
+    IndexPreview,
+    IndexRun,
+    Judgement,
+    Observation,
+    ObservationBatch,
+    Panel,
+    PreviewChange,
+    TaskRating,
+    WeightSet,
+)
 
 
 @admin.register(IndexDefinition)
@@ -85,3 +97,21 @@ class JudgementPage(Page):
     joins = ("expert",)
     list_filter = (exact("expert"), exact("parent"))
     search_fields = ("=pk",)
+
+
+@admin.register(IndexPreview)
+class IndexPreviewPage(Page):
+    columns = ("id", "definition", "period", "weights", "base", "counted_at", "took_ms")
+    joins = ("definition", "weights", "base")
+    heavy = ("document", "scores", "posts", "marks")
+    list_filter = (exact("definition"), exact("period"))
+    search_fields = ("=pk",)
+
+
+@admin.register(PreviewChange)
+class PreviewChangePage(Page):
+    columns = ("id", "preview", "region", "leaf", "node", "points", "cause", "sentence")
+    joins = ("preview",)
+    list_filter = (one_of("cause", PreviewChange.Cause.values), exact("preview"), exact("region"), exact("leaf"))
+    search_fields = ("=pk",)
+    huge = True

@@ -28,6 +28,7 @@ from core.errors import NotFound
 from index.analysis.explaining import effective
 from index.defining import experts_of, weights_of
 from index.models import IndexRun, Observation
+from index.preview.tracing import is_traceable
 from index.regions import PROVINCES
 from index.running.documents import drawn_among
 from marketplace.permissions import Scopes
@@ -119,7 +120,8 @@ class IndexObservation(Page):
         same = {"region": found.region, "variable": found.variable, "period": found.period, "batch__profile": found.batch.profile}
         chain = Observation.objects.select_related("batch").filter(**same).order_by("-vintage", "-pk")
         context = {"one": found, "region": PROVINCES.get(found.region), "value": places(found.value), "chain": chain}
-        return self.show(context | {"synthetic": found.batch.origin == "synthetic", "source": found.batch.source})
+        told = {"synthetic": found.batch.origin == "synthetic", "source": found.batch.source, "traceable": is_traceable(found)}
+        return self.show(context | told)
 
 
 class IndexEditions(Page):

@@ -8,6 +8,7 @@ from __future__ import annotations
 from index.models.definitions import IndexDefinition
 from index.models.observations import Observation, ObservationBatch
 from index.models.panels import Expert, Judgement, Panel
+from index.models.previews import IndexPreview, PreviewChange
 from index.models.ratings import TaskRating
 from index.models.runs import IndexRun
 from index.models.weights import WeightSet
@@ -15,11 +16,13 @@ from index.models.weights import WeightSet
 __all__ = [
     "Expert",
     "IndexDefinition",
+    "IndexPreview",
     "IndexRun",
     "Judgement",
     "Observation",
     "ObservationBatch",
     "Panel",
+    "PreviewChange",
     "TaskRating",
     "WeightSet",
 ]

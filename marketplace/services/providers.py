@@ -29,6 +29,7 @@ from marketplace.models import Agent, JoinToken, Offer, Organization, Pool, Regi
 from marketplace.shapes import BENCHMARK, ENROLMENT, FACTS, RESULTS, checked
 
 State = Pool.State
+PREVIEW_SECONDS: Final = 10  # so long a recount of the index waits for more pools
 _MACHINE: Final = ("instruction_set", "cores", "memory_mib", "disk_mib", "accelerators", "executors")
 
 
@@ -206,6 +207,7 @@ def record_selftest(agent: Agent, *, results: Any, benchmark: Any) -> Pool:
             _verify(agent.pool_id)
             activate_by_policy(agent.pool_id)
         wake("scheduler.review_levels")
+        wake("index.preview", delay_s=PREVIEW_SECONDS)
     return _fresh(agent.pool_id)
 
 
@@ -244,6 +246,7 @@ def move_pool(pool: Pool, verb: str) -> Pool:
             _let_agents_go(pool.pk)
     wake("scheduler.match" if step.to == State.ACTIVE else "scheduler.sweep")
     wake("scheduler.review_levels")
+    wake("index.preview", delay_s=PREVIEW_SECONDS)
     return present
 
 

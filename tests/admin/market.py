@@ -40,8 +40,9 @@ from billing.sla import terms as service_levels
 from core.admin.cells import change_url
 from index.defining import definition_named
 from index.demo import fill
-from index.models import TaskRating
+from index.models import PreviewChange, TaskRating
 from index.panels import Said, judge, open_panel
+from index.preview.counting import recount
 from marketplace.budgets import Threshold
 from marketplace.models import (
     Artifact,
@@ -207,6 +208,8 @@ def _periods() -> None:
     fill((2022,))
     panel = open_panel(definition_named("supply-pulse"), f"of {market.alice.slug}", {"ann": Decimal(1)})
     judge(panel.pk, panel.experts.get().pk, [Said("S", "R", "3")])
+    if preview := recount():
+        PreviewChange.objects.create(preview=preview, region="640000", leaf="A11", sentence="it moved")
     RatedMonth.objects.create(organization=market.alice, month=MARCH, cutoff=safe_cutoff())
     subscribe(market.alice, market.pool.identifier, None)
     open_budget(market.alice, Wanted("all", "organization", "", "CNY", "total", 10**9, (Threshold(80, "notify"),)))

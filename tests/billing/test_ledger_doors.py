@@ -122,7 +122,7 @@ def test_charging_wakes_the_sealer(market: Market, monkeypatch: pytest.MonkeyPat
     assert woken == []  # it was settled before
     monkeypatch.setattr(jobs, "charge_task", lambda _: True)
     jobs.charge_job(str(task.pk))
-    assert woken == ["billing.seal"]
+    assert woken == ["billing.seal", "index.preview"]
     jobs.seal_job()
     jobs.prove_job()
     assert get(build.alice(), "proof").json()["results"][0]["entries"] == 1

@@ -94,6 +94,10 @@ POST index/batches/<batch>/commit                              alice 401 401 403
 POST index/batches/<batch>/drop                                alice 401 401 403 403 403 403 403 200
 POST index/batches/<batch>/roll-back                           alice 401 401 403 403 403 403 403 409
 GET index/observations/<observation>                           alice 401 401 200 200 200 200 200 200
+GET index/observations/<counted>/charges                       alice 401 401 200 403 200 200 200 200
+GET index/preview                                              alice 401 401 200 200 200 200 200 200
+GET index/preview/changes                                      alice 401 401 200 200 200 200 200 200
+GET index/preview/changes/<change>/charges                     alice 401 401 200 403 200 200 200 200
 GET /index/                                                    alice 302 302 200 200 200 200 200 200
 POST /index/                                                   alice 405 405 405 405 405 405 405 405
 GET /index/provinces/<province>/                               alice 302 302 200 200 200 200 200 200
@@ -106,6 +110,12 @@ GET /index/compare/                                            alice 302 302 200
 POST /index/compare/                                           alice 405 405 405 405 405 405 405 405
 GET /index/history/                                            alice 302 302 200 200 200 200 200 200
 POST /index/history/                                           alice 405 405 405 405 405 405 405 405
+GET /index/observations/<counted>/charges/                     alice 302 302 200 403 200 200 200 200
+POST /index/observations/<counted>/charges/                    alice 405 405 405 405 405 405 405 405
+GET /index/preview/                                            alice 302 302 200 200 200 200 200 200
+POST /index/preview/                                           alice 405 405 405 405 405 405 405 405
+GET /index/preview/changes/<change>/                           alice 302 302 200 200 200 200 200 200
+POST /index/preview/changes/<change>/                          alice 405 405 405 405 405 405 405 405
 GET /index/editions/                                           alice 302 302 200 200 200 200 200 200
 POST /index/editions/                                          alice 405 405 405 405 405 405 405 405
 GET /index/method/                                             alice 302 302 200 200 200 200 200 200

@@ -29,8 +29,9 @@ from index.defining import FOLDER as DEFINITIONS
 from index.defining import definition_named
 from index.demo import fill
 from index.importing.services import File, preview
-from index.models import Observation
+from index.models import Observation, ObservationBatch, PreviewChange
 from index.panels import open_panel
+from index.preview.counting import recount
 from marketplace import storage
 from marketplace.budgets import Threshold
 from marketplace.models import Agent, CapabilityVersion, User
@@ -258,7 +259,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
 
 
 def an_index() -> dict[str, str]:
-    """An edition, a file that is looked at, a value."""
+    """An edition, a file that is looked at, a value, a preview with a change, a value that was counted."""
     run = fill((2022,))
     looked_at = preview(File("b.csv", f"{COLUMNS}\n310000,gdp,2020,1,亿元,a yearbook\n".encode()))
     value = Observation.objects.order_by("pk").values_list("pk", flat=True)[0]
@@ -266,6 +267,11 @@ def an_index() -> dict[str, str]:
     panel = open_panel(definition_named("supply-pulse"), "ours", {"ann": Decimal(1)})
     names |= {"weights": str(run.weights_id if run else 0), "panel": str(panel.pk), "expert": str(panel.experts.get().pk)}
     names |= {"table": "ranks"}
+    change = PreviewChange.objects.create(preview=recount(), region="640000", leaf="C12", sentence="it moved")
+    kept = {"unit": "CNY", "vintage": "2026-03-31", "evidence": {"window": "2026-03-01T00:00:00+00:00/2026-03-31T00:00:00+00:00"}}
+    batch = ObservationBatch.objects.create(profile="platform", origin="live", name="live", digest="0", created_at=timezone.now())
+    counted = Observation.objects.create(batch=batch, region="640000", variable="live_revenue", period="2026-03", value=1, **kept)
+    names |= {"change": str(change.pk), "counted": str(counted.pk)}
     return names | {"definition": "cpsdi-2023@1", "other": "supply-pulse", "province": "310000", "indicator": "A11"}
 
 
