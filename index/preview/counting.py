@@ -17,6 +17,7 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
 
+from index.analysis.scales import lent
 from index.defining import definition_named, ensure_shipped, tree_of, weights_of
 from index.live.services import CODE, FEWEST, SHRINK, Window
 from index.method.numbers import stored
@@ -26,7 +27,6 @@ from index.preview.causing import Charged, Happened, Pools, cause_of, pools_move
 from index.preview.moving import PROFILE, Moment, Move, Posts, ends, moment, moves
 from index.preview.saying import sentence
 from index.preview.sql import CHARGED, LOCK, MARKS, MOMENT
-from index.running.services import goalposts_of
 from index.trees import Definition
 
 AT_LEAST: Final = timedelta(seconds=10)  # between two recounts
@@ -150,9 +150,15 @@ def _happened(last: IndexPreview, marks: Sequence[Sequence[Any]], pools: Pools) 
 
 def _posts(ground: Ground, last: IndexPreview | None) -> Posts:
     """The edition's ends, and those that earlier previews on the same ground found for what the edition has none of."""
-    given = goalposts_of(ground.base) if ground.base else {}
+    given = _lent(ground.base) if ground.base else {}
     found = {leaf: (Decimal(low), Decimal(high)) for leaf, (low, high) in given.items()}
     return {**(_posts_of(last) if last else {}), **found}
+
+
+def _lent(base: IndexRun) -> dict[str, list[str]]:
+    """The ends that an edition lends; not those of logarithms, for a preview takes none."""
+    given = lent(tree_of(base.definition), base.read("result"))
+    return {leaf: posts for leaf, posts in given["goalposts"].items() if "shift" not in given["treatment"].get(leaf, {})}
 
 
 def _posts_of(preview: IndexPreview) -> Posts:
