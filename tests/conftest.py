@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,18 @@ def django_db_modify_db_settings(
 
         with django_db_blocker.unblock(), folder_lock(ROOT / ".gridfare" / "test"):
             connection.settings_dict["TEST"]["TEMPLATE"] = _template(run[:8])
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """Sessions that threads of tests left are ended with the tests: PostgreSQL would wait five seconds for them, and keep all."""
+    from django.db import connection
+
+    yield
+    with django_db_blocker.unblock(), connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
 
 
 def pytest_collection_finish() -> None:

@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import cache
 from typing import Any, Final
 from uuid import UUID
 
@@ -304,6 +305,7 @@ def shortened(door: str) -> str:
     return re.sub(r"<\w+:(\w+)>", r"<\1>", door)
 
 
+@cache
 def table() -> dict[str, tuple[str, list[int]]]:
     rows = (line.split() for line in TABLE.strip().splitlines() if line and not line.startswith("#"))
     return {f"{row[0]} {row[1]}": (row[2], [int(status) for status in row[3:]]) for row in rows}
