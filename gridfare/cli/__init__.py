@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import gridfare
-from gridfare.cli import account, invoices, ledger, market, submitting, tasks, units
+from gridfare.cli import account, index_years, invoices, ledger, market, submitting, tasks, units
 from gridfare.cli.agent import agent_app
 from gridfare.cli.artifact import artifact_app
 from gridfare.cli.budget import budget_app
@@ -94,6 +94,8 @@ app.add_typer(statement_app, name="statement", rich_help_panel="Account")
 app.add_typer(webhook_app, name="webhook", rich_help_panel="Account")
 app.add_typer(export_app, name="export", rich_help_panel="Account")
 app.add_typer(capability_app, name="capability", rich_help_panel="Market")
+for command in (index_years.compare, index_years.history, index_years.series):
+    index_app.command()(command)
 index_app.add_typer(batch_app, name="batch")
 index_app.add_typer(weights_app, name="weights")
 index_app.add_typer(panel_app, name="panel")

@@ -198,28 +198,6 @@ def export(
     out.show({"path": str(output), "bytes": count, "run": number, "format": form.value}, f"{size(count)} in {output}")
 
 
-@index_app.command("compare")
-def compare(
-    ctx: typer.Context,
-    run: Number,
-    other: Annotated[int, typer.Argument(min=1, help="The run after.")],
-    as_json: AsJson = False,
-) -> None:
-    """From one run to another: who moved, by how much. What does not compare says why not."""
-    out, found = Output(as_json), open_client(ctx).index_comparison(run, other)
-    marked(out, found["run"]["synthetic"] or found["other"]["synthetic"])
-    if not found["comparable"]:
-        out.show(found, *[f"does not compare: {clean(one['detail'])}" for one in found["reasons"]])
-        return
-    rows = [
-        (code, rounded(one["before"] or ""), rounded(one["after"] or ""), rounded(one["change"] or ""), one["rank_before"],
-         one["rank_after"])
-        for code, one in found["regions"].items()
-    ]  # fmt: skip
-    columns = ["province", "before", "after", "change", "rank before", "rank after"]
-    out.show(found, table(columns, rows, right=columns[1:]))
-
-
 @index_app.command("definitions")
 def definitions(ctx: typer.Context, limit: Most = 20, as_json: AsJson = False) -> None:
     """Trees of indicators, newest first."""

@@ -84,6 +84,14 @@ def roll_back(
     _moved(Output(as_json), open_client(ctx).roll_back_observations(batch, reason))
 
 
+@batch_app.command("count")
+def count(ctx: typer.Context, as_json: AsJson = False) -> None:
+    """Count the platform's own month now, as every night."""
+    made = open_client(ctx).count_index()
+    told = [clean(f"{one['name']}: {one['rows']} rows") for one in made]
+    Output(as_json).show(made, *told or ["nothing changed since it was counted"])
+
+
 def _moved(out: Output, found: dict[str, Any]) -> None:
     out.show(found, clean(f"{found['name']}: {found['rows']} rows, {found['state'].replace('_', ' ')}"))
 

@@ -15,6 +15,7 @@ from gridfare.sdk.http import Calls
 
 Json = dict[str, Any]
 CODE: Final = "cpsdi-2023"
+SERIES_S: Final = 300.0  # years are computed while one waits
 FILES: Final = {"xlsx": "export.xlsx", "json": "export.json", "bundle": "bundle"}
 
 
@@ -78,6 +79,11 @@ class IndexCalls(Calls):
     def index_comparison(self, run: int, other: int) -> Json:
         """From one run to another by province; what does not compare says so in `reasons`."""
         answer: Json = self.http.get("/index/compare", run=run, other=other)
+        return answer
+
+    def index_history(self, run: int, node: str = "INDEX") -> Json:
+        """The periods that compare with a run, then those that do not, with the reasons: `{base, node, periods}`."""
+        answer: Json = self.http.get("/index/history", run=run, node=node)
         return answer
 
     def index_definitions(self, *, most: int | None = None) -> Iterator[Json]:
@@ -153,6 +159,19 @@ class IndexWork(Calls):
         """
         asked = {"weights": weights, "profile": profile, "as_of": as_of, "parameters": dict(parameters or {})}
         return self._told("/index/runs", definition=definition, period=period, **asked)
+
+    def make_index_series(
+        self, definition: str, periods: Sequence[str], base: str, *, weights: str = "equal", profile: str = "national",
+    ) -> list[Json]:  # fmt: skip
+        """Make a run of every period on the goalposts of the run of `base`, a period, so that they compare."""
+        asked = {"definition": definition, "periods": list(periods), "base": base, "weights": weights, "profile": profile}
+        answer: list[Json] = self.http.post("/index/series", asked, timeout=SERIES_S)
+        return answer
+
+    def count_index(self) -> list[Json]:
+        """Count the platform's own month now: the batches that are new. A month of which nothing changed is not there."""
+        answer: list[Json] = self.http.post("/index/counts", {})
+        return answer
 
     def publish_index_run(self, run: int, change_note: str) -> Json:
         """Publish a run as the next edition, with what changed."""

@@ -121,3 +121,4 @@ def test_the_pages_lead_to_their_files(run: IndexRun, alice: Client) -> None:
         text = alice.get(f"/index/{page}").content.decode()
         assert f"/api/v1/index/runs/{run.pk}/export.xlsx" in text
         assert f"/api/v1/index/runs/{run.pk}/{part}" in text
+    assert f"/api/v1/index/runs/{run.pk}/export.xlsx" in alice.get("/index/editions/").content.decode()

@@ -100,6 +100,20 @@ def test_operators_import_run_and_publish(say: Say, tmp_path: Path) -> None:
     assert "right.csv" in say("index", "batch", "list", by=operator).stdout
 
 
+def test_years_are_made_on_one_base_and_shown(say: Say) -> None:
+    fill((2021, 2022))
+    made = told(say("index", "series", "2021", "--base", "2022", "--json", by=olga()))
+    numbers = {one["period"]: one["id"] for one in made}
+    assert "2021" in numbers
+    found = told(say("index", "history", "440000", "--run", str(numbers["2021"]), "--json"))
+    years = {one["period"]: one["regions"]["440000"]["value"] for one in found["periods"] if one["comparable"]}
+    assert numbers.keys() <= years.keys()
+    shown = say("index", "history", "440000", "--run", str(numbers["2021"]))
+    assert f"{float(years['2021']):.2f}" in shown.stdout
+    assert MARK in shown.stderr
+    assert say("index", "batch", "count", by=olga()).exit_code == 0
+
+
 def test_weights_come_of_files_and_panels(say: Say, tmp_path: Path) -> None:
     fill((2022,))
     operator, tree = olga(), tree_of(definition_named("cpsdi-2023"))
