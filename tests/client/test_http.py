@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import ssl
 import time
+from pathlib import Path
 
 import pytest
 
 from gridfare.client import Client
 from gridfare.sdk import errors
-from gridfare.sdk.http import Retry
+from gridfare.sdk.http import Retry, trusted
 from tests.client.conftest import QUICK
 from tests.client.platform import KEY, Fault, Platform
 
@@ -79,3 +81,16 @@ def test_pages_are_followed_without_following_their_host(platform: Platform, cli
 def test_what_is_no_address_is_said_at_once(address: str) -> None:
     with pytest.raises((ValueError, errors.NotLoggedIn)):
         Client(address, KEY)
+
+
+def test_clients_share_whom_they_trust_until_that_is_said_otherwise(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    default = trusted()
+    assert trusted() is default
+    assert default.verify_mode == ssl.CERT_REQUIRED
+    assert default.check_hostname
+    assert default.get_ca_certs()
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))  # an empty folder: nobody
+    assert trusted() is not default
+    assert not trusted().get_ca_certs()
