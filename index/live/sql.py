@@ -71,6 +71,12 @@ SELECT 'live_latency', region.gb_code, percentile_cont(0.5) WITHIN GROUP (ORDER 
     found.append(f"""
 SELECT 'live_industries', region.gb_code, count(DISTINCT customer.industry)::numeric, count(DISTINCT customer.id){_TASKS}
  WHERE task.settled_at >= %(start)s AND task.settled_at < %(until)s AND customer.industry <> '' GROUP BY region.gb_code""")
+    found.append(f"""
+SELECT 'live_new_applications', region.gb_code, count(DISTINCT capability.id) FILTER (WHERE capability.application <> '')::numeric,
+       count(*){_TASKS}
+  JOIN marketplace_capabilityversion version ON version.id = task.capability_version_id
+  JOIN marketplace_capability capability ON capability.id = version.capability_id
+ WHERE task.settled_at >= %(start)s AND task.settled_at < %(until)s GROUP BY region.gb_code""")
     return [*found, _SATISFACTION]
 
 

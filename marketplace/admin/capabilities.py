@@ -12,16 +12,35 @@ from core.admin import Page, Panel, badge, carry_out, exact, link, panel, to, wh
 from core.admin.cells import list_url
 from core.admin.panels import SHOWN, table
 from marketplace.models import Capability, CapabilityVersion, Task
+from marketplace.models.capabilities import Application
 from marketplace.services import capabilities as services
 
 
 @admin.register(Capability)
 class CapabilityPage(Page):
-    columns = ("name", "organization", "summary", "created_at")
+    columns = ("name", "organization", "summary", "application", "created_at")
     joins = ("organization",)
-    list_filter = (exact("organization__slug"),)
+    list_filter = ("application", exact("organization__slug"))
     search_fields = ("name", "organization__slug", "summary")
     date_hierarchy = "created_at"
+    actions = (*(f"is_{kind}" for kind in Application.values), "is_nothing_new")
+
+    def fits(self, action: str, obj: Any) -> bool:
+        return obj.application != (action.removeprefix("is_") if action != "is_nothing_new" else "")
+
+
+def _says(kind: str) -> Any:
+    """An action that says of which kind capabilities are."""
+
+    @admin.action(description=f"New application: {Application(kind).label}" if kind else "No new application", permissions=["operate"])
+    def say(page: Any, request: HttpRequest, queryset: QuerySet[Capability]) -> None:
+        carry_out(page, request, queryset, lambda one: services.say_application(one, kind), "told")
+
+    return say
+
+
+for _kind in ("", *Application.values):
+    setattr(CapabilityPage, f"is_{_kind or 'nothing_new'}", _says(_kind))
 
 
 @admin.register(CapabilityVersion)

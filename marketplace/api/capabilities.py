@@ -64,6 +64,7 @@ class VersionSummaryOut(Out):
 class CapabilityOut(Out):
     name = serializers.CharField(source="*", help_text="org/name")
     summary = serializers.CharField()
+    application = serializers.CharField(help_text="of which new kind of application it is, as an operator says; empty: of none")
     versions = serializers.SerializerMethodField(help_text="newest first")
 
     @extend_schema_field(VersionSummaryOut(many=True))
@@ -134,6 +135,10 @@ class ManifestField(serializers.Field[Any, Any, Any, Any]):
 class CapabilityIn(In):
     manifest = ManifestField()
     program = serializers.UUIDField(required=False, allow_null=True, help_text="artifact: .tar.gz of the folder")
+
+
+class ApplicationIn(In):
+    application = serializers.CharField(max_length=20, allow_blank=True, help_text="a kind, or empty")
 
 
 class TrustIn(In):
@@ -228,6 +233,20 @@ class TrustView(APIView):
         return Response(VersionOut(capabilities.trust(own, trusted=given["trusted"])).data)
 
 
+class ApplicationView(APIView):
+    scopes: ClassVar[Scopes] = {"POST": OPERATOR}
+
+    @extend_schema(operation_id="capabilities_application", parameters=[ORG, NAME], request=ApplicationIn, responses=CapabilityOut)
+    def post(self, request: Request, org: str, name: str) -> Response:
+        """An operator's word: of which new kind of application it is. The index counts those that are in use, by province."""
+        given = valid(ApplicationIn(data=request.data))
+        found = capabilities_of(caller_of(request)).filter(organization__slug=org, name=name).first()
+        if found is None:
+            raise NotFound("capability_unknown", "no such capability")
+        capabilities.say_application(found, given["application"])
+        return Response(CapabilityOut(found).data)
+
+
 def versions_of(caller: Caller) -> QuerySet[CapabilityVersion]:
     """Published and deprecated versions of everybody, and all of the caller's own. Operators see all."""
     rows = CapabilityVersion.objects.select_related("capability__organization")
@@ -269,6 +288,7 @@ _ONE: Final = "capabilities/<capability_slug:org>/<capability_slug:name>"
 urlpatterns = [
     path("capabilities", CapabilitiesView.as_view()),
     path(_ONE, CapabilityView.as_view()),
+    path(f"{_ONE}/application", ApplicationView.as_view()),
     path(f"{_ONE}/versions/<semver:version>", VersionView.as_view()),
     path(f"{_ONE}/versions/<semver:version>/deprecate", DeprecateView.as_view()),
     path(f"{_ONE}/versions/<semver:version>/withdraw", WithdrawView.as_view()),

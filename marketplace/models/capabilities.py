@@ -10,18 +10,37 @@ from django.db.models import Q
 from marketplace.models.accounts import SLUG
 
 
+class Application(models.TextChoices):
+    """What counts as a new application, list 1: large models and the metaverse by the report of 2023, and what is like them.
+
+    An operator says of which kind a capability is, or of none. By another list the number of those in use would be another one, so
+    a kind that is added is told in the changelog.
+    """
+
+    LARGE_MODEL = "large_model", "大模型 large models"
+    GENERATION = "generation", "内容生成 generation of pictures, film and sound"
+    METAVERSE = "metaverse", "元宇宙 metaverse, virtual and augmented reality"
+    DIGITAL_TWIN = "digital_twin", "数字孪生 digital twins"
+    AUTONOMOUS_DRIVING = "autonomous_driving", "自动驾驶 autonomous driving"
+    BLOCKCHAIN = "blockchain", "区块链 blockchain"
+
+
 class Capability(models.Model):
-    """A name under which a publisher offers versions of one program."""
+    """A name under which a publisher offers versions of one program. `application`: of which new kind it is, as an operator says."""
 
     organization = models.ForeignKey("Organization", models.PROTECT, related_name="capabilities")
     name = models.CharField(max_length=63, validators=[SLUG])
     summary = models.CharField(max_length=300, blank=True)
+    application = models.CharField(
+        max_length=20, blank=True, choices=Application.choices, help_text="of which new kind; empty: of none"
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
         verbose_name_plural = "capabilities"
         constraints: ClassVar = [
-            models.UniqueConstraint(fields=["organization", "name"], name="capability_name_once_per_publisher")
+            models.UniqueConstraint(fields=["organization", "name"], name="capability_name_once_per_publisher"),
+            models.CheckConstraint(condition=Q(application__in=["", *Application.values]), name="capability_application_is_known"),
         ]
 
     def __str__(self) -> str:

@@ -27,6 +27,7 @@ from marketplace.manifest import (
     requirements_of,
 )
 from marketplace.models import Artifact, Capability, CapabilityVersion, Organization, Task
+from marketplace.models.capabilities import Application
 from marketplace.programs import (
     MAX_PACKED,
     MAX_REQUIREMENTS,
@@ -169,6 +170,15 @@ def _moved(version: CapabilityVersion, to: str) -> CapabilityVersion:
         allowed = " or ".join(sources_of(MOVES, to))
         raise Conflict("version_state", f"{version} is {version.state}, not {allowed}", state=version.state)
     return version
+
+
+def say_application(capability: Capability, application: str) -> Capability:
+    """An operator's word: of which new kind of application it is; empty: of none. Invalid `application_unknown`."""
+    if application and application not in Application.values:
+        raise Invalid("application_unknown", f"one of {', '.join(Application.values)}, or empty", field="application")
+    Capability.objects.filter(pk=capability.pk).update(application=application)
+    capability.refresh_from_db(fields=["application"])
+    return capability
 
 
 def trust(version: CapabilityVersion, *, trusted: bool = True) -> CapabilityVersion:

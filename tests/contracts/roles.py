@@ -22,6 +22,7 @@ GET capabilities                                               carol 401 401 200
 POST capabilities                                              carol 401 401 201 403 403 201 201 201
 GET capabilities/<org>/<name>                                  carol 401 401 200 200 200 200 200 200
 GET capabilities/<org>/<name>/versions/<version>               carol 401 401 200 200 200 200 200 200
+POST capabilities/<org>/<name>/application                      carol 401 401 403 403 403 403 403 200
 POST capabilities/<org>/<name>/versions/<version>/deprecate    carol 401 401 404 403 403 200 200 200
 POST capabilities/<org>/<name>/versions/<version>/publish      carol 401 401 404 403 403 202 202 202
 POST capabilities/<org>/<name>/versions/<version>/trust        carol 401 401 403 403 403 403 403 200

@@ -66,6 +66,7 @@ BUDGET: Final = {"name": "all", "scope": "organization", "amount": "5", "thresho
 TASK: Final = {"capability": "carols-programs/noop", "inputs": {"count": 1}}
 COLUMNS: Final = "region_code,indicator,year,value,unit,source"
 BODIES: Final[dict[str, Any]] = {
+    "POST capabilities/<org>/<name>/application": {"application": "large_model"},
     "POST tasks": TASK,
     "POST quotes": TASK,
     "POST pools": {"name": "new", "region": "ningxia"},

@@ -181,3 +181,21 @@ def test_operators_count_on_demand_by_the_door_and_by_a_button(market: Market) -
     alice = Client()
     alice.force_login(build.alice().user)
     assert alice.post("/api/v1/index/counts").status_code == 403
+
+
+def test_new_applications_are_those_that_a_provinces_customers_used(market: Market) -> None:
+    task = done(market, NOW - timedelta(hours=2))
+    assert counted()["live_new_applications", "310000"] == 0, "used, and none of them new"
+    capability = task.capability_version.capability
+    olga, alice = Client(), Client()
+    olga.force_login(build.olga().user)
+    alice.force_login(build.alice().user)
+    door = f"/api/v1/capabilities/{capability.organization.slug}/{capability.name}/application"
+    assert alice.post(door, {"application": "large_model"}, content_type="application/json").status_code == 403
+    wrong = olga.post(door, {"application": "abacus"}, content_type="application/json").json()
+    assert (wrong["code"], wrong["field"]) == ("application_unknown", "application")
+    assert olga.post(door, {"application": "large_model"}, content_type="application/json").json()["application"] == "large_model"
+    done(market, NOW - timedelta(hours=1))
+    assert counted()["live_new_applications", "310000"] == 1, "of two tasks"
+    with pytest.raises(DatabaseError), transaction.atomic():
+        type(capability).objects.filter(pk=capability.pk).update(application="abacus")
