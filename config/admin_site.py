@@ -71,6 +71,7 @@ GROUPS: Final = (
             ("Judgements", "index_judgement", "balance"),
             ("Observations", "index_observation", "dataset"),
             ("Batches of observations", "index_observationbatch", "upload_file"),
+            ("Maps of borders", "index_indexmap", "map"),
             ("Ratings", "index_taskrating", "star"),
             ("Previews", "index_indexpreview", "visibility"),
             ("Changes of previews", "index_previewchange", "trending_up"),

@@ -212,6 +212,7 @@ INVOICE_ISSUER = env("GRIDFARE_INVOICE_ISSUER") or "GF"  # begins the numbers of
 LOOK_BACK_MONTHS = env_int("GRIDFARE_LOOK_BACK_MONTHS", 2)  # late usage of older months waits for an operator's word
 EXPORT_DAYS = env_int("GRIDFARE_EXPORT_DAYS", 7)  # an export's file is kept so long
 EXPORT_AT_ONCE_ROWS = env_int("GRIDFARE_EXPORT_AT_ONCE_ROWS", 5_000)  # up to so many, the request that asks writes the file itself
+INDEX_MAP_BYTES = env_int("GRIDFARE_INDEX_MAP_BYTES", 10 * 1024**2)  # of a map of borders that an operator brings
 ISSUER_NAME = env("GRIDFARE_ISSUER_NAME") or "Gridfare"  # who invoices, in exports; ASCII
 ISSUER = {  # as it stands on invoices, in the language of their readers
     "name": env("GRIDFARE_ISSUER_LEGAL_NAME") or ISSUER_NAME,

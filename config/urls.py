@@ -60,6 +60,7 @@ urlpatterns = [
     path("api/v1/", include("index.definitions_api")),
     path("api/v1/", include("index.comparing_api")),
     path("api/v1/", include("index.preview_api")),
+    path("api/v1/", include("index.maps_api")),
     path("agent/v1/", include("scheduler.api.agents")),
     path("", include("console.urls")),
     path("", views.home, name="home"),

@@ -18,6 +18,7 @@ from console.index.data import IndexBatch, IndexBatchCommit, IndexBatchDrop, Ind
 from console.index.definitions import IndexDefinitionDifference, IndexDefinitionPage, IndexDefinitionPublish, IndexDefinitions
 from console.index.figures import IndexFigures
 from console.index.history import IndexHistory
+from console.index.maps import IndexMapPage, IndexMaps, IndexMapSvg, IndexMapWithdraw
 from console.index.pages import (
     IndexEditions,
     IndexHome,
@@ -99,6 +100,10 @@ urlpatterns = [
     path("index/preview/", Preview.as_view(), name="index-preview"),
     path("index/preview/changes/<int:change>/", PreviewChangePage.as_view(), name="index-preview-change"),
     path("index/editions/", IndexEditions.as_view(), name="index-editions"),
+    path("index/map/", IndexMapPage.as_view(), name="index-map"),
+    path("index/map.svg", IndexMapSvg.as_view(), name="index-map-svg"),
+    path("index/maps/", IndexMaps.as_view(), name="index-maps"),
+    path("index/maps/<int:borders>/withdraw/", IndexMapWithdraw.as_view(), name="index-map-withdraw"),
     path("index/method/", IndexMethod.as_view(), name="index-method"),
     path("index/relationship/", IndexRelationship.as_view(), name="index-relationship"),
     path("index/figures/", IndexFigures.as_view(), name="index-figures"),

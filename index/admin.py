@@ -11,6 +11,7 @@ from core.admin import Page, exact, one_of
 from index.models import (
     Expert,
     IndexDefinition,
+    IndexMap,
     IndexPreview,
     IndexRun,
     Judgement,
@@ -115,3 +116,23 @@ class PreviewChangePage(Page):
     list_filter = (one_of("cause", PreviewChange.Cause.values), exact("preview"), exact("region"), exact("leaf"))
     search_fields = ("=pk",)
     huge = True
+
+
+@admin.register(IndexMap)
+class IndexMapPage(Page):
+    columns = (
+        "id",
+        "name",
+        "approval_number",
+        "publisher",
+        "licence",
+        "uploaded_by",
+        "uploaded_at",
+        "withdrawn_at",
+        "reason",
+        "digest",
+    )
+    joins = ("uploaded_by",)
+    heavy = hidden = ("content",)
+    list_filter = (exact("digest"),)
+    search_fields = ("=pk", "=digest", "name")

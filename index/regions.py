@@ -1,4 +1,4 @@
-"""The 31 provinces of GB/T 2260 with their places on a grid of tiles. Pure.
+"""The 31 provinces of GB/T 2260 with their places on a grid of tiles, and what else a map must show. Pure.
 
 The grid keeps who is beside whom as far as squares can; it is no map and has no borders. Statistics of Taiwan, Hong Kong and Macao
 are kept by other authorities and are in none of the sources that this index reads.
@@ -79,3 +79,10 @@ _ZONE_OF: Final = {short: zone for zone, names in _ZONES.items() for short in na
 def zone_of(code: str) -> str:
     """east, northeast, centre or west; empty of what is no province."""
     return _ZONE_OF[PROVINCES[code].short] if code in PROVINCES else ""
+
+# a map without them is none, though no source that is read counts them: (short, zh, en)
+UNCOUNTED: Final = {
+    "710000": ("台湾", "台湾省", "Taiwan"),
+    "810000": ("香港", "香港特别行政区", "Hong Kong"),
+    "820000": ("澳门", "澳门特别行政区", "Macao"),
+}

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from index.models.definitions import IndexDefinition
+from index.models.maps import IndexMap
 from index.models.observations import Observation, ObservationBatch
 from index.models.panels import Expert, Judgement, Panel
 from index.models.previews import IndexPreview, PreviewChange
@@ -16,6 +17,7 @@ from index.models.weights import WeightSet
 __all__ = [
     "Expert",
     "IndexDefinition",
+    "IndexMap",
     "IndexPreview",
     "IndexRun",
     "Judgement",

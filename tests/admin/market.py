@@ -40,6 +40,7 @@ from billing.sla import terms as service_levels
 from core.admin.cells import change_url
 from index.defining import definition_named
 from index.demo import fill
+from index.maps import NewMap, keep_map
 from index.models import PreviewChange, TaskRating
 from index.panels import Said, judge, open_panel
 from index.preview.counting import recount
@@ -103,6 +104,7 @@ from tests.builders import (
 from tests.builders_disputes import disputed
 from tests.builders_exports import an_export
 from tests.builders_invoices import APRIL, make_everything, make_invoice, make_period
+from tests.builders_maps import a_map
 from tests.builders_network import a_link, a_wish
 from tests.builders_periods import MARCH, at, close, period_market, priced_by_month, used
 from tests.builders_settlement import a_payout
@@ -206,6 +208,7 @@ def _periods() -> None:
     InvoicedPeriod.objects.create(charge=PeriodCharge.objects.latest("pk"), line=draft.lines.get())
     rate_periods([market.alice.pk], MARCH, safe_cutoff(), final=False)
     fill((2022,))
+    keep_map(NewMap("borders", "GS(2023)1号", "ours", "ours"), a_map(name=market.alice.slug))
     panel = open_panel(definition_named("supply-pulse"), f"of {market.alice.slug}", {"ann": Decimal(1)})
     judge(panel.pk, panel.experts.get().pk, [Said("S", "R", "3")])
     if preview := recount():

@@ -88,6 +88,10 @@ POST index/runs/<run>/publish                                  alice 401 401 403
 GET index/compare                                              alice 401 401 422 422 422 422 422 422
 GET index/history                                              alice 401 401 422 422 422 422 422 422
 POST index/series                                              alice 401 401 403 403 403 403 403 409
+GET index/maps                                                 alice 401 401 200 200 200 200 200 200
+POST index/maps                                                alice 401 401 403 403 403 403 403 201
+GET index/maps/<borders>/file                                      alice 401 401 403 403 403 403 403 200
+POST index/maps/<borders>/withdraw                                 alice 401 401 403 403 403 403 403 200
 GET index/batches                                              alice 401 401 403 403 403 403 403 200
 POST index/counts                                              alice 401 401 403 403 403 403 403 200
 POST index/batches                                             alice 401 401 403 403 403 403 403 201
@@ -147,6 +151,14 @@ GET /index/panels/<panel>/experts/<expert>/                    alice 302 302 403
 POST /index/panels/<panel>/experts/<expert>/                   alice 302 302 403 403 403 403 403 302
 GET /index/robustness/                                         alice 302 302 200 200 200 200 200 200
 POST /index/robustness/                                        alice 405 405 405 405 405 405 405 405
+GET /index/map/                                                alice 302 302 200 200 200 200 200 200
+POST /index/map/                                               alice 405 405 405 405 405 405 405 405
+GET /index/map.svg                                             alice 302 302 200 200 200 200 200 200
+POST /index/map.svg                                            alice 405 405 405 405 405 405 405 405
+GET /index/maps/                                               alice 302 302 403 403 403 403 403 200
+POST /index/maps/                                              alice 302 302 403 403 403 403 403 422
+GET /index/maps/<borders>/withdraw/                                alice 405 405 405 405 405 405 405 405
+POST /index/maps/<borders>/withdraw/                               alice 302 302 403 403 403 403 403 422
 GET /index/quality/                                            alice 302 302 200 200 200 200 200 200
 POST /index/quality/                                           alice 405 405 405 405 405 405 405 405
 GET /index/definitions/                                        alice 302 302 200 200 200 200 200 200

@@ -30,6 +30,7 @@ from index.defining import FOLDER as DEFINITIONS
 from index.defining import definition_named
 from index.demo import fill
 from index.importing.services import File, preview
+from index.maps import NewMap, keep_map
 from index.models import Observation, ObservationBatch, PreviewChange
 from index.panels import open_panel
 from index.preview.counting import recount
@@ -48,6 +49,7 @@ from tests.builders_disputes import disputed
 from tests.builders_exports import an_export
 from tests.builders_http import HttpAgent, answer_in_this_thread
 from tests.builders_invoices import a_parked_month, a_queued_line, make_invoice, make_period, make_tax
+from tests.builders_maps import a_map
 from tests.builders_network import a_link, a_wish
 from tests.builders_periods import at, close, period_offer, used
 from tests.builders_settlement import a_payout
@@ -64,6 +66,7 @@ TOLD: Final = [Threshold(80, "notify")]
 MONEY: Final = {"reference": "bank/7", "organization": "acme", "amount": "5"}
 BUDGET: Final = {"name": "all", "scope": "organization", "amount": "5", "thresholds": [{"percent": 80, "action": "notify"}]}
 TASK: Final = {"capability": "carols-programs/noop", "inputs": {"count": 1}}
+MAP: Final = {"name": "borders", "approval_number": "GS(2023)1号", "publisher": "ours", "licence": "ours"}
 COLUMNS: Final = "region_code,indicator,year,value,unit,source"
 BODIES: Final[dict[str, Any]] = {
     "POST capabilities/<org>/<name>/application": {"application": "large_model"},
@@ -110,6 +113,8 @@ BODIES: Final[dict[str, Any]] = {
     "POST index/series": {"definition": "cpsdi-2023", "periods": ["2021"], "base": "2022"},
     "POST index/batches": {"name": "a.csv", "content": f"{COLUMNS}\n310000,gdp,2021,1,亿元,a yearbook\n"},
     "POST index/batches/<batch>/roll-back": {"reason": "wrong"},
+    "POST index/maps": {**MAP, "content": a_map(name="another").decode()},
+    "POST index/maps/<borders>/withdraw": {"reason": "outdated"},
     "POST tax-rates": {"tax": "vat", "percent": "6"},
     "POST tax-assignments": {"tax": "vat", "organization": "acme"},
     "POST invoices/<invoice>/void": {"reason": "wrong address"},
@@ -267,6 +272,7 @@ def an_index() -> dict[str, str]:
     value = Observation.objects.order_by("pk").values_list("pk", flat=True)[0]
     names = {"run": str(run.pk if run else 0), "batch": str(looked_at.pk), "observation": str(value)}
     panel = open_panel(definition_named("supply-pulse"), "ours", {"ann": Decimal(1)})
+    names["borders"] = str(keep_map(NewMap(**MAP), a_map()).pk)
     names |= {"weights": str(run.weights_id if run else 0), "panel": str(panel.pk), "expert": str(panel.experts.get().pk)}
     names |= {"table": "ranks"}
     change = PreviewChange.objects.create(preview=recount(), region="640000", leaf="C12", sentence="it moved")
