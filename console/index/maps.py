@@ -12,7 +12,7 @@ from django.shortcuts import redirect
 from console.index.drawn import note, province_link
 from console.index.outlines import Outline, outlined
 from console.index.reading import Shown, chosen, places, share, tone
-from console.index.report import DARK, MARK, PAINTS
+from console.index.report import MARK, PAINTS
 from console.index.rows import tile_of
 from console.lists import newest
 from console.pages import Page, document_of
@@ -122,7 +122,7 @@ def _area(shown: Shown, outline: Outline, region: str, row: dict[str, Any] | Non
     short, name = (UNCOUNTED[region][0], UNCOUNTED[region][2]) if region in UNCOUNTED else _names(region)
     told = f"{name}: number {row['rank']}, {row['score']} points" if row else f"{name}: no score"
     return {
-        "path": outline.paths[region], "tone": step, "paint": PAINTS[step], "ink": "#ffffff" if step > DARK else "#17202a",
+        "path": outline.paths[region], "tone": step, "paint": PAINTS[step],
         "title": told if region in PROVINCES else f"{name}: counted in no source that is read", "short": short,
         "score": row["score"] if row else "", "label": outline.labels.get(region),
         "link": province_link(shown, region) if region in PROVINCES else "",
