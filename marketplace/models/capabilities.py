@@ -26,7 +26,7 @@ class Application(models.TextChoices):
 
 
 class Capability(models.Model):
-    """A name under which a publisher offers versions of one program. `application`: of which new kind it is, as an operator says."""
+    """A name under which a publisher offers versions of one program. `application`: of which new kind it is, an operator says."""
 
     organization = models.ForeignKey("Organization", models.PROTECT, related_name="capabilities")
     name = models.CharField(max_length=63, validators=[SLUG])
