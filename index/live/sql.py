@@ -12,16 +12,29 @@ _POOLS: Final = """
   FROM marketplace_pool pool JOIN marketplace_region region ON region.id = pool.region_id AND region.gb_code IS NOT NULL
  WHERE pool.state IN ('active', 'draining') AND pool.kind IN ({kinds})
  GROUP BY region.gb_code"""
+# Where there are pools at all, none of a kind is a fact and not a gap: 0.
+_HERE: Final = """
+  FROM marketplace_pool pool JOIN marketplace_region region ON region.id = pool.region_id AND region.gb_code IS NOT NULL
+ WHERE pool.state IN ('active', 'draining')"""
+_OF_KIND: Final = "FILTER (WHERE pool.kind IN ({kinds}))"
 # What an active pool could have done since it was verified, within the window.
 _OFFERED: Final = """
 sum(pool.fp32_mflops * 1000000::numeric
     * extract(epoch FROM greatest(%(until)s - greatest(coalesce(pool.verified_at, pool.created_at), %(start)s), interval '0')))"""
-_USED: Final = """
-SELECT 'live_fp32_used_{name}', region.gb_code, sum(usage.fp32_gflop) * 1000000000, count(*)
-  FROM metering_usagerecord usage JOIN marketplace_pool pool ON pool.id = usage.pool_id AND pool.kind IN ({kinds})
-  JOIN marketplace_region region ON region.id = pool.region_id AND region.gb_code IS NOT NULL
- WHERE usage.revision = 0 AND usage.ended_at >= %(start)s AND usage.ended_at < %(until)s
+_SCALE: Final = """
+SELECT 'live_fp32_{name}', region.gb_code, coalesce(sum(pool.fp32_mflops) {of}, 0) * 1000000::numeric, count(*) {of}{here}
  GROUP BY region.gb_code"""
+_WORK: Final = """
+SELECT 'live_fp32_offered_{name}', region.gb_code, coalesce({offered} {of}, 0), count(*) {of}{here} GROUP BY region.gb_code"""
+_USED: Final = """
+SELECT 'live_fp32_used_{name}', gb_code, sum(gflop) * 1000000000, sum(n)::bigint
+  FROM (SELECT region.gb_code, usage.fp32_gflop AS gflop, 1 AS n
+          FROM metering_usagerecord usage JOIN marketplace_pool pool ON pool.id = usage.pool_id AND pool.kind IN ({kinds})
+          JOIN marketplace_region region ON region.id = pool.region_id AND region.gb_code IS NOT NULL
+         WHERE usage.revision = 0 AND usage.ended_at >= %(start)s AND usage.ended_at < %(until)s
+        UNION ALL
+        SELECT region.gb_code, 0, 0{here}) used
+ GROUP BY gb_code"""
 _REVENUE: Final = """
 SELECT '{variable}', region.gb_code, sum(due.micros) * 0.000001, count(*)
   FROM (SELECT usage.pool_id, charge.amount_micros AS micros
@@ -44,11 +57,10 @@ _TASKS: Final = """
 def _parts() -> list[str]:
     found = []
     for name, kinds in _KINDS.items():
-        pools = _POOLS.format(kinds=kinds)
         found += [
-            f"SELECT 'live_fp32_{name}', region.gb_code, sum(pool.fp32_mflops) * 1000000::numeric, count(*){pools}",
-            f"SELECT 'live_fp32_offered_{name}', region.gb_code, {_OFFERED}, count(*){pools}",
-            _USED.format(name=name, kinds=kinds),
+            _SCALE.format(name=name, of=_OF_KIND.format(kinds=kinds), here=_HERE),
+            _WORK.format(name=name, of=_OF_KIND.format(kinds=kinds), offered=_OFFERED, here=_HERE),
+            _USED.format(name=name, kinds=kinds, here=_HERE),
         ]
     every = ", ".join(_KINDS.values())
     segments = {"live_providers": every, "live_providers_existing": f"{_KINDS['general']}, {_KINDS['super']}"}

@@ -199,3 +199,11 @@ def test_new_applications_are_those_that_a_provinces_customers_used(market: Mark
     assert counted()["live_new_applications", "310000"] == 1, "of two tasks"
     with pytest.raises(DatabaseError), transaction.atomic():
         type(capability).objects.filter(pk=capability.pk).update(application="abacus")
+
+
+def test_where_pools_are_none_of_a_kind_is_a_fact_and_elsewhere_nothing_is_known(market: Market) -> None:
+    found = counted()
+    assert found["live_fp32_general", "640000"] == 2_000_000 * 10**6
+    assert {found[f"live_fp32_{part}", "640000"] for part in ("ai", "super", "used_general", "used_ai", "offered_super")} == {0}
+    assert found["live_fp32_ai", "520000"] == 9_000_000 * 10**6
+    assert not any(region == "310000" and variable.startswith("live_fp32") for variable, region in found), "alice has no pools"

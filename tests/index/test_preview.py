@@ -71,8 +71,8 @@ def test_a_pool_that_begins_moves_the_scale_of_its_province_and_is_named(market:
     found = changes(recount(LATER))
     scale = found["640000", "A11"]
     assert (scale.cause, scale.causes) == ("pools", {"pools": [pool.pk], "n": 1})
-    told = "+40.00 in its score because Ningxia General service scale +800 TFLOPS (a pool came, went or changed)"
-    assert scale.sentence == told, "between the ends of 1 and 3 PFLOPS"
+    told = "because Ningxia General service scale +800 TFLOPS (a pool came, went or changed)"
+    assert scale.sentence == f"+40.00 in General-purpose compute service rate {told}", "between the ends of 1 and 3 PFLOPS"
     assert [scale.before, scale.after, scale.points] == [0, 40, 40]
     assert scale.variables == [
         {"variable": "live_fp32_general", "before": "1000000000000000.000000000000", "after": "1800000000000000.000000000000"}
