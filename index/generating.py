@@ -22,6 +22,10 @@ SOURCE: Final = "generated from a seed: no statistics"
 # Between what the least and the greatest region have, where a value does not grow with size.
 _RATES: Final = {"percent": (30.0, 75.0), "points_0_100": (60.0, 95.0), "ms": (8.0, 60.0), "count_0_20": (8.0, 20.0)}
 _PER_SIZE: Final = {"EFLOPS_FP32": 12.0, "CNY_100M": 3_000.0, "count": 6_000.0, "firms": 9_000.0, "persons_10k": 5_000.0}
+# Of the largest region, where what the unit says would be far from what the country has in all.
+_PER_VARIABLE: Final = {
+    "digital_economy": 64_000.0, "de_primary_secondary": 13_000.0, "mobile_users": 17_000.0, "users_5g": 12_000.0,
+}  # fmt: skip
 
 
 def generated(
@@ -104,5 +108,5 @@ def _value(code: str, unit: Unit, level: float, growth: float, years: int, draw:
         found = high - (high - low) * share if unit.code == "ms" else low + (high - low) * share
         return f"{found:.0f}" if unit.code == "count_0_20" else f"{found:.2f}"
     part = 0.45 if code.startswith("users_") else 1.0
-    found = _PER_SIZE[unit.code] * level * part * growth**years * noise
+    found = _PER_VARIABLE.get(code, _PER_SIZE[unit.code]) * level * part * growth**years * noise
     return f"{max(found, 1):.0f}" if unit.code in {"count", "firms"} else f"{max(found, 0.001):.3f}"
