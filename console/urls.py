@@ -16,11 +16,11 @@ from console.index.claims import IndexClaims
 from console.index.comparing import IndexCompare
 from console.index.data import IndexBatch, IndexBatchCommit, IndexBatchDrop, IndexBatchRollBack, IndexCount, IndexData
 from console.index.definitions import IndexDefinitionDifference, IndexDefinitionPage, IndexDefinitionPublish, IndexDefinitions
+from console.index.editions import IndexEditions, IndexPublish
 from console.index.figures import IndexFigures
 from console.index.history import IndexHistory
 from console.index.maps import IndexMapPage, IndexMaps, IndexMapSvg, IndexMapWithdraw
 from console.index.pages import (
-    IndexEditions,
     IndexHome,
     IndexIndicator,
     IndexMethod,
@@ -100,6 +100,7 @@ urlpatterns = [
     path("index/preview/", Preview.as_view(), name="index-preview"),
     path("index/preview/changes/<int:change>/", PreviewChangePage.as_view(), name="index-preview-change"),
     path("index/editions/", IndexEditions.as_view(), name="index-editions"),
+    path("index/runs/<int:run>/publish/", IndexPublish.as_view(), name="index-publish"),
     path("index/map/", IndexMapPage.as_view(), name="index-map"),
     path("index/map.svg", IndexMapSvg.as_view(), name="index-map-svg"),
     path("index/maps/", IndexMaps.as_view(), name="index-maps"),

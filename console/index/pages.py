@@ -22,7 +22,6 @@ from console.index.rows import (
     tile_of,
     values_of,
 )
-from console.lists import newest
 from console.pages import Page
 from core.errors import NotFound
 from index.analysis.explaining import effective
@@ -122,18 +121,6 @@ class IndexObservation(Page):
         context = {"one": found, "region": PROVINCES.get(found.region), "value": places(found.value), "chain": chain}
         told = {"synthetic": found.batch.origin == "synthetic", "source": found.batch.source, "traceable": is_traceable(found)}
         return self.show(context | told)
-
-
-class IndexEditions(Page):
-    """Runs that were published, and the last ones that were not, with hashes and what changed."""
-
-    scopes: ClassVar[Scopes] = {"GET": TASKS_READ}
-    template_name = "console/index/editions.html"
-
-    def get(self, request: HttpRequest) -> HttpResponse:
-        runs = IndexRun.objects.defer("inputs", "result", "analysis").select_related("definition", "weights")
-        found, before = newest(request, runs)
-        return self.show({"runs": found, "before": before})
 
 
 class IndexMethod(Page):

@@ -212,7 +212,7 @@ def _periods() -> None:
     panel = open_panel(definition_named("supply-pulse"), f"of {market.alice.slug}", {"ann": Decimal(1)})
     judge(panel.pk, panel.experts.get().pk, [Said("S", "R", "3")])
     if preview := recount():
-        PreviewChange.objects.create(preview=preview, region="640000", leaf="A11", sentence="it moved")
+        PreviewChange.objects.create(preview=preview, region="640000", leaf=f"of {market.alice.slug}", sentence="it moved")
     RatedMonth.objects.create(organization=market.alice, month=MARCH, cutoff=safe_cutoff())
     subscribe(market.alice, market.pool.identifier, None)
     open_budget(market.alice, Wanted("all", "organization", "", "CNY", "total", 10**9, (Threshold(80, "notify"),)))

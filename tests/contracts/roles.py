@@ -122,7 +122,9 @@ POST /index/preview/                                           alice 405 405 405
 GET /index/preview/changes/<change>/                           alice 302 302 200 200 200 200 200 200
 POST /index/preview/changes/<change>/                          alice 405 405 405 405 405 405 405 405
 GET /index/editions/                                           alice 302 302 200 200 200 200 200 200
-POST /index/editions/                                          alice 405 405 405 405 405 405 405 405
+POST /index/editions/                                          alice 302 302 403 403 403 403 403 422
+POST /index/runs/<run>/publish/                                alice 302 302 403 403 403 403 403 422
+GET /index/runs/<run>/publish/                                 alice 405 405 405 405 405 405 405 405
 GET /index/method/                                             alice 302 302 200 200 200 200 200 200
 POST /index/method/                                            alice 405 405 405 405 405 405 405 405
 GET /index/claims/                                             alice 302 302 200 200 200 200 200 200

@@ -36,6 +36,14 @@ NOW = datetime.now(UTC).replace(microsecond=0)
 LATER = NOW + timedelta(minutes=5)
 
 
+@pytest.fixture(autouse=True)
+def just_now(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Charges are dated by the clock: NOW is the moment of the test, not that of the import, which may lie minutes before it."""
+    moment = datetime.now(UTC).replace(microsecond=0)
+    for name, value in {"NOW": moment, "LATER": moment + timedelta(minutes=5)}.items():
+        monkeypatch.setattr(request.module, name, value)
+
+
 @pytest.fixture
 def market() -> Market:
     """bob's general pools in Ningxia and Guizhou; alice is in Shanghai. The first preview is made."""

@@ -21,7 +21,9 @@ from marketplace.models import Organization, Pool
 from tests import builders as build
 from tests.builders_billing import Market, make_attempt, make_market, make_need, make_pool, make_task, make_usage
 from tests.index.test_live import province
-from tests.index.test_preview import LATER, NOW
+from tests.index.test_preview import LATER, NOW, just_now
+
+__all__ = ["just_now"]  # of every test here, too
 
 pytestmark = pytest.mark.django_db
 
