@@ -47,13 +47,11 @@ def main(profile):  # type: (str) -> int
 
 
 def _fetch_assets():  # type: () -> int
-    """What pages load in the browser. Without it they show their tables alone, which fails a check of the code, not its use."""
+    """What pages load in the browser. Without it they show their tables alone; a test says that it is missing."""
     fetch = runpy.run_path(os.path.join(ROOT, "requirements", "assets.py"))["fetch"]
     try:
         fetch(_pip_command())
-    except (OSError, subprocess.CalledProcessError) as error:
-        if os.environ.get("CI"):
-            return _fail("npm could not install console/assets: {}".format(error))
+    except (OSError, subprocess.CalledProcessError):
         print(NO_CHARTS, file=sys.stderr)
     return 0
 
